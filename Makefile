@@ -59,6 +59,7 @@ lint: setup lint-c
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typed_calls.py
 
 # The core without a warning, by each compiler that is here. core/extensions.h holds what ISO C does not have.
 lint-c: setup

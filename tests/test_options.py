@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import math
+import pydoc
 import subprocess
 import sys
 
@@ -18,6 +21,7 @@ from token2wave.config import describe_options
 from token2wave.errors import ConfigError
 from token2wave.integrations.sklearn import ESTIMATOR_OPTIONS, WaveClassifier
 from token2wave.options import DIALECT_OPTIONS
+from tools.write_stubs import STUB, render_stub
 
 CLASSES = (TrainOptions, DataOptions)
 FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
@@ -118,3 +122,18 @@ def test_docstrings_may_be_left_out() -> None:
     code = "import token2wave.pipeline, token2wave.cli.main; print(token2wave.DataOptions().text_column)"
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "text\n"
+
+
+def test_editors_see_every_option() -> None:
+    assert STUB.read_text(encoding="utf-8") == render_stub(), "run python tools/write_stubs.py"
+    stub = ast.parse(render_stub())
+    (train,) = [node for node in stub.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
+    assert {argument.arg for argument in train.args.kwonlyargs} >= {*FIELDS, "text", "label", "callbacks"}
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "update", "compress", "score"])
+def test_help_fits_two_screens(name: str) -> None:
+    text = pydoc.render_doc(getattr(token2wave, name), renderer=pydoc.plaintext)
+    assert sum(max(1, math.ceil(len(line) / 80)) for line in text.splitlines()) <= 80
+    assert "text_column or text: the column of the texts" in text
+    assert all(option in text for option in options_of(getattr(token2wave, name)))

@@ -6,44 +6,16 @@ The public names are imported when they are first used, so importing the package
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from token2wave.errors import Token2WaveError, import_extra
 from token2wave.versions import __version__
-
-if TYPE_CHECKING:
-    from token2wave.classifier import Classifier as Classifier
-    from token2wave.classifier import load as load
-    from token2wave.compression import Compression as Compression
-    from token2wave.compression import compress as compress
-    from token2wave.evaluation import evaluate as evaluate
-    from token2wave.explanation import Explanation as Explanation
-    from token2wave.inference.compiled import (
-        CompiledNetwork as CompiledNetwork,
-    )
-    from token2wave.inference.compiled import (
-        compile_network as compile_network,
-    )
-    from token2wave.inference.prediction import Prediction as Prediction
-    from token2wave.inference.state import SlidingWindow as SlidingWindow
-    from token2wave.inference.state import State as State
-    from token2wave.integrations.sklearn import WaveClassifier as WaveClassifier
-    from token2wave.models import WaveConfig as WaveConfig
-    from token2wave.models import WaveNetwork as WaveNetwork
-    from token2wave.options import DataOptions as DataOptions
-    from token2wave.options import TrainOptions as TrainOptions
-    from token2wave.pipeline import TrainingResult as TrainingResult
-    from token2wave.pipeline import train as train
-    from token2wave.scoring.batch_predictor import BatchPredictor as BatchPredictor
-    from token2wave.scoring.job import ScoringSummary as ScoringSummary
-    from token2wave.scoring.score import score as score
-    from token2wave.training.incremental import update as update
-    from token2wave.training.recipe import Recipe as Recipe
 
 _HOME = {
     "BatchPredictor": "token2wave.scoring.batch_predictor",
     "Classifier": "token2wave.classifier",
     "Compression": "token2wave.compression",
+    "EvaluationResult": "token2wave.evaluation",
     "Explanation": "token2wave.explanation",
     "Prediction": "token2wave.inference.prediction",
     "Recipe": "token2wave.training.recipe",

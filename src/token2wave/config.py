@@ -7,7 +7,8 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Self, TypeVar, get_type_hints
@@ -112,13 +113,38 @@ def describe_options(options: type) -> dict[str, str]:
     return {name: " ".join(text) for name, text in described.items()}
 
 
+def _summarise_options(
+    classes: Iterable[type], fields: Collection[str], descriptions: Mapping[str, str]
+) -> str:
+    """Describe the everyday options in a sentence each, and name the others."""
+    lines = []
+    for cls in classes:
+        names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
+        everyday = [name for name in getattr(cls, "EVERYDAY", ()) if name in names]
+        short = {long: f" or {short}" for short, long in getattr(cls, "SHORT_NAMES", {}).items()}
+        paragraphs = [
+            f"{name}{short.get(name, '')}: {first_sentence(descriptions[name])}" for name in everyday
+        ]
+        others = ", ".join(name for name in names if name not in everyday)
+        if others:
+            paragraphs += [f"See help(token2wave.{cls.__name__}) for these and further ones: {others}."]
+        lines += [line for text in paragraphs for line in textwrap.wrap(text, 75, subsequent_indent="    ")]
+    return textwrap.indent("\n".join(lines), "    ")
+
+
+def first_sentence(description: str) -> str:
+    """Return the first sentence of a description."""
+    return re.split(r"(?<=[^.][^.]\.) (?=[A-Z`])", description, maxsplit=1)[0]
+
+
 def accept_options(
     *, leave_out: tuple[str, ...] = (), **option_classes: type
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let callers of a function give the fields of frozen dataclasses as keyword arguments.
 
     The fields are declared, documented and checked in the dataclass alone. The function receives an
-    instance of each class, by the name used here; its signature and docstring show the fields.
+    instance of each class, by the name used here. Its signature shows the fields, and its docstring those
+    that the class lists in ``EVERYDAY``; ``tools/write_stubs.py`` writes their types for editors.
 
     Args:
         leave_out: fields that the function decides itself. Callers cannot give them.
@@ -135,6 +161,8 @@ def accept_options(
     for cls in option_classes.values():
         descriptions |= describe_options(cls)
         short_names |= getattr(cls, "SHORT_NAMES", {})
+
+    options = _summarise_options(option_classes.values(), fields, descriptions)
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         signature = inspect.signature(function)
@@ -160,11 +188,10 @@ def accept_options(
             )
 
         parameters += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
             for name, (_, f) in fields.items()
         ]
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        options = "\n".join(f"    {name}: {descriptions[name]}" for name in fields)
         call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n{options}\n"
         return call
 

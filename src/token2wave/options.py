@@ -48,6 +48,11 @@ class TextOptions:
         ConfigError: the delimiter is not one character, or the encoding or the quoting is not known.
     """
 
+    EVERYDAY: ClassVar[tuple[str, ...]] = ("text_column", *DIALECT_OPTIONS)
+    """The options that ``help`` describes; the others are named."""
+    SHORT_NAMES: ClassVar = {"text": "text_column"}
+    """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
+
     text_column: str = "text"
     delimiter: str | None = field(default=None, kw_only=True)
     encoding: str | None = field(default=None, kw_only=True)
@@ -99,8 +104,14 @@ class DataOptions(TextOptions):
     label_separator: str | None = None
     normalise_labels: bool = False
 
+    EVERYDAY: ClassVar[tuple[str, ...]] = (
+        "text_column",
+        "label_column",
+        "label_separator",
+        "weight_column",
+        "group_column",
+    )
     SHORT_NAMES: ClassVar = {"text": "text_column", "label": "label_column"}
-    """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,6 +216,11 @@ class TrainOptions:
     Raises:
         ConfigError: a value is illegal, or two options do not go together.
     """
+
+    EVERYDAY: ClassVar = (
+        *("preset", "out", "test", "validation", "epochs", "seed", "class_weights", "baseline", "cv"),
+        *("report", "time_budget", "max_size"),
+    )
 
     preset: str = "small"
     out: PathLike | None = None

@@ -112,24 +112,19 @@ def train(
 ) -> TrainingResult:
     """Train a text classifier.
 
-    You give the fields of `TrainOptions` and `DataOptions` as keyword arguments.
-
     Args:
-        data: a file, a folder with train and test files, or the name of a data set
-            (:func:`token2wave.data.load_splits`); texts, with ``labels``; a frame or table, pairs of text and
-            label, or dictionaries (:func:`token2wave.data.sources.memory_dataset`); with ``stream`` files, a
-            pattern or a list of these.
+        data: a file, a folder with train and test files, or the name of a data set; texts, with ``labels``;
+            a frame, pairs of text and label, or dictionaries; with ``stream`` also a pattern or files.
         labels: the label, or the list of labels, of each text, if ``data`` is texts.
-        options: how to train (:class:`token2wave.TrainOptions`).
-        data_options: how to read the data (:class:`token2wave.DataOptions`).
+        options: how to train. You give its fields as keyword arguments.
+        data_options: how to read the data, likewise.
         callbacks: called as training goes on.
         command: the command line, for the record.
 
     Raises:
         DataError: the data cannot be read or used.
         ConfigError: a setting is illegal.
-        OutputError: ``out``, ``report`` or ``checkpoint`` cannot be written to, or something else would be
-            lost there. This is checked before training starts.
+        OutputError: an output cannot be written, or would replace something else; before training starts.
         CheckpointError: the checkpoint is damaged, belongs to another run, or must not be resumed.
         MissingExtraError: an optional package is needed and not installed.
     """

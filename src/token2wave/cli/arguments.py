@@ -16,7 +16,7 @@ import typer
 import typer.core
 
 from token2wave.cli.config_file import expand_config
-from token2wave.config import describe_options
+from token2wave.config import describe_options, first_sentence
 from token2wave.errors import ConfigError
 from token2wave.options import TextOptions
 from token2wave.reporting.terminal import set_verbosity, verbosity
@@ -280,7 +280,7 @@ def _complete_values(description: str) -> Callable[[str], list[str]] | None:
 def _first_sentence(description: str) -> str:
     """Return the first sentence without markup, with a capital letter unless it begins with a value."""
     plain = description.replace("`", "")
-    sentence = re.split(r"(?<=[^.][^.]\.) (?=[A-Z])", plain, maxsplit=1)[0]
+    sentence = first_sentence(plain)
     return sentence if description.startswith("`") else sentence[:1].upper() + sentence[1:]
 
 

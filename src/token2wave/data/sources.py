@@ -168,7 +168,8 @@ def memory_dataset(
 def _dataset_of_splits(tables: Mapping[str, Any], options: DataOptions, name: str) -> MemoryDataset:
     """Make a data set of splits. A test split whose labels are all -1, as hubs hide them, is left out."""
     splits = {split: _rows_of(rows, f"{name} ({split})") for split, rows in tables.items()}
-    names, test, caveats = _class_names(next(iter(splits.values())), options), splits.get("test"), ()
+    names, test = _class_names(next(iter(splits.values())), options), splits.get("test")
+    caveats: tuple[str, ...] = ()
     if (
         names
         and isinstance(test, Table)
