@@ -121,6 +121,7 @@ def train(
     baseline: bool | None = None,
     cv: int | None = None,
     report: PathLike | None = None,
+    figures: bool = False,
     overwrite: bool = False,
     time_budget: float | str | None = None,
     candidates: int | None = None,
