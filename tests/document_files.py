@@ -37,6 +37,9 @@ def write_document_files(folder: Path) -> None:
         _fasttext(folder / name, [(text, [label]) for text, label in rows])
     _fasttext(folder / "news.txt", news)
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text, _ in reviews[:5]))
+    (folder / "run.toml").write_text(
+        'data = "reviews.csv"\nout = "reviews.safetensors"\nsettings.network.width = 16\n'
+    )
     (folder / "crawl").mkdir()
     for number in range(2):
         lines = [json.dumps(dict(zip(("text", "label"), _review(rng), strict=True))) for _ in range(600)]

@@ -171,9 +171,10 @@ def test_settings_page_is_complete():
         assert not missing, f"{group}: {missing}"
 
 
-OPTIONS = {
+PROGRAM = typer.main.get_command(app)
+OPTIONS = {"--help"} | {
     option
-    for command in typer.main.get_command(app).commands.values()
+    for command in (PROGRAM, *PROGRAM.commands.values())
     for parameter in command.params
     for option in (*parameter.opts, *parameter.secondary_opts)
 }
