@@ -326,7 +326,7 @@ def _predict_folds(
     run: TrainingRun, last: FitResult, context: RunContext, folds: Sequence[Fold]
 ) -> CrossValidation:
     """Train and predict without the rows of each fold, in several processes if it takes long."""
-    unused = dict.fromkeys(("cv", "out", "report", "checkpoint", "test", "validation"))
+    unused: dict[str, Any] = dict.fromkeys(("cv", "out", "report", "checkpoint", "test", "validation"))
     fold_context = RunContext(
         options=replace(context.options, **unused, resume=False, baseline=False),
         data_options=replace(context.data_options, multi_label=run.texts.multi_label),

@@ -29,7 +29,8 @@ from token2wave.training.result import Summary
 from token2wave.versions import versions
 
 FINAL_METRICS = (
-    *("accuracy", "macro_f1", "micro_f1", "validation_accuracy", "validation_micro_f1", "best_epoch"),
+    *("accuracy", "macro_f1", "micro_f1", "majority"),
+    *("validation_accuracy", "validation_micro_f1", "best_epoch"),
     *("train_seconds", "total_seconds", "texts_per_second", "peak_memory_bytes"),
     *("parameters", "parameters_without_embedding", "model_bytes"),
 )
@@ -352,7 +353,8 @@ def final_metrics(summary: Summary) -> dict[str, float]:
     """Return the finite metrics of a whole run, by name."""
     evaluation = summary.evaluation or {}
     metrics = {name: getattr(summary, name) for name in FINAL_METRICS}
-    return _finite(metrics | {name: evaluation.get(name) for name in ("hamming_loss", "calibration_error")})
+    metrics |= {name: evaluation.get(name) for name in ("hamming_loss", "calibration_error")}
+    return _finite(metrics | {f"cv_{name}": (summary.cv or {}).get(name) for name in ("mean", "spread")})
 
 
 def _finite(metrics: Mapping[str, float | None]) -> dict[str, float]:

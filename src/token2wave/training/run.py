@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -375,7 +375,9 @@ class TrainingRun:
             decisions = predicted.argmax(axis=1)
             if model.multi_label:
                 decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
-        evaluate = evaluate_decisions if model.multi_label else evaluate_predictions
+        evaluate: Callable[..., Evaluation] = (
+            evaluate_decisions if model.multi_label else evaluate_predictions
+        )
         evaluation = evaluate(rows.labels, decisions, names, predicted)
         return evaluation, surest_mistakes(rows.texts, rows.labels, decisions, names, predicted, numbers)
 
@@ -387,7 +389,7 @@ class TrainingRun:
         if texts.held_out is not None:
             return [(texts.train.labelled(), texts.held_out)]
         folds = () if last.cross_validation is None else last.cross_validation.folds
-        return [tuple(map(texts.all_rows.take, fold)) for fold in folds]
+        return [(texts.all_rows.take(fold.train_rows), texts.all_rows.take(fold.rows)) for fold in folds]
 
     @property
     def evaluated_on(self) -> str:
