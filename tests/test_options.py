@@ -26,6 +26,7 @@ from tools.write_stubs import STUB, render_stub
 CLASSES = (TrainOptions, DataOptions)
 FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
 EVALUATE = {"text_column", "label_column", "label_separator", "normalise_labels", *DIALECT_OPTIONS}
+EVALUATE |= {"skip_bad_rows", "bad_rows"}
 UPDATE = {"class_weights", "epochs", "seed", "out", "overwrite"}
 
 

@@ -11,12 +11,15 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.config import accept_options
 from token2wave.data import encode_label_sets, encode_labels, load_split
+from token2wave.data.bad_rows import check_bad_rows, write_bad_rows
+from token2wave.data.datasets import possible_paths
 from token2wave.data.sources import is_name
 from token2wave.formatting import Described, join_classes, percent
 from token2wave.metrics import Evaluation
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
 from token2wave.reporting.summary import evaluation_headline
+from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 
 
@@ -88,7 +91,10 @@ def evaluate(
         label_separator=separator,
         normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
     )
+    outputs = Outputs(possible_paths(data))
+    check_bad_rows(data_options, outputs)
     dataset = load_split(data, split, data_options, labels=labels)
+    write_bad_rows(data_options, dataset.bad_rows, outputs)
     dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
     dataset = dataset.for_classes(classifier.label_names)
     classes = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)

@@ -92,6 +92,9 @@ class DataOptions(TextOptions):
             several labels, or none. fastText files ignore it.
         normalise_labels: whether labels that differ only in case, blanks or Unicode form are one label. Its
             name is in lower case.
+        skip_bad_rows: leave out rows that cannot be read or used, and count them, instead of stopping. If
+            more than half of the rows are bad, it is an error all the same.
+        bad_rows: CSV file that lists the rows left out, and why.
 
     Raises:
         ConfigError: texts and labels come from the same column, or the separator is empty.
@@ -103,6 +106,8 @@ class DataOptions(TextOptions):
     multi_label: bool | None = None
     label_separator: str | None = None
     normalise_labels: bool = False
+    skip_bad_rows: bool = False
+    bad_rows: str | os.PathLike[str] | None = None
 
     EVERYDAY: ClassVar[tuple[str, ...]] = (
         "text_column",
@@ -115,6 +120,8 @@ class DataOptions(TextOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.bad_rows is not None:
+            object.__setattr__(self, "skip_bad_rows", True)
         if self.text_column == self.label_column:
             raise ConfigError(
                 f"expected two columns, found {self.text_column!r} for both texts and labels",
@@ -211,7 +218,7 @@ class TrainOptions:
         memory: about how much memory training on a stream may take, besides Python and its libraries:
             bytes, or e.g. ``500MB``.
         max_rejected: largest fraction of a stream's rows that may be unreadable. Such rows are skipped and
-            counted.
+            counted. With ``skip_bad_rows`` it is a half.
 
     Raises:
         ConfigError: a value is illegal, or two options do not go together.

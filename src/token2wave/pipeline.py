@@ -21,6 +21,7 @@ from token2wave.compression.compressor import final_size, require_reachable, shr
 from token2wave.config import accept_options, parse_size
 from token2wave.core import n_threads
 from token2wave.data import DataOptions, TextDataset, load_splits
+from token2wave.data.bad_rows import MAX_BAD_FRACTION, check_bad_rows, write_bad_rows
 from token2wave.data.datasets import possible_paths
 from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
@@ -139,6 +140,9 @@ def train(
             raise ConfigError(
                 problem, location="group_column", hint="leave it out, or train without a stream"
             )
+        if data_options.bad_rows is not None:
+            problem = "a stream counts the rows that it leaves out, and does not list them"
+            raise ConfigError(problem, location="bad_rows", hint="leave it out, or train without a stream")
     if options.cv is not None:
         require_one_process("a cross-validation")
     require_trainable(preset, options.device, options.stream)
@@ -148,6 +152,7 @@ def train(
     report = None if options.report is None else Path(options.report)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
     outputs = _check_outputs(data, labels, options)
+    check_bad_rows(data_options, outputs)
     time_budget = None if options.time_budget is None else parse_seconds(options.time_budget)
     budget = Budget(time_budget, options.candidates, start)
     with private_files(outputs.is_private):
@@ -155,6 +160,7 @@ def train(
             run = _prepare_stream(data, preset, options, data_options, callback_list)
         else:
             splits = _read(data, labels, context)
+            write_bad_rows(data_options, splits.bad_rows, outputs)
             run, context = _prepare(splits, context, budget, callback_list)
         if checkpoint is not None:
             run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
@@ -280,7 +286,7 @@ def _prepare_stream(
         overrides_of(options),
         options.class_weights,
         memory=parse_size(options.memory, "memory"),
-        max_rejected=options.max_rejected,
+        max_rejected=MAX_BAD_FRACTION if data_options.skip_bad_rows else options.max_rejected,
         callback_list=callback_list,
     )
     if options.max_bytes is not None:

@@ -64,10 +64,10 @@ def test_compress_passes_its_options_on(run_cli, monkeypatch):
 
     monkeypatch.setattr("token2wave.compression.compress", compress)
     defaults = {"data": "d", "test": None, "max_size": None, "storage": "auto", "retrain": True}
-    defaults |= {"text_column": "text", "label_column": "label", "overwrite": False}
+    defaults |= {"skip_bad_rows": False, "text_column": "text", "label_column": "label", "overwrite": False}
     defaults |= {"delimiter": None, "encoding": None, "header": None, "quoting": "auto"}
     others = {"data": "d", "test": "t.csv", "max_size": "1MB", "storage": "int8", "retrain": False}
-    others |= {"text_column": "t", "label_column": "l", "overwrite": True}
+    others |= {"skip_bad_rows": False, "text_column": "t", "label_column": "l", "overwrite": True}
     others |= {"delimiter": ";", "encoding": "cp1252", "header": False, "quoting": "none"}
     arguments = [
         "--data",

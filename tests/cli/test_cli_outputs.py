@@ -89,6 +89,7 @@ INPUTS = {
 OUTPUTS = {
     "train": (
         Output("out"),
+        Output("bad_rows"),
         Output("checkpoint"),
         Output("checkpoint", more=("--resume",)),
         *(Output("report", below=name) for name in ("report.json", "report.html")),
@@ -97,7 +98,8 @@ OUTPUTS = {
         Output("tracker", "mlflow:{}", message="cannot be made"),
         Output("tracker", "mlflow:{}", "mlflow.db", message="mlflow.db"),
     ),
-    "update": (Output("out"),),
+    "update": (Output("out"), Output("bad_rows")),
+    "evaluate": (Output("bad_rows"),),
     "compress": (Output("out"),),
     "explain": (Output("html"),),
     "score": tuple(Output("output", below=f"{name}/file") for name in ("_job/staging", "parts", "rejected")),
@@ -137,6 +139,7 @@ NO_FILES = {
 REQUIRED = {
     "train": {"data": "data.csv", "out": "new"},
     "update": {"model": "model", "data": "data.csv", "out": "new"},
+    "evaluate": {"model": "model", "data": "data.csv"},
     "compress": {"model": "model", "data": "named", "out": "new"},
     "explain": {"model": "model", "file": "texts.txt", "html": "new"},
     "score": {"model": "model", "inputs": "data.csv", "output": "new"},
@@ -165,7 +168,7 @@ def test_every_option_that_names_a_file_is_in_the_tables() -> None:
         listed = {entry.option for entry in (*INPUTS[command], *OUTPUTS.get(command, ()))}
         assert names == listed, command
         writes = "overwrite" in inspect.signature(COMMANDS[command]).parameters
-        assert writes or command == "score" or command not in OUTPUTS, command
+        assert writes or command in ("score", "evaluate") or command not in OUTPUTS, command
 
 
 @pytest.fixture
@@ -219,6 +222,7 @@ CASES = [
     for output in outputs
     for source in INPUTS[command]
     if "--to" not in source.more or source.more == output.more
+    if "--stream" not in source.more or output.option != "bad_rows"
 ]
 
 
@@ -244,7 +248,8 @@ def test_no_command_writes_over_an_input(run_cli, workplace, command, output, so
     before = contents(workplace)
     more = dict.fromkeys((*source.more, *output.more))
     if not (
-        command == "score" or (source.file == "model" and output.option == "out" and command != "export")
+        command in ("score", "evaluate")
+        or (source.file == "model" and output.option == "out" and command != "export")
     ):
         more["--overwrite"] = None  # with which a model may be updated and compressed in its place
     outcome = run_cli(*words(command, values), *more)

@@ -473,9 +473,7 @@ def test_broken_quotes(tmp_path: Path) -> None:
     ],
 )
 def test_blank_lines_between_rows(tmp_path: Path, name: str, content: str, line: int) -> None:
-    assert f"{name}, line {line}: a blank line between rows; delete the line" in failure(
-        tmp_path / name, content
-    )
+    assert f"{name}, line {line}: a blank line between rows" in failure(tmp_path / name, content)
 
 
 @pytest.mark.parametrize("line", ['{"text": "x"', "nonsense", "{'text': 1}", "[" * 100_000, "1" * 5000])
@@ -531,7 +529,7 @@ def test_parquet_columns_of_other_types(tmp_path: Path) -> None:
             "a.parquet, column 'label': expected strings, numbers or lists of them, found values of type "
             in message
         )
-    pq.write_table(pa.table({"text": ["x", None], "label": pa.nulls(2)}), path)
+    pq.write_table(pa.table({"text": ["x", None], "label": ["a", "b"]}), path)
     assert "row 2, column 'text': the text is missing" in failure(path, path.read_bytes())
     pq.write_table(pa.table({"text": ["x", "y"], "label": ["a", None]}), path)
     assert "row 2, column 'label': the label is missing" in failure(path, path.read_bytes())

@@ -229,6 +229,12 @@ def takes_options(
         @wraps(command)
         def run(**values: Any) -> None:
             options = {field.name: values.pop(field.name) for _, field in fields}
+            if (
+                options.get("skip_bad_rows")
+                and options.get("bad_rows", "") is None
+                and not options.get("stream")
+            ):
+                options["bad_rows"] = f"{_stem(values['data'])}.bad-rows.csv"
             command(**values, options=_parse(options))
 
         signature = inspect.signature(command, eval_str=True)
@@ -242,6 +248,14 @@ def takes_options(
         return run
 
     return decorate
+
+
+def _stem(data: str) -> str:
+    """The name of a file or folder without suffixes, for files made of it."""
+    from token2wave.data.file_segments import stem
+
+    path = Path(data)
+    return stem(path) or path.resolve().name
 
 
 def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:

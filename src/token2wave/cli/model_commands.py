@@ -41,8 +41,12 @@ def evaluate(
 ) -> None:
     """Evaluate a model on labelled data."""
     from token2wave.classifier import load
+    from token2wave.data.datasets import possible_paths
     from token2wave.evaluation import evaluate as run
+    from token2wave.storage.outputs import Outputs
 
+    if options["bad_rows"] is not None:
+        Outputs([model, *possible_paths(data)]).check_file(options["bad_rows"], "list of bad rows")
     classifier = load(model)
     with terminal.progress() as callback:
         result = run(classifier, data, split=split, **options, callbacks=[callback])
@@ -110,7 +114,9 @@ def predict(
 
 @takes_options(
     DataOptions,
-    leave_out=("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels"),
+    leave_out=(
+        *("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels", "bad_rows"),
+    ),
 )
 def compress(
     model: ModelPath,

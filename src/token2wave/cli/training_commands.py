@@ -118,6 +118,8 @@ def update(
 
     outputs = Outputs([model, *possible_paths(data)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
+    if options["bad_rows"] is not None:
+        outputs.check_file(options["bad_rows"], "list of bad rows")
     previous = load(model)
     with terminal.progress() as callback:
         updated = run(
@@ -139,6 +141,8 @@ def update(
     elif not terminal.verbosity.is_quiet:
         print(f"learnt from {record['rows']:,} rows")
         print(f"new words and n-grams: {n_rows:,}")
+        for note in record.get("notes", []):
+            print(f"Note: {note}")
         if record["new_labels"]:
             print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
         print(f"model: {out}")

@@ -64,7 +64,9 @@ class Compression(Described):
 
 @accept_options(
     data_options=DataOptions,
-    leave_out=("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels"),
+    leave_out=(
+        *("weight_column", "group_column", "multi_label", "label_separator", "normalise_labels", "bad_rows"),
+    ),
 )
 def compress(
     model: str | os.PathLike[str],

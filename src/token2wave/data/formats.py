@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.data.dialects import BACKSLASHES, MISSING, column_names, split_fields
-from token2wave.data.lines import CARRIAGE_RETURNS, Fault, Lines, decode, decode_row
+from token2wave.data.lines import CARRIAGE_RETURNS, LOST, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
 from token2wave.errors import DataError, locate
@@ -197,9 +197,8 @@ def _csv_rows(
             yield row, line, {name: fields[index] for name, index in positions}, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
-            fault = fault or Fault(
-                problem, _TSV_HINT if dialect.quoting in ("none", "escapes") else _FIELDS_HINT
-            )
+            hint = _TSV_HINT if dialect.quoting in ("none", "escapes") else _FIELDS_HINT
+            fault = fault or Fault(problem, hint, kind="with another number of fields")
             yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
         line, n_bytes = dialect.n_skipped + reader.line_num + 1, 0
 
@@ -264,7 +263,8 @@ def _first_row(
 def _csv_fault(error: csv.Error) -> Fault:
     if "new-line character" in str(error):
         return Fault(*CARRIAGE_RETURNS)
-    return Fault(f"not valid CSV ({error})", _CSV_HINT)
+    is_open = "unexpected end" in str(error)  # a quote has swallowed all that follows
+    return Fault(f"not valid CSV ({error})", _CSV_HINT, kind=LOST if is_open else "with broken quotes")
 
 
 def _too_many_columns(n_columns: int, limits: RowLimits, beginning: str = "") -> Fault:

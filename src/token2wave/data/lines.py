@@ -38,6 +38,8 @@ _MAGIC = {
 }
 _MARK_BROKEN = "token2wave.mark_broken"
 BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
+UNDECODABLE, LOST = "with undecodable bytes", "lost"
+"""Kinds of faults. After a lost line nothing can be read, so it is not one bad row."""
 
 
 class Fault(NamedTuple):
@@ -48,14 +50,19 @@ class Fault(NamedTuple):
         hint: how to correct it.
         beginning: first characters of the row.
         line: the number of the line, if the line itself is broken and not the row.
-        is_encoding: whether the bytes are not in the encoding of the file.
+        kind: as in "3 rows are ...", to count such faults together.
     """
 
     problem: str
     hint: str
     beginning: str = ""
     line: int | None = None
-    is_encoding: bool = False
+    kind: str = "that cannot be parsed"
+
+    @property
+    def is_encoding(self) -> bool:
+        """Whether the bytes are not in the encoding of the file."""
+        return self.kind == UNDECODABLE
 
 
 class EncodingError(DataError):
@@ -116,7 +123,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
             raise cannot_read(Path(segment.path), cast("OSError", error)) from error
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
         problem = f"the {COMPRESSIONS[segment.compression]} data {what}, and nothing after this can be read"
-        yield at, Fault(problem, "copy the file again", line=0)
+        yield at, Fault(problem, "copy the file again", line=0, kind=LOST)
 
 
 def require_text(segment: Segment, beginning: bytes) -> None:
@@ -158,7 +165,7 @@ def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
             byte, position = line[error.start], error.start + 1
             problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
         hint = "name the encoding of the file, for example with --encoding cp1252 (encoding='cp1252')"
-        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, is_encoding=True)
+        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, kind=UNDECODABLE)
 
 
 def decode_row(line: bytes, number: int, encoding: str = "utf-8") -> str | Fault:

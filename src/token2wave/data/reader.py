@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from token2wave.data.bad_rows import BadRows
 from token2wave.data.formats import MAX_BEGINNING, ParsedRow, field_limit, parse_rows
-from token2wave.data.lines import EncodingError, Fault, open_binary, plausible_lines, read_lines
+from token2wave.data.lines import LOST, EncodingError, Fault, open_binary, plausible_lines, read_lines
 from token2wave.data.parquet import parquet_blocks, parquet_columns
 from token2wave.data.rows import (
     IN_MEMORY,
@@ -100,30 +101,46 @@ def _reject_without_text(at: int, record: dict[str, Any], text_column: str) -> R
     return Rejected(at, reason, str(record)[:MAX_BEGINNING])
 
 
-def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool = False) -> list[Column]:
+def read_columns(
+    segment: Segment,
+    names: Sequence[str],
+    *,
+    blank_is_text: bool = False,
+    encoding_is_sure: bool = False,
+    bad_rows: BadRows | None = None,
+) -> list[Column]:
     """Read columns of a whole file into memory.
 
-    Blank lines at the end are ignored. Elsewhere they are refused: skipping them would shift the numbers
-    of the rows after them. In CSV with one column a blank line is an empty text.
+    Blank lines at the end are ignored. Elsewhere they are refused, since they are likely a fault. In CSV with
+    one column a blank line is an empty text.
 
     In plain text and fastText the first column is the text, ``label`` the list of labels, and a blank line an
     empty text if ``blank_is_text``.
 
+    Args:
+        segment: the file.
+        names: of the columns.
+        blank_is_text: see above.
+        encoding_is_sure: whether a line in another encoding is a bad row, and not an EncodingError.
+        bad_rows: takes the rows that cannot be read, and leaves them out; None: the first is an error.
+
     Raises:
         DataError: the file cannot be read, lacks a column or has no rows, or a row cannot be read.
-        MissingExtraError: pyarrow is needed and not installed.
+        MissingExtraError: an optional package is needed and not installed.
     """
     path, limits = Path(segment.path), IN_MEMORY
     if segment.format == ".parquet":
         columns = parquet_columns(path, names)
         if not columns[names[0]]:
             raise _no_rows(path, "the file has no rows")
-        return [Column(columns[name], segment.path, name) for name in names]
+        return [Column(columns[name], segment.path, name, bad_rows=bad_rows) for name in names]
     is_csv, is_text = segment.format in SEPARATORS, segment.format in TEXT_FORMATS
     values: list[list[Any]] = [[] for _ in names]
     pairs = list(zip(names, values, strict=True))
-    line_numbers: list[int] = []
-    blank_line: int | None = None
+    row, line_numbers = 0, list[int]()
+    row_numbers: list[int] = []
+    blank_lines: list[int] = []
+    bad = BadRows(segment.path, skip=None) if bad_rows is None else bad_rows
     with open_binary(path) as raw, field_limit(limits.line_bytes):
         lines = read_lines(segment, raw, limits.line_bytes)
         lines = plausible_lines(lines, path, raw) if segment.compression else lines
@@ -132,28 +149,54 @@ def read_columns(segment: Segment, names: Sequence[str], *, blank_is_text: bool 
         )
         for _, line, record, _ in rows:
             if record is None:
-                blank_line = blank_line or line
+                blank_lines.append(line)
                 continue
-            row = len(line_numbers) + 1
+            for blank_line in blank_lines:
+                error = DataError(
+                    "a blank line between rows",
+                    location=locate(path, line=blank_line),
+                    hint="delete the line",
+                )
+                bad.add(error, "blank", None, blank_line, "")
+            blank_lines.clear()
+            row += 1
             if isinstance(record, Fault):
                 location = locate(path, row=row, line=line if is_csv else None)
                 location = location if record.line is None else locate(path, line=record.line)
-                error = EncodingError if record.is_encoding else DataError
-                raise error(record.problem, location=location, hint=record.hint)
-            if blank_line is not None:
-                location = locate(path, line=blank_line)
-                raise DataError("a blank line between rows", location=location, hint="delete the line")
+                if record.is_encoding and not encoding_is_sure:
+                    raise EncodingError(record.problem, location=location, hint=record.hint)
+                error = DataError(record.problem, location=location, hint=record.hint)
+                if record.kind == LOST:
+                    raise error
+                bad.add(error, record.kind, row, line, record.beginning)
+                continue
+            try:
+                if not is_text:
+                    for name, _ in pairs:
+                        if name not in record:
+                            column_index(path, list(record), name, row)
+            except DataError as error:
+                bad.add(error, "without a column", row, line, str(record))
+                continue
             line_numbers.append(line)
+            row_numbers.append(row)
             for name, column in pairs:
-                if name not in record:
-                    if not is_text:
-                        column_index(path, list(record), name, row)
-                    record[name] = []  # a line without labels
-                column.append(record[name])
-    if not line_numbers:
+                column.append(record.get(name, []))  # a line without labels
+    if bad_rows is None:
+        bad.require_few(row)
+    if not row:
         raise _no_rows(path, "there is a header and no row below it" if is_csv else "the file is empty")
-    starts = line_numbers if is_csv else None
-    return [Column(column, segment.path, None if is_text else name, starts) for name, column in pairs]
+    return [
+        Column(
+            column,
+            segment.path,
+            None if is_text else name,
+            line_numbers if is_csv else None,
+            row_numbers if len(bad) else None,
+            bad_rows,
+        )
+        for name, column in pairs
+    ]
 
 
 def _no_rows(path: Path, problem: str) -> DataError:

@@ -103,7 +103,7 @@ class MemoryDataset:
             if label_names is not None and has_digits(labels.values):
                 label_names = None  # a string is a name, not an index as in a file; encoding checks names
             result = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
-            return replace(result, notes=tuple(notes))
+            return replace(result, notes=(*notes, *result.notes))
 
 
 def is_name(data: object) -> bool:

@@ -13,7 +13,7 @@ from token2wave.config import require
 from token2wave.data.labels import require_labels_that_repeat
 from token2wave.data.texts import TextSplit
 from token2wave.data.values import join_names, quote
-from token2wave.errors import DataError, locate
+from token2wave.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 MAX_CLASSES = 10_000
@@ -68,11 +68,11 @@ def label_names_of(train: TextSplit, official_names: Sequence[str] | None = None
         raise DataError(problem, location=train.source, hint="state every name once")
     if unknown := names.keys() - set(official_names):
         row, label = next(
-            (row, label) for row, labels in enumerate(label_sets, 1) for label in labels if label in unknown
+            (row, label) for row, labels in enumerate(label_sets) for label in labels if label in unknown
         )
         problem = f"the label {quote(label)} is not one of the label names {join_names(official_names)}"
         hint = "correct the label, or add its name to the label names"
-        raise DataError(problem, location=locate(train.source, row=row), hint=hint)
+        raise DataError(problem, location=train.location(row), hint=hint)
     return tuple(official_names)
 
 
@@ -97,7 +97,7 @@ def encode_labels(split: TextSplit, label_names: Sequence[str]) -> NDArray[np.in
         DataError: a label is not one of the names; names the file and the first such row.
     """
     index_of = _class_indices(split, label_names)
-    indices = [_index(index_of, label, split, row) for row, label in enumerate(split.labels, start=1)]
+    indices = [_index(index_of, label, split, row) for row, label in enumerate(split.labels)]
     return np.array(indices, dtype=np.int64)
 
 
@@ -112,9 +112,9 @@ def encode_label_sets(split: TextSplit, label_names: Sequence[str]) -> NDArray[n
     index_of = _class_indices(split, label_names)
     n_columns = len(label_names) + bool(split.unknown_labels)
     encoded: NDArray[np.bool_] = np.zeros((len(split), n_columns), dtype=bool)
-    for row, names in enumerate(split.label_sets, start=1):
+    for row, names in enumerate(split.label_sets):
         for name in names:
-            encoded[row - 1, _index(index_of, name, split, row)] = True
+            encoded[row, _index(index_of, name, split, row)] = True
     return encoded
 
 
@@ -147,7 +147,7 @@ def _index(index_of: Mapping[str, int], label: object, split: TextSplit, row: in
     if index < 0:
         raise DataError(
             f"the label {quote(label)} is not one of the classes of training: {join_names(index_of)}",
-            location=locate(split.source, row=row),
+            location=split.location(row),
             hint="correct or remove the row, or add rows with this label to the training data",
         )
     return index

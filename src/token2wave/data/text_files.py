@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from token2wave.data.bad_rows import BadRows
 from token2wave.data.columns import inspect_file
 from token2wave.data.dialects import describe_dialect, encoding_of_file
 from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
@@ -54,12 +55,13 @@ def read_labelled(
         require_separator(options, segment.path)
     optional = options.weight_column, options.group_column
     names = [options.text_column, options.label_column, *(name for name in optional if name is not None)]
-    texts, labels, *others = _read_columns(segment, names, options, notes)
+    bad_rows = BadRows(segment.path, options.skip_bad_rows, options.bad_rows)
+    texts, labels, *others = _read_columns(segment, names, options, notes, bad_rows=bad_rows)
     weights, groups = (None if name is None else others.pop(0) for name in optional)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
     split = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
-    return replace(split, notes=tuple(notes)) if notes else split
+    return replace(split, notes=(*notes, *split.notes)) if notes else split
 
 
 def read_texts(
@@ -112,30 +114,32 @@ def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> l
 
 
 def _read_columns(
-    segment: Segment, names: Sequence[str], options: TextOptions, notes: list[str], **how: bool
+    segment: Segment, names: Sequence[str], options: TextOptions, notes: list[str], **how: Any
 ) -> list[Column]:
     """Read columns; if the beginning of the file was ASCII, and the rest is not UTF-8, in its encoding."""
     try:
         return read_columns(segment, names, **how)
     except EncodingError:
-        is_open = options.encoding is None and segment.dialect.encoding == "utf-8"
-        if not is_open or (encoding := encoding_of_file(segment)) == "utf-8":
-            raise
-    notes += describe_dialect(replace(segment, dialect=Dialect(encoding=encoding)), options)
-    return read_columns(replace(segment, dialect=replace(segment.dialect, encoding=encoding)), names, **how)
+        encoding = segment.dialect.encoding
+        if options.encoding is None and encoding == "utf-8":
+            encoding = encoding_of_file(segment)
+    if encoding != segment.dialect.encoding:
+        notes += describe_dialect(replace(segment, dialect=Dialect(encoding=encoding)), options)
+        segment = replace(segment, dialect=replace(segment.dialect, encoding=encoding))
+    if (bad_rows := how.get("bad_rows")) is not None:
+        bad_rows.clear()
+    return read_columns(segment, names, encoding_is_sure=True, **how)
 
 
 def _unwrap_single_labels(texts: Column, labels: Column) -> Column:
     """Return names instead of lists of names, if each line of fastText has one label."""
     sets: Sequence[list[str]] = labels.values  # type: ignore[assignment]
-    for row, names in enumerate(sets, start=1):
+    for index, names in enumerate(sets):
         if not names:
-            raise DataError(
-                f"expected a line with a label, '__label__name', found {quote(texts.values[row - 1])}",
-                location=locate(labels.source, row=row),
-                hint="write each line as '__label__name text', delete those without a label, or name the "
-                "delimiter of a table, such as --delimiter tab; where a text may have no label, ask for "
-                "--multi-label",
-            )
-    is_single = all(len(names) == 1 for names in sets)
-    return replace(labels, values=[names[0] for names in sets]) if is_single else labels
+            problem = f"expected a line with a label, '__label__name', found {quote(texts.values[index])}"
+            hint = "write each line as '__label__name text', delete those without a label, or name the "
+            hint += "delimiter of a table, such as --delimiter tab; where a text may have no label, "
+            hint += "ask for --multi-label"
+            texts.fail(index, problem, hint, "without a label")
+    is_single = all(len(names) <= 1 for names in sets)
+    return replace(labels, values=["".join(names) for names in sets]) if is_single else labels

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.data.bad_rows import BadRow, BadRows
 from token2wave.data.objects import to_list
 from token2wave.data.values import (
     Column,
@@ -19,7 +21,7 @@ from token2wave.data.values import (
     parse_texts,
     parse_weights,
 )
-from token2wave.errors import DataError
+from token2wave.errors import DataError, locate
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.options import DataOptions
 
@@ -47,7 +49,9 @@ class TextSplit:
             count the same.
         unknown_labels: labels of test texts that no class has. They count as wrong in an evaluation.
         groups: the name of each row's group, length ``N``, None for a row of its own. None: no row has one.
-        notes: what looking at the file has found that its name does not say.
+        row_numbers: the number of each row in the source, length ``N``; None if no row was left out.
+        bad_rows: the rows of the source that were left out.
+        notes: sentences about the source.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -59,6 +63,8 @@ class TextSplit:
     weights: list[float] | None = None
     unknown_labels: tuple[str, ...] = ()
     groups: list[str | None] | None = None
+    row_numbers: list[int] | None = None
+    bad_rows: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +96,9 @@ class TextSplit:
         Raises:
             DataError: a value cannot be used; names the row.
         """
+        bad_rows = texts.bad_rows or BadRows(texts.source, options.skip_bad_rows, options.bad_rows)
+        texts, labels = replace(texts, bad_rows=bad_rows), replace(labels, bad_rows=bad_rows)
+        weights = weights and replace(weights, bad_rows=bad_rows)
         checked_texts = parse_texts(texts)
         checked_labels: Sequence[str] | Sequence[tuple[str, ...]]
         if has_label_sets(labels.values, labels.source, options):
@@ -100,7 +109,23 @@ class TextSplit:
             checked_labels = parse_labels(labels, label_names, options.normalise_labels)
         checked_weights = None if weights is None else parse_weights(weights)
         checked_groups = None if groups is None else parse_groups(groups)
-        return cls(checked_texts, checked_labels, texts.source, checked_weights, groups=checked_groups)
+        split = cls(checked_texts, checked_labels, texts.source, checked_weights, groups=checked_groups)
+        return split if not bad_rows else split._without(bad_rows, texts.rows)
+
+    def _without(self, bad_rows: BadRows, row_numbers: Sequence[int] | None) -> TextSplit:
+        """Leave bad rows out, which a file may have left out already; a DataError unless they may be."""
+        numbers = (
+            np.arange(1, len(self) + 1) if row_numbers is None else np.array(row_numbers, dtype=np.int64)
+        )
+        n_rows = len(bad_rows.numbers() | set(numbers.tolist()))
+        bad_rows.require_few(n_rows)
+        rows = np.flatnonzero(~np.isin(numbers, list(bad_rows.numbers())))
+        return replace(
+            self.take(rows),
+            row_numbers=numbers[rows].tolist(),
+            bad_rows=bad_rows.rows(dict(zip(numbers.tolist(), self.texts, strict=True))),
+            notes=(*self.notes, *bad_rows.note(n_rows)),
+        )
 
     def __len__(self) -> int:
         """The number of texts, ``N``."""
@@ -113,10 +138,15 @@ class TextSplit:
             self.texts.take(rows) if isinstance(self.texts, HashedTexts) else [self.texts[i] for i in numbers]
         )
         labels = [self.labels[i] for i in numbers]
-        weights, groups = (
-            None if values is None else [values[i] for i in numbers] for values in (self.weights, self.groups)
-        )
-        return replace(self, texts=texts, labels=labels, weights=weights, groups=groups)
+        others: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else [values[i] for i in numbers]
+            for name in ("weights", "groups", "row_numbers")
+        }
+        return replace(self, texts=texts, labels=labels, **others)
+
+    def location(self, index: int) -> str:
+        """Where the row with this index is, for an error message."""
+        return locate(self.source, row=index + 1 if self.row_numbers is None else self.row_numbers[index])
 
     @property
     def multi_label(self) -> bool:
@@ -187,6 +217,12 @@ class TextDataset:
         """Whether a text of some split may have several labels, or none."""
         splits = (self.train, self.validation, self.test)
         return any(split is not None and split.multi_label for split in splits)
+
+    @property
+    def bad_rows(self) -> list[BadRow]:
+        """The rows of all splits that were left out."""
+        splits = (self.train, self.validation, self.test)
+        return [row for split in splits if split is not None for row in split.bad_rows]
 
     def as_multi_label(self) -> TextDataset:
         """The same texts, each with a set of labels."""

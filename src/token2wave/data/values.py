@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
+from token2wave.data.bad_rows import BadRows
 from token2wave.data.labels import canonical_label, is_written_list, label_key
 from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions
@@ -31,17 +32,35 @@ class Column:
         source: the file or data set.
         name: of the column; None in formats without columns.
         lines: the line on which each row starts, length ``N``; None if rows are lines.
+        rows: the number of each row, length ``N``; None if no row was left out.
+        bad_rows: takes the faults of values; None: the first is an error.
     """
 
     values: Sequence[object]
     source: str = ""
     name: str | None = None
     lines: Sequence[int] | None = None
+    rows: Sequence[int] | None = None
+    bad_rows: BadRows | None = None
 
     def location(self, index: int) -> str:
         """Where the value with this index is, e.g. ``a.csv, row 1 (line 2), column 'text'``."""
-        line = None if self.lines is None else self.lines[index]
-        return locate(self.source, row=index + 1, line=line, column=self.name)
+        return locate(self.source, row=self.row(index), line=self.line(index), column=self.name)
+
+    def row(self, index: int) -> int:
+        """The number of the row with this index, from 1."""
+        return index + 1 if self.rows is None else self.rows[index]
+
+    def line(self, index: int) -> int | None:
+        """The line on which the row with this index starts, if lines are not rows."""
+        return None if self.lines is None else self.lines[index]
+
+    def fail(self, index: int, problem: str, hint: str, kind: str) -> None:
+        """Raise the fault of a value as a DataError, or note that its row is bad."""
+        error = DataError(problem, location=self.location(index), hint=hint)
+        if self.bad_rows is None:
+            raise error
+        self.bad_rows.add(error, kind, self.row(index), self.line(index))
 
 
 def parse_texts(column: Column) -> list[str]:
@@ -59,7 +78,8 @@ def parse_texts(column: Column) -> list[str]:
             problem = f"expected a text, found {quote(value)}"
             hint = "make it a string, or name the column that holds the texts"
             hint = "decode it: text.decode()" if isinstance(value, bytes) else hint
-        raise DataError(problem, location=column.location(index), hint=hint)
+        column.fail(index, problem, hint, "without a text" if is_missing(value) else "with an unusable text")
+        texts.append("")
     return texts
 
 
@@ -79,7 +99,7 @@ def parse_labels(
         DataError: a label is missing, blank, not a scalar, out of range or not one of ``label_names``.
     """
     name_of = _label_namer(column, label_names, normalise)
-    return [name_of(index, value) for index, value in enumerate(column.values)]
+    return [name_of(index, value) or "" for index, value in enumerate(column.values)]
 
 
 def parse_label_sets(
@@ -102,7 +122,7 @@ def parse_label_sets(
         labels: Sequence[object] = value if isinstance(value, list | tuple) else [value]
         if isinstance(value, str) and separator is not None:
             labels = [label.strip() for label in value.split(separator)] if value.strip() else []
-        sets.append(tuple(dict.fromkeys(name_of(index, label) for label in labels)))
+        sets.append(tuple(dict.fromkeys(name_of(index, label) or "" for label in labels)))
     return sets
 
 
@@ -115,11 +135,9 @@ def parse_weights(column: Column) -> list[float]:
         except (TypeError, ValueError, OverflowError):
             weight = math.nan
         if not 0 <= weight < math.inf:
-            raise DataError(
-                f"expected a weight, found {quote(value)}",
-                location=column.location(index),
-                hint="give every row a number of at least zero, or name the column that holds the weights",
-            )
+            problem = f"expected a weight, found {quote(value)}"
+            hint = "give every row a number of at least zero, or name the column that holds the weights"
+            column.fail(index, problem, hint, "without a weight")
         weights.append(weight)
     return weights
 
@@ -197,17 +215,17 @@ def is_missing(value: object) -> bool:
 
 def _label_namer(
     column: Column, label_names: Sequence[str] | None, normalise: bool
-) -> Callable[[int, object], str]:
-    """Return a function of index and value that gives the name of a label."""
+) -> Callable[[int, object], str | None]:
+    """Return a function of index and value that gives the name of a label; None if it is bad."""
     to_form = label_key if normalise else canonical_label
     names_of_strings: dict[str, str] = {}
 
-    def plain_name(index: int, value: object) -> str:
+    def plain_name(index: int, value: object) -> str | None:
         if not isinstance(value, str):
             return _plain_name(value, column, index)
         name = names_of_strings.get(value)
-        if name is None:
-            name = names_of_strings[value] = to_form(_plain_name(value, column, index))
+        if name is None and (name := _plain_name(value, column, index)) is not None:
+            name = names_of_strings[value] = to_form(name)
         return name
 
     if label_names is None:
@@ -216,12 +234,12 @@ def _label_namer(
     exact = frozenset(label_names)
     digits_are_indices = not any(_NUMBER.fullmatch(name) for name in known)
 
-    def name_of(index: int, value: object) -> str:
+    def name_of(index: int, value: object) -> str | None:
         if isinstance(value, str) and value.strip() in exact:
             return value.strip()
         name = plain_name(index, value)
-        if name in known:
-            return known[name]
+        if name is None or name in known:
+            return None if name is None else known[name]
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         is_whole = _INTEGER.fullmatch(name) is not None
         is_index = digits_are_indices and (is_number or is_whole)
@@ -236,21 +254,20 @@ def _label_namer(
                 f"label names), found {number}"
             )
             hint = "correct the label, or list the names of all labels"
-        raise DataError(problem, location=column.location(index), hint=hint)
+        column.fail(index, problem, hint, "with an unknown label")
+        return None
 
     return name_of
 
 
-def _plain_name(value: object, column: Column, index: int) -> str:
-    """The name of a label, without regard to the names of the classes."""
+def _plain_name(value: object, column: Column, index: int) -> str | None:
+    """The name of a label, without regard to the names of the classes; None if it is bad."""
     if isinstance(value, str) and value.strip() and is_unicode(value):
         if is_written_list(value.strip()):
-            raise DataError(
-                f"expected a label, found a list written as a string: {quote(value)}",
-                location=column.location(index),
-                hint="write a list of JSON or Parquet, or join the labels by a separator and name it with "
-                "--label-separator",
-            )
+            problem = f"expected a label, found a list written as a string: {quote(value)}"
+            hint = "write a list of JSON or Parquet, or join the labels by a separator and name it with "
+            column.fail(index, problem, f"{hint}--label-separator", "with an unusable label")
+            return None
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -266,4 +283,6 @@ def _plain_name(value: object, column: Column, index: int) -> str:
         problem = f"the label is {float(value)}"
     elif is_missing(value):
         problem = "the label is missing"
-    raise DataError(problem, location=column.location(index), hint=hint)
+    is_empty = is_missing(value) or (isinstance(value, str) and not value.strip())
+    column.fail(index, problem, hint, "without a label" if is_empty else "with an unusable label")
+    return None

@@ -22,6 +22,8 @@ from token2wave.data import (
     TextSplit,
     load_splits,
 )
+from token2wave.data.bad_rows import check_bad_rows, write_bad_rows
+from token2wave.data.datasets import possible_paths
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import DataError
 from token2wave.features import Features, WordFeatures
@@ -29,6 +31,7 @@ from token2wave.inference.loading import build_network, build_torch_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.options import require_seed
+from token2wave.storage.outputs import Outputs
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import branch_names
 from token2wave.training.calibration import scale_branches
@@ -102,7 +105,11 @@ def update(
     data_options = replace(
         data_options, multi_label=multi_label, label_separator=separator, normalise_labels=normalise
     )
+    outputs = Outputs(possible_paths(data))
+    check_bad_rows(data_options, outputs)
     rows = load_splits(data, data_options, labels=labels, weights=weights).train
+    write_bad_rows(data_options, rows.bad_rows, outputs)
+    notes = list(rows.notes)
     rows = _require_like(classifier, rows)
     names = _label_names(classifier, rows)
     n_new = len(names) - len(classifier.label_names)
@@ -128,6 +135,8 @@ def update(
         arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
+    if notes:
+        update_record["notes"] = notes
     updates = [*classifier.training.get("updates", []), update_record]
     return replace(
         classifier,
