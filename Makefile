@@ -17,7 +17,7 @@ setup: $(STAMP)
 $(BASE): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	rm -f src/token2wave/core/_core*.so
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sklearn,figures]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sklearn]'
 	touch $@
 
 # The rest, for development; the package itself is there.
