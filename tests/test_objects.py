@@ -282,6 +282,10 @@ NO_ROWS: dict[str, tuple[Any, str]] = {
         pa.table({"text": [1], "label": ["a"]}),
         r"^data, row 1, column 'text': expected a text",
     ),
+    "frame without rows": (
+        pd.DataFrame({"text": [], "label": []}),
+        r"^data: expected at least one row, found none",
+    ),
     "fewer labels": ((TEXTS, ["a"]), r"^labels: expected a label for each of the 2 texts, found 1 labels"),
 }
 

@@ -90,6 +90,7 @@ OBJECTS: dict[str, Callable[[list[str], list[Any]], Any]] = {
     "Arrow table": lambda texts, labels: pa.table({"text": texts, "label": labels}),
     "Arrow batch": lambda texts, labels: pa.record_batch({"text": texts, "label": labels}),
     "Arrow table of chunks": _dictionary_encoded,
+    "Arrow reader": lambda texts, labels: pa.table({"text": texts, "label": labels}).to_reader(),
     "polars": _polars,
     "lazy polars": lambda texts, labels: _polars(texts, labels, lazy=True),
     "Hugging Face": _hugging_face,
@@ -222,6 +223,8 @@ def test_evaluate_predict_and_update_take_the_same(tmp_path: Path) -> None:
     records = frame.to_dict("records")
     for data in ((TEXTS, labels), frame, pa.table(frame), records, iter(records), {"test": frame}):
         assert token2wave.evaluate(classifier, data).evaluation == expected
+    for data in (path, (TEXTS, labels), frame, iter(records), {"test": frame}):
+        assert classifier.evaluate(data) == expected
     for data in ((TEXTS, labels), frame, pa.table(frame), records, iter(records), {"train": frame}):
         assert update(data) == updated
     assert token2wave.evaluate(classifier, TEXTS, labels).evaluation == expected

@@ -207,11 +207,13 @@ class Classifier(Model):
         pairs = zip(predictions, scores.tolist(), strict=True)
         return [prediction._replace(novelty=score) for prediction, score in pairs]
 
-    def evaluate(self, texts: Any, labels: Any, advance: Callable[[int], None] | None = None) -> Evaluation:
+    def evaluate(
+        self, texts: Any, labels: Any = None, advance: Callable[[int], None] | None = None
+    ) -> Evaluation:
         """Compare predictions with the true labels.
 
         Args:
-            texts: ``N`` strings.
+            texts: ``N`` strings; or, without ``labels``, what :func:`token2wave.train` takes.
             labels: ``N`` true labels, as numbers of the classes or as their names, e.g. ``(N,)`` int64. For a
                 multi-label model ``(N, C)`` bool, or the names of each text's labels.
             advance: as :meth:`probabilities`.
@@ -220,10 +222,15 @@ class Classifier(Model):
             InputError: as :meth:`probabilities`; or a label is not one of the classes.
         """
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in ("b" if self.multi_label else "iu"):
-            texts = _to_texts(texts)
-            from token2wave.data import TextSplit, encode_label_sets, encode_labels
+            from token2wave.data import DataOptions, TextSplit, encode_label_sets, encode_labels, load_split
             from token2wave.data.objects import to_labels
 
+            if labels is None:
+                separator = self.training.get("label_separator") if self.multi_label else None
+                options = DataOptions(multi_label=self.multi_label, label_separator=separator)
+                rows = load_split(texts, options=options, label_names=self.label_names)
+                texts, labels = list(rows.texts), rows.labels
+            texts = _to_texts(texts)
             rows = TextSplit(texts, to_labels(labels, "labels", self.label_names), "labels")
             labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)

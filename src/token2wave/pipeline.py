@@ -417,7 +417,7 @@ def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:
     """Read the data, from a file or from memory; a caveat says when several labels were recognised."""
     options, tests = context.data_options, context.options
     if labels is None and names_files(data):
-        hint = "add --stream, or join them into one"
+        hint = "add --stream (stream=True), or join them into one"
         raise ConfigError("several files are only read as a stream", location="data", hint=hint)
     splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)

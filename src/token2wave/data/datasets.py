@@ -98,7 +98,7 @@ def load_splits(
             location=source.name,
             hint="add a training split, or name another data set",
         )
-    splits = {"train": source.read("train", options)}
+    splits = {"train": _require_rows(source.read("train", options))}
     multi_label = options.multi_label or splits["train"].multi_label or None
     options = replace(options, weight_column=None, multi_label=multi_label)
     caveats = [*source.caveats, *incomplete_caveats(source, "train", len(splits["train"]))]
@@ -146,7 +146,14 @@ def load_split(
     require_choice(split, "split", tuple(SPLIT_STEMS))
     options = options or DataOptions()
     source = _find_source(data, options, labels=labels)
-    return source.read(_require_split(source, split), options, label_names)
+    return _require_rows(source.read(_require_split(source, split), options, label_names))
+
+
+def _require_rows(rows: TextSplit) -> TextSplit:
+    """Refuse no rows at all, which memory may hold."""
+    if not len(rows):
+        raise DataError("expected at least one row, found none", location=rows.source)
+    return rows
 
 
 def load_texts(

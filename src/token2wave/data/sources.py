@@ -198,6 +198,8 @@ def _rows_of(data: Any, source: str) -> Rows:
         return _pair(*data, None, "" if source == "data" else f"{source}, ")
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):  # a lazy frame of polars
         data = data.collect()
+    if hasattr(data, "read_all"):  # a reader of pyarrow
+        data = data.read_all()
     features = getattr(data, "features", None)
     features = features if isinstance(features, Mapping) else {}
     names = list(data) if isinstance(data, Mapping) else _column_names(data)
@@ -253,7 +255,8 @@ def _pair(texts: Any, labels: Any, weights: Any, source: str, text_column: str |
         raise InputError("expected labels, found one string", location=f"{source}labels", hint=hint)
     texts = to_list(texts, f"{source}texts", text_column)
     weights = None if weights is None else to_list(weights, f"{source}weights")
-    return _columns_of(TextSplit(texts, to_list(labels, f"{source}labels"), "", weights), source)
+    labels = to_list(labels, f"{source}labels")
+    return _columns_of(TextSplit(texts, labels, f"{source}labels", weights), source)
 
 
 def _columns_of(split: TextSplit, source: str | None = None) -> Columns:

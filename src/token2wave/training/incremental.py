@@ -150,8 +150,6 @@ def update(
 
 def _require_like(classifier: Classifier, rows: TextSplit) -> TextSplit:
     """Refuse rows that the model cannot learn from; they are multi-label if the model is."""
-    if not len(rows):
-        raise DataError("expected at least one row, found none", location=rows.source)
     if classifier.multi_label:
         return rows.as_multi_label()
     if rows.multi_label:
