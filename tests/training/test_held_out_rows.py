@@ -57,6 +57,16 @@ def test_mistakes_name_rows(rows):
     assert "mistakes" not in summary.to_dict()
 
 
+def test_mistakes_name_rows_where_parts_of_held_out_texts_are_in_no_split():
+    texts, labels = random_rows(300)
+    texts += [" ".join(text.split()[:4]) for text in texts] + [" ".join(text.split()[5:9]) for text in texts]
+    options = {"settings": {**SETTINGS, "recipe.refit_below": 0}, "preset": "fast"}
+    summary = token2wave.train(dataset(texts, 3 * labels), **options).summary
+    assert summary.evaluated_on == "held-out"
+    assert summary.mistakes
+    assert all(texts[mistake["row"] - 1] == mistake["text"] for mistake in summary.mistakes)
+
+
 def test_no_network_that_chooses_has_seen_them(monkeypatch):
     """They are in no fit but the last, on all rows, and in no validation set."""
     seen = []

@@ -53,12 +53,12 @@ def line_chart(
         return f"{left:.1f}", f"{top:.1f}"
 
     grid, labels = "", [f'<text x="4" y="14">{escaped(y_label)}</text>']
-    for y, text in _ticks(y_low, y_high):
-        _, top = place(x_low, y)
+    for tick, text in _ticks(y_low, y_high):
+        _, top = place(x_low, tick)
         grid += f"M{LEFT} {top}H{RIGHT}"
         labels.append(f'<text x="{LEFT - 6}" y="{top}" dy=".35em" text-anchor="end">{text}</text>')
-    for x, text in _ticks(x_low, x_high, least=1):
-        left, _ = place(x, y_low)
+    for tick, text in _ticks(x_low, x_high, least=1):
+        left, _ = place(tick, y_low)
         labels.append(f'<text x="{left}" y="{BOTTOM + 16}" text-anchor="middle">{text}</text>')
     middle = (LEFT + RIGHT) / 2
     labels.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escaped(x_label)}</text>')
@@ -73,11 +73,8 @@ def line_chart(
                 connected = False
                 continue
             left, top = place(x, y)
-            path += (
-                (f"H{left}V{top}" if each.line == "steps" else f"L{left} {top}")
-                if connected
-                else f"M{left} {top}"
-            )
+            line = f"H{left}V{top}" if each.line == "steps" else f"L{left} {top}"
+            path += line if connected else f"M{left} {top}"
             connected = True
             title = f"<title>{escaped(each.name)}, {escaped(x_label.split(' (')[0])} {x:g}: {y:.4g}</title>"
             marks += f'<circle cx="{left}" cy="{top}" r="3.5">{title}</circle>'

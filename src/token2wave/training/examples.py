@@ -56,6 +56,7 @@ class Examples:
         texts: ``N`` strings, which keep the hashes of their tokens; none if only the features are known.
         n_unlabelled: texts at the end that only a teacher labels.
         groups: ``N`` names of groups; see :class:`token2wave.data.TextSplit`.
+        rows: ``(N,)``, numbers of the texts in the split that they were held out of, from 0; None if unknown.
     """
 
     features: Ragged
@@ -66,6 +67,7 @@ class Examples:
     texts: HashedTexts = NO_TEXTS
     n_unlabelled: int = 0
     groups: list[str | None] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

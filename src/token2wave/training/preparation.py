@@ -134,7 +134,8 @@ def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[
     fraction = min(recipe.validation_fraction, MAX_HELD_OUT / max(len(examples), 1))
     recipe, groups = recipe.replace(validation_fraction=fraction), examples.row_groups()
     rows, held_out_rows = hold_out(examples.texts, classes, groups, recipe, (seed + 1) % (1 << 63))
-    return rows, examples.take(held_out_rows) if len(held_out_rows) else None
+    held_out = replace(examples.take(held_out_rows), rows=held_out_rows) if len(held_out_rows) else None
+    return rows, held_out
 
 
 def hold_out_half(validation: Examples, recipe: Recipe, seed: int) -> tuple[Rows, Examples | None]:
@@ -143,7 +144,7 @@ def hold_out_half(validation: Examples, recipe: Recipe, seed: int) -> tuple[Rows
     rows, held_out = _hold_out_to_report(validation, half, seed)
     if held_out is None and len(validation) > 1:  # each class has one row
         middle = len(validation) // 2
-        return rows[:middle], validation.take(rows[middle:])
+        return rows[:middle], replace(validation.take(rows[middle:]), rows=rows[middle:])
     return rows, held_out
 
 

@@ -352,7 +352,7 @@ class TrainingRun:
         """
         texts, advance = self.texts, self.callback_list.advance
         numbers: NDArray[np.int64] | None = None
-        decisions: NDArray[Any] | None = None
+        decisions: Any = None
         if texts.test is not None:
             self.callback_list.stage("evaluation", len(texts.test))
             rows, model, numbers = texts.test, classifier, np.arange(len(texts.test))
@@ -362,8 +362,7 @@ class TrainingRun:
             rows = texts.held_out.encode(first.features, advance)  # its texts are hashed already
             model = first
             predicted = probabilities(first.network.logits(rows.features), first.multi_label)
-            if texts.other_rows is not None:
-                numbers = np.delete(np.arange(len(texts.other_rows) + len(rows)), texts.other_rows)
+            numbers = rows.rows
         elif last.cross_validation is not None:
             model = first
             numbers, predicted, decisions = last.cross_validation.in_order()
@@ -371,10 +370,10 @@ class TrainingRun:
         else:
             return None, ()
         names = model.label_names
-        if decisions is None:
+        if decisions is None and model.multi_label:
+            decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
+        elif decisions is None:
             decisions = predicted.argmax(axis=1)
-            if model.multi_label:
-                decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
         evaluate: Callable[..., Evaluation] = (
             evaluate_decisions if model.multi_label else evaluate_predictions
         )
