@@ -50,6 +50,15 @@ def test_without_a_test_set_it_is_scored_on_the_rows_of_the_model(n, monkeypatch
         assert len(fits[0][0]) == summary.train_rows
 
 
+def test_few_different_texts_have_fewer_folds():
+    texts, labels = ["a good lamp", "a bad lamp", "a good kettle", "a bad kettle"] * 20, ["good", "bad"] * 40
+    data = TextDataset("made-up", TextSplit(texts, labels, "rows"))
+    summary = token2wave.train(data, preset="fast", settings=SETTINGS, baseline=True).summary
+    assert len(summary.cv["folds"]) == 4
+    assert np.isfinite(summary.cv["spread"])
+    assert summary.baseline["accuracy"] <= 1
+
+
 def test_several_labels_are_scored_by_micro_f1():
     splits = TextDataset("made-up", rows(600, 0, True), None, rows(100, 1, True))
     summary = token2wave.train(splits, preset="fast", settings=SETTINGS, baseline=True).summary

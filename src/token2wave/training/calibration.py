@@ -88,8 +88,9 @@ def cross_validate_branches(
         folds give, so that the text has chosen nothing.
     """
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
+    numbers = np.unique(fold).tolist()  # fewer than there are folds if few texts are different
     logits: Numbers | None = None
-    for number in range(FOLDS):
+    for number in numbers:
         fitted = fit(examples.take(np.flatnonzero(fold != number)))
         held_out = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
         of_fold = branch_logits(fitted.network, held_out.features)
@@ -103,7 +104,7 @@ def cross_validate_branches(
         return fit_weights(logits[:, rows], examples.labels[rows], weights)
 
     folds, predicted = [], []
-    for number in range(FOLDS):
+    for number in numbers:
         folds.append(Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number)))
         mixed = np.tensordot(fit_to(fold != number), logits[:, fold == number], axes=1)
         predicted.append(probabilities(mixed, multi_label=False).astype(np.float32))
