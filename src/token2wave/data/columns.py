@@ -88,7 +88,7 @@ def guess_columns(
         DataError: a column is not there; names the likely one.
     """
     names = list(names)
-    changes: dict[str, str] = {}
+    changes: dict[str, Any] = {}
     missing: list[str] = []
     for field in COLUMNS:
         wanted = getattr(options, field, None)
