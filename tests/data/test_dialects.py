@@ -98,7 +98,7 @@ PROGRAMS = {
         "a.csv",
         written(SHORT, encoding="mac_roman", delimiter=";", lineterminator="\r"),
         SHORT,
-        ("a.csv: read as semicolon-separated with carriage returns as line ends",),
+        ("a.csv: read as semicolon-separated, with carriage returns as line ends",),
         {"encoding": "mac-roman"},
     ),
     "LibreOffice 7.4, semicolons": Table(
@@ -225,7 +225,7 @@ PROGRAMS = {
         b'Great lamp, really\tgood\nIt said "no"\tbad\nTwo\\\nlines\tgood\nCaf\xc3\xa9; fine\tgood\n'
         b"tab\\\there\tbad\nback\\\\slash\tgood\n",
         ESCAPED,
-        ("with backslash escapes and without a header", "texts are read from '1', labels from '2'"),
+        ("with backslash escapes, without a header", "texts are read from '1', labels from '2'"),
     ),
     "MariaDB 10.11, SELECT INTO OUTFILE, enclosed by quotes": Table(
         "a.csv",
@@ -233,7 +233,7 @@ PROGRAMS = {
         b'"Caf\xc3\xa9; fine","good"\n'
         b'"tab\there","bad"\n"back\\\\slash","good"\n',
         ESCAPED,
-        ("with backslashes before quotes and without a header",),
+        ("with backslashes before quotes, without a header",),
     ),
     "MariaDB 10.11, a missing value": Table(
         "a.csv",
@@ -262,7 +262,7 @@ PROGRAMS = {
             "back\\\\slash\tgood",
         ),
         ESCAPED,
-        ("with backslash escapes and without a header",),
+        ("with backslash escapes, without a header",),
     ),
     "PostgreSQL 15, COPY with a missing label": Table(
         "a.tsv", b"text\tlabel\nplain\tgood\nfine\t\\N\n", None, ("row 2 (line 3)", "the label is missing")
@@ -276,7 +276,7 @@ PROGRAMS = {
         {"delimiter": "|"},
     ),
     "Hive": Table(
-        "a.csv", lines(*("\x01".join(row) for row in SHORT)), SHORT, ("'\\x01'-separated without a header",)
+        "a.csv", lines(*("\x01".join(row) for row in SHORT)), SHORT, ("'\\x01'-separated, without a header",)
     ),
 }
 PEOPLE = {
@@ -302,7 +302,7 @@ PEOPLE = {
             quoting=csv.QUOTE_ALL,
         ),
         [(text, "0" if label == "bad" else "4") for text, label in ROWS],
-        ("read as cp1252 without a header",),
+        ("read as cp1252, without a header",),
         {"text_column": "6", "label_column": "1"},
     ),
     "SMS Spam Collection: labels first": Table(
@@ -503,13 +503,16 @@ def test_streams_and_texts_alone_are_read_alike(tmp_path: Path, name: str) -> No
     assert read_texts(path, options) == split.texts
 
 
-def test_dialects_of_standard_input_and_of_texts_alone(tmp_path: Path) -> None:
+def test_dialects_of_standard_input_and_of_texts_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     stream = io.BytesIO("Café\nnaïve".encode("cp1252"))
     assert read_stream(stream, "standard input", "cp1252") == ["Café", "naïve"]
-    path, notes = tmp_path / "a.csv", list[str]()
+    caplog.set_level("INFO", "token2wave")
+    path = tmp_path / "a.csv"
     path.write_text("review\ngreat; really\nawful\n")
-    assert read_texts(path, notes=notes) == ["great; really", "awful"]
-    assert notes == ["a.csv: texts are read from 'review'"]
+    assert read_texts(path) == ["great; really", "awful"]
+    assert caplog.messages == ["Note: a.csv: texts are read from 'review'"]
     path.write_text("a lamp that shines is a good lamp\nawful\n")
     with pytest.raises(DataError, match=r"if this is a row and not a header, use --no-header"):
         read_texts(path)
@@ -564,6 +567,9 @@ def test_round_trips_are_right_or_refused(
         written(rows, encoding=encoding, delimiter=delimiter, lineterminator=end, quoting=quoting)
     )
     for options in (DataOptions(), DataOptions(delimiter=delimiter, encoding=encoding, quoting="standard")):
+        has_rows = any(delimiter in text and not {*"\r\n"}.isdisjoint(text) for text, _ in rows)
+        if name == "p.tsv" and has_rows and options.delimiter is None:
+            continue  # a quoted text may look like two rows with plain quotes
         with suppress(DataError):
             split = read_labelled(path, options)
             if "backslash" not in " ".join(split.notes):  # it may be a plain character, so a note says it

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -148,12 +148,6 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, allow_nan=False))
 
 
-def print_notes(notes: Sequence[str]) -> None:
-    """Print what looking at files has found on standard error, unless the command is quiet."""
-    for note in () if verbosity.is_quiet else notes:
-        print(f"Note: {note}", file=sys.stderr)
-
-
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ``--config``, and ``--quiet`` and ``--verbose``, which the program has, too."""
 
@@ -183,8 +177,6 @@ def _set_parameters(function: Callable[..., None], parameters: list[inspect.Para
 def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str, Any]) -> list[str]:
     """Return the texts of the command line, of a file, or of standard input.
 
-    Notes about the file go to standard error.
-
     Raises:
         ConfigError: there are both texts and a file.
         DataError: the file or standard input cannot be read.
@@ -197,10 +189,7 @@ def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str,
     from token2wave.data import read_stream, read_texts
 
     if file is not None:
-        notes: list[str] = []
-        lines = read_texts(file, TextOptions(**options), notes)
-        print_notes(notes)
-        return lines
+        return read_texts(file, TextOptions(**options))
     if sys.stdin.isatty() and not verbosity.is_quiet:
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
     return read_stream(sys.stdin.buffer, "standard input", TextOptions(**options).encoding)

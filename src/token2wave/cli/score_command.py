@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Json, ModelPath, print_json, print_notes, takes_options
+from token2wave.cli.arguments import Json, ModelPath, print_json, takes_options
 from token2wave.options import TextOptions
 from token2wave.reporting import terminal
 
@@ -75,7 +75,6 @@ def score(
             callbacks=[callback],
             **options,
         )
-    print_notes(summary.notes)
     if as_json:
         print_json(summary.to_dict())
     elif not terminal.verbosity.is_quiet:

@@ -141,8 +141,6 @@ def update(
     elif not terminal.verbosity.is_quiet:
         print(f"learnt from {record['rows']:,} rows")
         print(f"new words and n-grams: {n_rows:,}")
-        for note in record.get("notes", []):
-            print(f"Note: {note}")
         if record["new_labels"]:
             print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
         print(f"model: {out}")

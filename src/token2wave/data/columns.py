@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -18,10 +19,17 @@ from token2wave.data.values import join_names
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
 
+NOTES = logging.getLogger("token2wave.notes")
 MAX_NOTES = 3  # about other files of a stream
 MAX_NAME_WORDS = 4  # of a column
 _TEXTS_AND_LABELS = {"text_column": "text", "label_column": "label"}
 Options = TypeVar("Options", bound=TextOptions)
+
+
+def log_notes(notes: Sequence[str]) -> None:
+    """Log notes about files that no summary shows."""
+    for note in notes:
+        NOTES.info("Note: %s", note)
 
 
 def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[str]]:

@@ -159,7 +159,6 @@ def _require_rows(rows: TextSplit) -> TextSplit:
 def load_texts(
     data: Any,
     options: TextOptions | None = None,
-    notes: list[str] | None = None,
     *,
     argument: str = "texts",
 ) -> list[str]:
@@ -168,7 +167,6 @@ def load_texts(
     Args:
         data: a name as in `load_splits`; or texts, or rows that have them, in memory.
         options: the column, and how files are written; the defaults, if None.
-        notes: gets a sentence if a file is not written as its name makes one expect.
         argument: name of ``data``, for errors.
 
     Raises:
@@ -181,7 +179,7 @@ def load_texts(
     source = _find_source(data)
     split = _require_split(source, "train")
     if isinstance(source, DatasetFiles):
-        return read_texts(source.splits[split], options, notes)
+        return read_texts(source.splits[split], options)
     return list(source.read(split, DataOptions(options.text_column)).texts)
 
 

@@ -120,7 +120,7 @@ def describe_dialect(segment: Segment, options: TextOptions) -> list[str]:
         others.append("with carriage returns as line ends")
     if not ways and not others:
         return []
-    how = " ".join([*(["as", ", ".join(ways)] if ways else []), " and ".join(others)]).strip()
+    how = ", ".join([f"as {', '.join(ways)}"] * bool(ways) + others)
     return [f"{Path(segment.path).name}: read {how}"]
 
 

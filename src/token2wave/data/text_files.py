@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from token2wave.data.bad_rows import BadRows
-from token2wave.data.columns import inspect_file
+from token2wave.data.columns import inspect_file, log_notes
 from token2wave.data.dialects import describe_dialect, encoding_of_file
 from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
@@ -64,9 +64,7 @@ def read_labelled(
     return replace(split, notes=(*notes, *split.notes)) if notes else split
 
 
-def read_texts(
-    path: str | os.PathLike[str], options: TextOptions | None = None, notes: list[str] | None = None
-) -> list[str]:
+def read_texts(path: str | os.PathLike[str], options: TextOptions | None = None) -> list[str]:
     """Read the texts of a file, to predict their labels.
 
     Args:
@@ -74,7 +72,6 @@ def read_texts(
             .ft every line is a text, a blank line is an empty text, and labels (``__label__name``) are not
             part of the text, as in fastText.
         options: the column, and how the file is written; the defaults, if None.
-        notes: gets a sentence if the file is not written as its name makes one expect.
 
     Returns:
         The texts in the order of the file, length ``N >= 1``.
@@ -84,10 +81,9 @@ def read_texts(
             in it is not a string; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
-    segment, options, found = inspect_file(Path(path), (options or TextOptions()).for_texts())
-    (texts,) = _read_columns(segment, [options.text_column], options, found, blank_is_text=True)
-    if notes is not None:
-        notes += found
+    segment, options, notes = inspect_file(Path(path), (options or TextOptions()).for_texts())
+    (texts,) = _read_columns(segment, [options.text_column], options, notes, blank_is_text=True)
+    log_notes(notes)
     return parse_texts(texts)
 
 

@@ -125,7 +125,7 @@ def unlabelled_texts(
         DataError: the texts cannot be read.
     """
     notes: list[str] = []
-    texts = load_texts(source, text_options, notes, argument="unlabelled")
+    texts = load_texts(source, text_options, argument="unlabelled")
     distinct = dict.fromkeys(texts)
     held_out, train_texts = frozenset(held_out), frozenset(train_texts)
     new_texts = [text for text in distinct if text not in held_out and text not in train_texts]

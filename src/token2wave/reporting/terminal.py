@@ -65,6 +65,7 @@ def set_verbosity(quiet: bool, verbose: bool) -> None:
     verbosity.is_quiet, verbosity.is_verbose = quiet, verbose
     shown = {
         "": verbose,
+        ".notes": not (quiet or verbose),
         ".epochs": not (quiet or verbose),
         ".stages": not (quiet or verbose or _is_terminal()),
     }

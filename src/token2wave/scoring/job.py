@@ -114,7 +114,6 @@ class ScoringSummary:
         n_quarantined: parts whose rows were all rejected because scoring them ended a process three times.
         n_bytes: size of the files in ``parts``.
         texts_per_second: rows that this run read per second; None if nothing was left to do.
-        notes: what looking at the files has found, such as a delimiter.
     """
 
     output: str
@@ -126,13 +125,10 @@ class ScoringSummary:
     n_quarantined: int
     n_bytes: int
     texts_per_second: float | None = None
-    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all counts as JSON data, without speed and notes."""
-        return {
-            name: value for name, value in asdict(self).items() if name not in ("texts_per_second", "notes")
-        }
+        """Return all counts as JSON data, without the speed."""
+        return {name: value for name, value in asdict(self).items() if name != "texts_per_second"}
 
 
 class Job:

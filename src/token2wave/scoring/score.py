@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from token2wave.config import accept_options, parse_size, require, require_choice
 from token2wave.core import n_threads
-from token2wave.data.columns import guess_stream_columns
+from token2wave.data.columns import guess_stream_columns, log_notes
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.data.sources import is_name
@@ -101,6 +101,7 @@ def score(
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
     data_options, notes = guess_stream_columns(segments, data_options)
+    log_notes(notes)
     text_column = data_options.text_column
     predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     classifier, is_parquet = predictor.classifier, format == "parquet"
@@ -134,7 +135,6 @@ def score(
 
             ray_engine.run(job, workers, progress.on_commit)
         summary = job.finish()
-    summary = replace(summary, notes=tuple(notes))
     if not progress.n_read:
         return summary
     return replace(summary, texts_per_second=progress.n_read / (time.perf_counter() - start_time))

@@ -23,6 +23,7 @@ from token2wave.data import (
     load_splits,
 )
 from token2wave.data.bad_rows import check_bad_rows, write_bad_rows
+from token2wave.data.columns import log_notes
 from token2wave.data.datasets import possible_paths
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import DataError
@@ -109,7 +110,7 @@ def update(
     check_bad_rows(data_options, outputs)
     rows = load_splits(data, data_options, labels=labels, weights=weights).train
     write_bad_rows(data_options, rows.bad_rows, outputs)
-    notes = list(rows.notes)
+    log_notes(rows.notes)
     rows = _require_like(classifier, rows)
     names = _label_names(classifier, rows)
     n_new = len(names) - len(classifier.label_names)
@@ -135,8 +136,6 @@ def update(
         arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
-    if notes:
-        update_record["notes"] = notes
     updates = [*classifier.training.get("updates", []), update_record]
     return replace(
         classifier,
