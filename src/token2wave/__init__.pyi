@@ -48,6 +48,7 @@ def compress(
     quoting: str = "auto",
     label_column: str = "label",
     label: str = ...,
+    skip_bad_rows: bool = False,
 ) -> Compression:
     """Write a smaller model file."""
 
@@ -68,6 +69,8 @@ def evaluate(
     label: str = ...,
     label_separator: str | None = None,
     normalise_labels: bool = False,
+    skip_bad_rows: bool = False,
+    bad_rows: str | os.PathLike[str] | None = None,
 ) -> EvaluationResult:
     """Evaluate a classifier."""
 
@@ -144,6 +147,8 @@ def train(
     multi_label: bool | None = None,
     label_separator: str | None = None,
     normalise_labels: bool = False,
+    skip_bad_rows: bool = False,
+    bad_rows: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
     """Train a text classifier."""
 
@@ -169,5 +174,7 @@ def update(
     weight_column: str | None = None,
     label_separator: str | None = None,
     normalise_labels: bool = False,
+    skip_bad_rows: bool = False,
+    bad_rows: str | os.PathLike[str] | None = None,
 ) -> Classifier:
     """Train a copy of a classifier on more rows."""

@@ -34,7 +34,7 @@ def test_the_list_of_bad_rows(run_cli: Cli, workplace: Path) -> None:
     assert not listed.exists()
     assert Path("b.csv").read_bytes() == content
     assert (
-        note in run_cli("update", "a.safetensors", "a.csv", "--skip-bad-rows", "--out", "b.safetensors").out
+        note in run_cli("update", "a.safetensors", "a.csv", "--skip-bad-rows", "--out", "b.safetensors").err
     )
     assert listed.read_bytes() == content
     classifier = token2wave.train("clean.csv", preset="fast").classifier
