@@ -27,6 +27,9 @@ SYSTEMS = {
     "fasttext_autotune": "fasttext_systems",
     "tfidf_svc": "tfidf",
     "tfidf_logistic": "tfidf",
+    "tfidf_tuned": "tuned",
+    "minilm_logistic": "tuned",
+    "model2vec_logistic": "tuned",
 }
 """Module of each system."""
 
