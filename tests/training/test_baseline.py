@@ -130,3 +130,10 @@ def test_texts_without_words_have_no_automatic_baseline():
 
     texts = Examples.of_texts(["a", "b"] * 40, np.array([0, 1] * 40))
     assert not costs_less_than(1e9, [(texts, texts)])
+
+
+def test_a_fold_without_rows_is_left_out():
+    """Copies of a text are in one fold, so three different texts fill three folds at most."""
+    texts = ["a goal in the last match", "shares of the club fell", "the bank lent more"] * 30
+    result = token2wave.train(texts, ["sport", "money", "money"] * 30, preset="fast", epochs=1, baseline=True)
+    assert 0 <= result.summary.baseline["accuracy"] <= 1
