@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from token2wave.cli.arguments import ModelPath, takes_options
+from token2wave.reporting.terminal import verbosity
 from token2wave.serving.limits import ServiceLimits
 
 FIXED_LIMITS = (
@@ -49,6 +50,8 @@ def serve(
     )
 
     def print_address(address: str) -> None:
+        if verbosity.is_quiet:
+            return
         with suppress(OSError):  # a full disk must not stop the service
             print(f"serving {model} at {address}", file=sys.stderr)
             if not is_loopback(host):
