@@ -13,7 +13,7 @@ REQUIREMENTS = [
     "numpy>=1.26",
     'no-such-package>=15; extra == "parquet"',
     "numpy>=1; extra == 'excel'",
-    'token2wave[excel]; extra == "torch"',
+    'token2wave[parquet]; extra == "torch"',
     'no-such-torch[x]>=2; sys_platform != "win32" and extra == "torch"',
     'token2wave[excel,parquet,torch]; extra == "all"',
     'no-such-tool; extra == "dev"',
@@ -28,7 +28,11 @@ def test_the_answer(run_cli, model, monkeypatch):
     assert "[parquet]     needs no-such-package: pip install 'token2wave[parquet]'" in outcome.out
     assert f"model         {model} loads" in outcome.out
     document = run_cli("doctor", "--json").document
-    assert document["extras"] == {"excel": [], "parquet": ["no-such-package"], "torch": ["no-such-torch"]}
+    assert document["extras"] == {
+        "excel": [],
+        "parquet": ["no-such-package"],
+        "torch": ["no-such-package", "no-such-torch"],
+    }
     assert document["versions"]["numpy"] == metadata.version("numpy")
     assert document["problems"] == []
 

@@ -69,7 +69,9 @@ def test_quiet_commands_print_what_is_asked_for(run_cli, command):
 
 def test_one_quiet_command_leaves_the_next_one_as_it_was(run_cli):
     run_cli(*FILES[0], "--quiet")
-    assert "epoch 1: train loss" in run_cli(*FILES[0]).err
+    outcome = run_cli(*FILES[0])
+    assert "epoch 1: train loss" in outcome.err
+    assert "\nseed = 0\n" in outcome.out  # the TOML has it in any case
 
 
 def test_quiet_and_verbose_exclude_each_other(run_cli):
