@@ -66,6 +66,11 @@ def test_help_shows_the_description() -> None:
     assert "multi_label:" not in (token2wave.evaluate.__doc__ or "")
 
 
+def test_figures_need_a_report() -> None:
+    with pytest.raises(ConfigError, match=r"figures: figures are part of a report.*--report"):
+        token2wave.train("data.csv", figures=True)
+
+
 def test_unknown_options_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(TypeError, match=r"^train\(\) has no option 'epoch'; did you mean 'epochs'\?$"):
         token2wave.train("data.csv", epoch=3)
