@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from token2wave.data.lines import BROKEN_STREAM, decompress, open_binary, require_text
-from token2wave.data.rows import JSON_FORMATS, SEPARATORS, Dialect, Segment
+from token2wave.data.rows import JSON_FORMATS, SEPARATORS, WORKBOOKS, Dialect, Segment
+from token2wave.data.workbooks import SheetReader, describe_sheets
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
 
+LOOK_ROWS = 1000  # of a workbook
 LOOK_BYTES = 1 << 17  # also the longest field that csv reads by default
 READ_BYTES = 1 << 13
 MIN_BROKEN = 10  # fewer bytes that are not UTF-8 are damage, unless they may be cp1252
@@ -72,7 +74,17 @@ def find_dialect(segment: Segment, options: TextOptions) -> Dialect:
 
 def look(segment: Segment, options: TextOptions) -> tuple[Dialect, Sample]:
     """Return the dialect of a file of lines, and of a table the values in its first rows."""
-    with open_binary(Path(segment.path)) as raw:
+    path = Path(segment.path)
+    if segment.compression in WORKBOOKS:
+        with open_binary(path) as raw:
+            rows = list(itertools.islice(filter(None, SheetReader(path, raw)), LOOK_ROWS))
+        values = [[cell if isinstance(cell, str) else "" for cell in row] for row in rows]
+        has_header = options.header
+        if has_header is None:
+            has_header = not values or _is_header(values, _names(options))
+        dialect = Dialect(",", quoting="standard", has_header=has_header)
+        return dialect, _sample(values, dialect)
+    with open_binary(path) as raw:
         beginning, is_whole = _read_beginning(segment, raw)
     require_text(segment, beginning)
     encoding = options.encoding or find_encoding(segment, [beginning], is_whole)
@@ -105,6 +117,8 @@ def split_fields(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
 
 def describe_dialect(segment: Segment, options: TextOptions) -> list[str]:
     """Return a note that says what was found by looking, if it is not what one expects of the format."""
+    if segment.compression in WORKBOOKS:
+        return describe_sheets(Path(segment.path))
     dialect, ways, others = segment.dialect, [], []
     if options.delimiter is None and dialect.delimiter not in ("", SEPARATORS.get(segment.format)):
         ways.append(f"{DELIMITER_WORDS.get(dialect.delimiter, repr(dialect.delimiter))}-separated")
@@ -227,6 +241,13 @@ class _Table(NamedTuple):
     unnamed: str
 
 
+def _names(options: TextOptions) -> set[str]:
+    """The names of columns that the options give, in lower case."""
+    return {
+        getattr(options, name).lower() for name in COLUMNS if isinstance(getattr(options, name, None), str)
+    }
+
+
 def _find_table(
     text: str, is_whole: bool, suffix: str, dialect: Dialect, options: TextOptions
 ) -> tuple[Dialect, Sample]:
@@ -240,9 +261,7 @@ def _find_table(
     n_comments = sum(1 for _ in itertools.takewhile(lambda line: line[0] == "#", lines[n_skipped:]))
     if n_skipped + n_comments >= len(lines):
         n_comments = 0
-    names = {
-        getattr(options, name).lower() for name in COLUMNS if isinstance(getattr(options, name, None), str)
-    }
+    names = _names(options)
 
     def find(first: int) -> _Table:
         return _best_table(lines[first:], is_whole, suffix, delimiter, options.quoting, names)

@@ -15,14 +15,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from token2wave.data.dialects import find_dialect
-from token2wave.data.lines import cannot_read
+from token2wave.data.lines import cannot_read, format_in_zip
 from token2wave.data.parquet import parquet_file
-from token2wave.data.rows import COMPRESSIONS, FORMATS, TEXT_FORMATS, Segment
+from token2wave.data.rows import COMPRESSIONS, FORMATS, TEXT_FORMATS, WORKBOOKS, Segment
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
 
 SEGMENT_BYTES = 32 << 20
 DEFAULT_OPTIONS = TextOptions()
+OTHER_FORMATS = {
+    ".sql": "export the rows as CSV",
+    **dict.fromkeys((".xls", ".xlsb", ".numbers"), "save it as .xlsx or CSV"),
+    **dict.fromkeys((".feather", ".arrow", ".orc", ".h5"), "write it as Parquet"),
+    **dict.fromkeys((".dta", ".sav", ".rds", ".rdata", ".sas7bdat", ".pkl"), "write it as CSV or Parquet"),
+    **dict.fromkeys((".docx", ".doc", ".pdf", ".html"), "put its texts and labels into a table, as CSV"),
+    ".json": "write JSON lines, in pandas with: frame.to_json(path, orient='records', lines=True)",
+}
+"""What to do about files of formats that are not read."""
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -67,15 +76,16 @@ def whole_file(path: Path, options: TextOptions = DEFAULT_OPTIONS) -> Segment:
     With a delimiter, a text file is a table. A file of unknown format is a DataError.
     """
     _, suffix, compression = _split_name(path)
+    if compression == ".zip":
+        suffix = format_in_zip(path)
     if options.delimiter is not None and suffix in ("", *TEXT_FORMATS):
         suffix = ".csv"
     if not suffix:
         raise DataError(
             f"the format of {path.name[-60:]!r} is not known",
             location=os.fspath(path),
-            hint="export the rows as CSV"
-            if path.suffix.lower() == ".sql"
-            else f"use a file with one of the suffixes {suffixes()}, or name the delimiter of a table",
+            hint=OTHER_FORMATS.get(path.suffix.lower())
+            or f"use a file with one of the suffixes {suffixes()}, or name the delimiter of a table",
         )
     return Segment(os.fspath(path), suffix, compression)
 
@@ -88,16 +98,20 @@ def stem(path: Path) -> str | None:
 
 def suffixes() -> str:
     """The suffixes of all formats, for error messages."""
-    return f"{' '.join(FORMATS)} (all but .parquet also with {', '.join(COMPRESSIONS)})"
+    return f"{' '.join((*FORMATS, *WORKBOOKS))} (text files also with {', '.join(COMPRESSIONS)})"
 
 
 def _split_name(path: Path) -> tuple[str, str, str]:
     """The name of a file, and the suffixes of its format (empty if unknown) and its compression."""
     root, suffix = os.path.splitext(path.name)
+    if suffix.lower() in WORKBOOKS:
+        return root, ".csv", suffix.lower()
     compression = suffix.lower() if suffix.lower() in COMPRESSIONS else ""
     if compression:
         root, suffix = os.path.splitext(root)
     suffix = suffix.lower()
+    if compression == ".zip" and suffix not in FORMATS:
+        return path.stem, ".csv", compression  # the file in it tells the format
     is_known = suffix in FORMATS and not (suffix == ".parquet" and compression)
     return root, suffix if is_known else "", compression
 

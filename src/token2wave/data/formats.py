@@ -19,6 +19,7 @@ from token2wave.data.dialects import BACKSLASHES, MISSING, column_names, split_f
 from token2wave.data.lines import CARRIAGE_RETURNS, LOST, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
+from token2wave.data.workbooks import SheetReader
 from token2wave.errors import DataError, locate
 
 MAX_BEGINNING = 200  # characters of a broken row that are shown
@@ -43,7 +44,7 @@ ParsedRow = tuple[int, int, Record | Fault | None, int]
 
 def parse_rows(
     segment: Segment,
-    lines: Lines,
+    lines: Lines | SheetReader,
     text_column: str,
     columns: Collection[str] | None,
     limits: RowLimits,
@@ -128,7 +129,11 @@ def _json_object(text: str, columns: Collection[str] | None, limits: RowLimits) 
 
 
 def _csv_rows(
-    segment: Segment, lines: Lines, text_column: str, columns: Collection[str] | None, limits: RowLimits
+    segment: Segment,
+    lines: Lines | SheetReader,
+    text_column: str,
+    columns: Collection[str] | None,
+    limits: RowLimits,
 ) -> Iterator[ParsedRow]:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
     faults: list[Fault] = []  # of the lines of the present row
@@ -148,7 +153,8 @@ def _csv_rows(
                 yield text
 
     delimiter = dialect.delimiter or SEPARATORS[segment.format]
-    reader = split_fields(decoded(), delimiter, dialect.quoting)
+    is_sheet = isinstance(lines, SheetReader)
+    reader: Any = lines if is_sheet else split_fields(decoded(), delimiter, dialect.quoting)
     first_row = _first_row(segment, reader, faults, limits)
     header, pending = column_names(first_row, dialect), [] if dialect.has_header else [first_row]
     path = Path(segment.path)
@@ -194,7 +200,10 @@ def _csv_rows(
         if fault is None and len(fields) == n_fields:
             if dialect.quoting in BACKSLASHES and MISSING in fields:
                 fields = [None if field == MISSING else field for field in fields]
-            yield row, line, {name: fields[index] for name, index in positions}, n_bytes
+            record = {name: fields[index] for name, index in positions}
+            if is_sheet:
+                fault = next((value for value in record.values() if isinstance(value, Fault)), None)
+            yield row, line, fault or record, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
             hint = _TSV_HINT if dialect.quoting in ("none", "escapes") else _FIELDS_HINT

@@ -7,12 +7,14 @@ import difflib
 import io
 import lzma
 import os
+import zipfile
 import zlib
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from token2wave.data.rows import COMPRESSIONS, Dialect, Segment
+from token2wave.data.rows import COMPRESSIONS, FORMATS, Dialect, Segment
+from token2wave.data.values import join_names
 from token2wave.errors import DataError, import_extra, locate
 
 MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO = 256 << 20, 200
@@ -37,7 +39,7 @@ _MAGIC = {
     b"<html": ("HTML", "save the table in it as CSV"),
 }
 _MARK_BROKEN = "token2wave.mark_broken"
-BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, OSError)
+BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
 UNDECODABLE, LOST = "with undecodable bytes", "lost"
 """Kinds of faults. After a lost line nothing can be read, so it is not one bad row."""
 
@@ -227,11 +229,41 @@ def decompress(segment: Segment, raw: BinaryIO) -> BinaryIO:
             import pyarrow
         stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
         return cast("BinaryIO", io.BufferedReader(stream, BUFFER_BYTES))
+    if segment.compression == ".zip":
+        archive, member = _open_zip(Path(segment.path), raw)
+        return cast("BinaryIO", archive.open(member))
     import bz2
     import gzip
 
     openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     return cast("BinaryIO", openers[segment.compression](raw, "rb"))
+
+
+def format_in_zip(path: Path) -> str:
+    """Return the suffix of the one text file in a zip archive; a DataError if there are none or several."""
+    with open_binary(path) as raw:
+        return os.path.splitext(_open_zip(path, raw)[1].filename)[1].lower()
+
+
+def _open_zip(path: Path, raw: BinaryIO) -> tuple[zipfile.ZipFile, zipfile.ZipInfo]:
+    """Open an archive of one text file; what other programs add, such as ``__MACOSX``, does not count."""
+    hint = "write an archive of one CSV or JSON lines file without a password, or unpack it"
+    try:
+        archive = zipfile.ZipFile(raw)
+        names = [
+            member.filename
+            for member in archive.infolist()
+            if not (member.is_dir() or any(part[:1] in "._" for part in member.filename.split("/")))
+        ]
+        texts = [name for name in names if os.path.splitext(name)[1].lower() in set(FORMATS) - {".parquet"}]
+        if len(texts) != 1:
+            problem = f"expected one text file in the archive, found {len(texts)} among {join_names(names)}"
+            raise DataError(problem, location=os.fspath(path), hint=hint)
+        archive.open(texts[0]).close()
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *BROKEN_STREAM) as error:
+        problem = f"not a readable zip archive ({' '.join(str(error).split())[:100]})"
+        raise DataError(problem, location=os.fspath(path), hint=hint) from error
+    return archive, archive.getinfo(texts[0])
 
 
 def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:

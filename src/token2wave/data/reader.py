@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from token2wave.data.bad_rows import BadRows
 from token2wave.data.formats import MAX_BEGINNING, ParsedRow, field_limit, parse_rows
-from token2wave.data.lines import LOST, EncodingError, Fault, open_binary, plausible_lines, read_lines
+from token2wave.data.lines import LOST, EncodingError, Fault, Lines, open_binary, plausible_lines, read_lines
 from token2wave.data.parquet import parquet_blocks, parquet_columns
 from token2wave.data.rows import (
     IN_MEMORY,
     ROWS_CHUNK,
     SEPARATORS,
     TEXT_FORMATS,
+    WORKBOOKS,
     Rejected,
     RowBlock,
     RowLimits,
     Segment,
 )
 from token2wave.data.values import Column, column_index, is_unicode, parse_texts
+from token2wave.data.workbooks import SheetReader
 from token2wave.errors import DataError, locate
 
 
@@ -57,11 +59,17 @@ def read_segment(
         return
     names = None if columns is None else list(dict.fromkeys([text_column, *columns]))
     with open_binary(Path(segment.path)) as raw:
-        lines = read_lines(segment, raw, limits.line_bytes)
+        lines = _open_lines(segment, raw, limits)
         blank_is_text = segment.format == ".txt"
         parsed = parse_rows(segment, lines, text_column, names, limits, blank_is_text=blank_is_text)
         while (block := _next_block(segment, parsed, text_column, limits, n_rows)) is not None:
             yield block
+
+
+def _open_lines(segment: Segment, raw: BinaryIO, limits: RowLimits) -> Lines | SheetReader:
+    if segment.compression in WORKBOOKS:
+        return SheetReader(Path(segment.path), raw)
+    return read_lines(segment, raw, limits.line_bytes)
 
 
 def _next_block(
@@ -142,8 +150,9 @@ def read_columns(
     blank_lines: list[int] = []
     bad = BadRows(segment.path, skip=None) if bad_rows is None else bad_rows
     with open_binary(path) as raw, field_limit(limits.line_bytes):
-        lines = read_lines(segment, raw, limits.line_bytes)
-        lines = plausible_lines(lines, path, raw) if segment.compression else lines
+        lines = _open_lines(segment, raw, limits)
+        if segment.compression and not isinstance(lines, SheetReader):
+            lines = plausible_lines(lines, path, raw)
         rows = parse_rows(
             segment, lines, names[0], names if is_csv else None, limits, blank_is_text=blank_is_text
         )

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from token2wave.errors import locate
 
 ROWS_CHUNK = 8192
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
+WORKBOOKS = (".xlsx", ".ods")  # read as CSV that is packed
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_FORMATS = (".jsonl", ".ndjson")
 TEXT_FORMATS = (".txt", ".fasttext", ".ft")

@@ -66,7 +66,8 @@ class SheetReader:
             _, rows = next(_sheets(path, raw), ("", iter(())))
             n_columns = 0
             for row, cells in rows:
-                n_columns = n_columns or len(cells)
+                if not n_columns:
+                    self.line_num, n_columns = row - 1, len(cells)
                 yield from repeat([], row - self.line_num - 1)
                 yield [*cells[:n_columns], *[""] * (n_columns - len(cells))]
 
