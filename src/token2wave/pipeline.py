@@ -27,7 +27,7 @@ from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
-from token2wave.errors import ConfigError, Token2WaveError
+from token2wave.errors import ConfigError, DataError, Token2WaveError
 from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
 from token2wave.options import TrainOptions
@@ -393,7 +393,11 @@ def _measure(
             wants_baseline = is_alone and costs_less_than(last.train_seconds, pairs)
         if wants_baseline:
             run.callback_list.stage("baseline", 0)
-            baseline = fit_baseline(pairs, run.texts.label_names)
+            try:
+                baseline = fit_baseline(pairs, run.texts.label_names)
+            except DataError:  # e.g. a fold without words
+                if options.baseline:
+                    raise
     cross_validation = last.cross_validation
     if options.cv is None and run.evaluated_on != "cross-validation":
         cross_validation = None
