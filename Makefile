@@ -7,9 +7,10 @@ DEMO := build/demo
 NATIVE := setup.py $(wildcard src/token2wave/core/*.[ch])
 RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
+RELEASER := .venv/release-installed
 THREADS ?= 2
 
-.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -82,6 +83,18 @@ audit: $(AUDITED)
 
 $(AUDITED): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[audit]'
+	touch $@
+
+# The wheels of a release, built, checked, and tested where nothing is compiled, into build/wheels. docs/releasing.md.
+wheels: $(RELEASER)
+	$(BIN)/python tools/build_wheels.py
+
+# Whether version, changelog, README, and what the wheels and the source archive hold are fit for a release.
+release-check: $(RELEASER)
+	$(BIN)/python tools/release_check.py
+
+$(RELEASER): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[release]'
 	touch $@
 
 # The software bill of materials, as CycloneDX has it.

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DEVELOPMENT = {"all", "audit", "bench", "dev", "docs", "fuzz"}
+DEVELOPMENT = {"all", "audit", "bench", "dev", "docs", "fuzz", "release"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}
 """Distributions of modules, where the name differs, or others have such a module, too."""
 

@@ -38,6 +38,7 @@ ALLOWED = {
     "MIT-CMU": "permissive",
     "MPL-2.0": "files that are changed stay under it; nothing of it is changed or shipped here",
     "PSF-2.0": "permissive; Python's own",
+    "Unlicense": "in the public domain",
     "Zlib": "permissive",
 }
 """Licences that a dependency may have, and why."""
@@ -59,7 +60,7 @@ WRITTEN = {  # in the free text of older packages
     "bsd license": "BSD",
     "mit license": "MIT",
 }
-READ = {"atheris": "Apache-2.0"}
+READ = {"atheris": "Apache-2.0", "pyelftools": "Unlicense"}
 """Packages that say nothing in their description; their licence file was read."""
 
 
