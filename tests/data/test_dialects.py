@@ -402,6 +402,9 @@ PEOPLE = {
     "tabs in a file called CSV": Table("a.csv", written(ROWS, delimiter="\t"), ROWS, ("tab-separated",)),
     "commas in a file called TSV": Table("a.tsv", written(SHORT[:2]), SHORT[:2], ("comma-separated",)),
     "UTF-16 without its mark": Table("a.csv", written(ROWS, encoding="utf-16-be"), ROWS, ("utf-16-be",)),
+    "UTF-16 by name without its mark": Table(
+        "a.csv", written(ROWS, encoding="utf-16-le"), None, ("BOM", "utf-16-le"), {"encoding": "utf-16"}
+    ),
     "KOI8-R": Table("a.csv", written(RUSSIAN, encoding="koi8-r"), None, ("another encoding", "--encoding")),
     "KOI8-R by name": Table(
         "a.csv", written(RUSSIAN, encoding="koi8-r"), RUSSIAN, (), {"encoding": "KOI8-R"}

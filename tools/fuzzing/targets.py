@@ -43,7 +43,7 @@ from token2wave.distillation.cache import TeacherCache, cached_outputs
 from token2wave.distillation.probabilities import read_probabilities
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.models.wave_config import WaveConfig
-from token2wave.options import DataOptions
+from token2wave.options import DataOptions, TextOptions
 from token2wave.scoring.filters import Filter
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.checkpoint import KEY as CHECKPOINT_KEY
@@ -91,6 +91,9 @@ def readers(data: bytes) -> None:
         "multi_label": (None, True, False)[choice % 3],
         "label_separator": "|" if choice & 4 else None,
         "weight_column": "weight" if choice & 16 else None,
+        "delimiter": ";" if choice & 32 else None,
+        "encoding": "shift_jis" if choice & 64 else None,
+        "header": False if choice & 128 else None,
     }
     with documented_errors():
         rows = read_labelled(path, DataOptions(**settings), label_names=label_names)
@@ -117,11 +120,14 @@ def streams(data: bytes) -> None:
         block_bytes=(100, 1 << 20)[choice >> 2 & 1],
     )
     columns = ("label",) if choice & 8 else None
+    options = TextOptions(
+        quoting="escapes" if choice & 32 else "auto", encoding="utf-16" if choice & 64 else None
+    )
     readings: list[list[tuple[int, str]]] = []
     for n_bytes in (1 << 20, max(len(data) // 3, 16)):
         reading = []
         with documented_errors():
-            for segment in segments_of([path], n_bytes):
+            for segment in segments_of([path], n_bytes, options):
                 for rows in read_segment(segment, "text", columns, limits, (2, 100)[choice >> 4 & 1]):
                     texts = rows.values("text") if len(rows) else []
                     check(len(texts) == len(rows), "rows and their texts differ in number")

@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from token2wave.data.lines import BROKEN_STREAM, decompress, open_binary, require_text
+from token2wave.data.lines import BROKEN_STREAM, decompress, open_binary, require_text, wrong_encoding
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, WORKBOOKS, Dialect, Segment
 from token2wave.data.workbooks import SheetReader, describe_sheets
 from token2wave.errors import DataError
@@ -89,7 +89,10 @@ def look(segment: Segment, options: TextOptions) -> tuple[Dialect, Sample]:
     require_text(segment, beginning)
     encoding = options.encoding or find_encoding(segment, [beginning], is_whole)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    text = decoder.decode(beginning, is_whole).removeprefix("\ufeff")
+    try:
+        text = decoder.decode(beginning, is_whole).removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise wrong_encoding(segment.path, error) from error
     line_end = "\r" if "\n" not in text and "\r" in text.rstrip("\r") else "\n"
     dialect = Dialect(encoding=encoding, line_end=line_end)
     if segment.format in JSON_FORMATS:

@@ -101,7 +101,7 @@ def _line_rows(
 ) -> Iterator[ParsedRow]:
     """Parse files in which each row is a line."""
     for number, (at, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode_row(line, number, encoding)
+        text = line if isinstance(line, Fault) else decode_row(line, number == 1 and at <= 1, encoding)
         if isinstance(text, Fault):
             yield at, number, text._replace(line=number), len(line)
         else:

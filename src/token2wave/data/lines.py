@@ -120,6 +120,8 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
                 hint = "check that the lines end in \\n, or cut the text into passages"
                 yield at, Fault(problem, hint, line=0)
             at += n_bytes if counts_bytes else 1
+    except UnicodeError as error:
+        raise wrong_encoding(segment.path, error) from error
     except BROKEN_STREAM as error:
         if not segment.compression:
             raise cannot_read(Path(segment.path), cast("OSError", error)) from error
@@ -157,6 +159,12 @@ def require_plausible_size(path: Path, n_unpacked: int, n_packed: int) -> None:
         )
 
 
+def wrong_encoding(source: str, error: UnicodeError) -> DataError:
+    """Return the error for a stream that its decoder refuses as a whole, as UTF-16 without its mark."""
+    hint = "name the encoding with --encoding, such as utf-16-le or cp1252"
+    return DataError(f"cannot be decoded ({error})", location=source, hint=hint)
+
+
 def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
     """Decode a line of UTF-8, or of a file in another encoding that :func:`read_lines` has transcoded."""
     try:
@@ -170,10 +178,10 @@ def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
         return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, kind=UNDECODABLE)
 
 
-def decode_row(line: bytes, number: int, encoding: str = "utf-8") -> str | Fault:
+def decode_row(line: bytes, is_first: bool, encoding: str = "utf-8") -> str | Fault:
     """Decode a line that is a row; a fault if carriage returns alone end the lines of its file."""
     text = decode(line, encoding)
-    is_whole_file = number == 1 and not line.endswith(b"\n")
+    is_whole_file = is_first and not line.endswith(b"\n")
     if is_whole_file and isinstance(text, str) and "\r" in text.rstrip("\r"):
         return Fault(*CARRIAGE_RETURNS, text[:1000])
     return text

@@ -102,7 +102,7 @@ def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> l
     dialect = Dialect(encoding=encoding or "utf-8")
     lines = read_lines(Segment(source, ".txt", dialect=dialect), stream, IN_MEMORY.line_bytes)
     for number, (_, line) in enumerate(lines, start=1):
-        text = line if isinstance(line, Fault) else decode_row(line, number, dialect.encoding)
+        text = line if isinstance(line, Fault) else decode_row(line, number == 1, dialect.encoding)
         if isinstance(text, Fault):
             raise DataError(text.problem, location=locate(source, line=number), hint=text.hint)
         texts.append(text.removesuffix("\n").removesuffix("\r"))
