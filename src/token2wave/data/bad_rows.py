@@ -142,7 +142,7 @@ def write_bad_rows(options: DataOptions, rows: Iterable[BadRow], outputs: Output
         return
     with (
         private_files(outputs.is_private),
-        atomic_write(options.bad_rows) as temporary,
+        atomic_write(Path(options.bad_rows)) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from token2wave.data.dialects import BACKSLASHES, MISSING, column_names, split_fields
 from token2wave.data.lines import CARRIAGE_RETURNS, LOST, Fault, Lines, decode, decode_row
@@ -82,7 +82,9 @@ def parse_rows(
         return record
 
     encoding = segment.dialect.encoding
-    return _line_rows(lines, encoding, parse_json if segment.format in JSON_FORMATS else parse_text)
+    return _line_rows(
+        cast("Lines", lines), encoding, parse_json if segment.format in JSON_FORMATS else parse_text
+    )
 
 
 @contextmanager
@@ -141,7 +143,7 @@ def _csv_rows(
 
     def decoded() -> Iterator[str]:
         nonlocal n_bytes
-        for number, (_, line) in enumerate(lines, start=1):
+        for number, (_, line) in enumerate(cast("Lines", lines), start=1):
             if number <= dialect.n_skipped:
                 continue
             n_bytes += len(line)
