@@ -105,13 +105,13 @@ def run_tool(*command: object) -> str:
         ReleaseError: it fails.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = (sys.executable, "-m", *map(str, command))
+    arguments = [sys.executable, "-m", *map(str, command)]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=environment | {"NO_COLOR": "1"}
+        arguments, cwd=ROOT, capture_output=True, text=True, env=environment | {"NO_COLOR": "1"}
     )
     output = (done.stdout + done.stderr).strip()
     if done.returncode:
-        raise ReleaseError(f"{command[2]} exits with {done.returncode}: {output[-500:]}")
+        raise ReleaseError(f"{command[0]} exits with {done.returncode}: {output[-500:]}")
     return "passed"
 
 
