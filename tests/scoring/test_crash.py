@@ -295,7 +295,7 @@ def test_ctrl_c_keeps_finished_parts(
     _, message = process.communicate()
     if process.returncode != 0:
         assert process.returncode == 130
-        assert message.startswith(f"error: interrupted; finished parts are in {out}, and the same command")
+        assert f"\nerror: interrupted; finished parts are in {out}, and the same command" in f"\n{message}"
     subprocess.run(command(model, pages, out), check=True, capture_output=True)
     assert comparable(out) == undisturbed
 

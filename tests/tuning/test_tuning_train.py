@@ -111,7 +111,7 @@ def test_what_was_tried_is_on_record(tmp_path):
     assert any(line.startswith("Search ") and "5 tried" in line for line in render_summary(result.summary))
     page = (tmp_path / "report" / "report.html").read_text()
     assert 'id="search-for-settings"' in page
-    assert (tmp_path / "report" / "search.svg").is_file()
+    assert "Validation accuracy of every candidate" in page
     assert json.loads((tmp_path / "report" / "report.json").read_text())["search"] == json.loads(
         json.dumps(search)
     )

@@ -276,8 +276,8 @@ def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 def _complete_values(description: str) -> Callable[[str], list[str]] | None:
     """Complete the values that the first sentence lists: from its beginning, or behind a colon."""
-    listed = re.search(r"(?:^|: )(``\w+``(?:(?:, | or )``\w+``)*)", description.partition(". ")[0])
-    return one_of(*re.findall(r"\w+", listed[1].replace(" or ", " "))) if listed else None
+    choices = re.search(r"(?:^|: )(``\w+``(?:(?:, | or )``\w+``)*)", description.partition(". ")[0])
+    return one_of(*re.findall(r"\w+", choices[1].replace(" or ", " "))) if choices else None
 
 
 def _first_sentence(description: str) -> str:

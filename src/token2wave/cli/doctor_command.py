@@ -74,8 +74,8 @@ def _print(document: dict[str, Any]) -> None:
         ("encoding", f"{document['encoding']['output']}, locale {document['encoding']['locale']}"),
     ]
     for name, missing in document["extras"].items():
-        cure = f"needs {', '.join(missing)}: pip install 'token2wave[{name}]'"
-        rows.append((f"[{name}]", cure if missing else "there"))
+        state = f"needs {', '.join(missing)}: pip install 'token2wave[{name}]'"
+        rows.append((f"[{name}]", state if missing else "there"))
     if document["model"] is not None:
         rows.append(("model", "{path} loads, and computes with {computes_with}".format(**document["model"])))
     for name, value in rows:

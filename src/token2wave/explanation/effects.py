@@ -89,8 +89,8 @@ class Explanation(Described):
     def _describe(self) -> tuple[str, dict[str, str]]:
         best = self.predicted
         effects = [
-            f"{shorten(self.text[part.start : part.end], 40)} {100 * part.effects[best]:+.2f}"
-            for part in self.strongest(n=5)
+            f"{shorten(self.text[span.start : span.end], 40)} {100 * span.effects[best]:+.2f}"
+            for span in self.strongest(n=5)
         ]
         sentence = f"{self.label} ({percent(self.probabilities[best])}): {shorten(self.text, 60)}"
         return sentence, {f"points by {self.unit}": ", ".join(effects) or NOTHING}

@@ -20,7 +20,7 @@ from token2wave.errors import InputError, import_extra, input_errors
 from token2wave.inference.loading import build_network
 from token2wave.options import TrainOptions
 from token2wave.pipeline import train
-from token2wave.reporting.terminal import progress
+from token2wave.reporting.terminal import print_epochs, progress
 from token2wave.training.callbacks import Callback
 from token2wave.training.incremental import update
 
@@ -268,7 +268,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             caveats=(),
         )
         with input_errors(), ExitStack() as stack:
-            terminal = [stack.enter_context(progress())] if self.verbose else []
+            terminal = []
+            if self.verbose:
+                stack.enter_context(print_epochs())
+                terminal = [stack.enter_context(progress())]
             result = train(
                 data,
                 preset=self.preset,

@@ -63,19 +63,33 @@ def set_verbosity(quiet: bool, verbose: bool) -> None:
     if rank():  # the first process speaks for all
         quiet, verbose = True, False
     verbosity.is_quiet, verbosity.is_verbose = quiet, verbose
-    shown = {
+    is_printed = {
         "": verbose,
         ".notes": not (quiet or verbose),
         ".epochs": not (quiet or verbose),
         ".stages": not (quiet or verbose or _is_terminal()),
     }
-    for suffix, is_shown in shown.items():
+    for suffix, has_lines in is_printed.items():
         logger = logging.getLogger(f"token2wave{suffix}")
         logger.removeHandler(_LINES)
-        if is_shown:
+        if has_lines:
             logger.addHandler(_LINES)
     logging.getLogger("token2wave").setLevel(logging.DEBUG if verbose else logging.INFO)
     _LINES.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if verbose else None))
+
+
+@contextmanager
+def print_epochs() -> Iterator[None]:
+    """Print a line on standard error for each epoch while the block runs."""
+    package, epochs = logging.getLogger("token2wave"), logging.getLogger("token2wave.epochs")
+    level = package.level
+    package.setLevel(logging.INFO)
+    epochs.addHandler(_LINES)
+    try:
+        yield
+    finally:
+        epochs.removeHandler(_LINES)
+        package.setLevel(level)
 
 
 def print_note(note: str) -> None:
