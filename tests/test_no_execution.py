@@ -18,6 +18,7 @@ FUNCTIONS = {
     *("subprocess.getoutput", "subprocess.getstatusoutput", "tempfile.mktemp", "shutil.unpack_archive"),
     *("ast.literal_eval", "typing.eval_type"),
 }
+ALLOWED = {("training/processes.py", "import of pickle")}  # through pipes between own processes alone
 METHODS = {"extractall", "extract"}  # of archives: their names would be followed
 ALLOWED_ARGUMENTS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
 REFUSED_ARGUMENTS = {
@@ -60,8 +61,12 @@ def found_in(source: str) -> Iterator[str]:
 def test_the_package() -> None:
     files = sorted(PACKAGE.rglob("*.py"))
     assert len(files) > 100
-    found = [f"{file}:{one}" for file in files for one in found_in(file.read_text(encoding="utf-8"))]
-    assert not found
+    found = {
+        (file.relative_to(PACKAGE).as_posix(), one.partition(": ")[2])
+        for file in files
+        for one in found_in(file.read_text(encoding="utf-8"))
+    }
+    assert found == ALLOWED
 
 
 @pytest.mark.parametrize(

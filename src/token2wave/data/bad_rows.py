@@ -28,7 +28,7 @@ class BadRow(NamedTuple):
         source: the file or data set.
         row: its number, from 1; None for a blank line.
         line: the line it starts on, if that is known.
-        kind: as in "3 rows are ...".
+        category: as in "3 rows are ...".
         problem: what is wrong.
         beginning: its first characters, or those of its text.
     """
@@ -36,7 +36,7 @@ class BadRow(NamedTuple):
     source: str
     row: int | None
     line: int | None
-    kind: str
+    category: str
     problem: str
     beginning: str
 
@@ -65,7 +65,7 @@ class BadRows:
         return len(self._rows)
 
     def add(
-        self, error: DataError, kind: str, row: int | None, line: int | None, beginning: str = ""
+        self, error: DataError, category: str, row: int | None, line: int | None, beginning: str = ""
     ) -> None:
         """Note the fault of a row, unless it has one already.
 
@@ -74,7 +74,7 @@ class BadRows:
         """
         key = row or 0, line or 0
         if key not in self._rows:
-            bad_row = BadRow(self.source, row, line, kind, error.problem, beginning[:MAX_BEGINNING])
+            bad_row = BadRow(self.source, row, line, category, error.problem, beginning[:MAX_BEGINNING])
             self._rows[key] = bad_row
             if self._first is None or (line or row or 0, row or 0) < self._first[0]:
                 self._first = (line or row or 0, row or 0), error
@@ -121,8 +121,8 @@ class BadRows:
         return [f"{name}: {len(self):,} of {n_rows:,} {verb} skipped, {self._kinds()}{where}"]
 
     def _kinds(self) -> str:
-        counts = Counter(bad.kind for bad in self._rows.values())
-        return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
+        counts = Counter(bad.category for bad in self._rows.values())
+        return ", ".join(f"{count:,} {category}" for category, count in counts.most_common())
 
 
 def check_bad_rows(options: DataOptions, outputs: Outputs) -> None:

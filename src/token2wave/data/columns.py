@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from token2wave.data.dialects import COLUMNS, describe_dialect, look
+from token2wave.data.dialects import COLUMNS, describe_dialect, inspect_beginning
 from token2wave.data.file_segments import whole_file
 from token2wave.data.parquet import parquet_sample
 from token2wave.data.rows import Segment
@@ -48,7 +48,7 @@ def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[s
         read = cache(lambda: parquet_sample(path))
         names = parquet_sample(path, 0)
         return segment, *guess_columns(names, lambda name: read()[name], options, segment.path)
-    dialect, sample = look(segment, options)
+    dialect, sample = inspect_beginning(segment, options)
     segment = replace(segment, dialect=dialect)
     notes = describe_dialect(segment, options)
     if sample:
@@ -99,10 +99,10 @@ def guess_columns(
     changes: dict[str, Any] = {}
     missing: list[str] = []
     for field in COLUMNS:
-        wanted = getattr(options, field, None)
-        if not isinstance(wanted, str) or wanted in names:
+        column = getattr(options, field, None)
+        if not isinstance(column, str) or column in names:
             continue
-        same = [name for name in names if name.strip().lower() == wanted.strip().lower()]
+        same = [name for name in names if name.strip().lower() == column.strip().lower()]
         if len(same) == 1:
             changes[field] = same[0]
         else:
@@ -130,11 +130,11 @@ def guess_columns(
 def _no_column(
     names: Sequence[str], options: TextOptions, source: str, field: str, guesses: Mapping[str, str | None]
 ) -> DataError:
-    wanted = getattr(options, field)
+    column = getattr(options, field)
     hint = "name one of them with --text-column or --label-column"
     if any(len(name.split()) > 1 for name in names):
         hint += ", or use --no-header (header=False) if the first row is no header"
-    close = difflib.get_close_matches(wanted, names, 1) if wanted != _TEXTS_AND_LABELS.get(field) else []
+    close = difflib.get_close_matches(column, names, 1) if column != _TEXTS_AND_LABELS.get(field) else []
     delimiter = next((character for character in ";\t|,^ " if character in names[0]), None)
     if close:
         hint = f"did you mean {close[0]!r}?"
@@ -147,7 +147,7 @@ def _no_column(
         command = " ".join(f"--{name.replace('_', '-')} {_shell(guess)}" for name, guess in guesses.items())
         arguments = ", ".join(f"{name.partition('_')[0]}={guess!r}" for name, guess in guesses.items())
         hint = f"for example: {command} ({arguments})"
-    problem = f"there is no column {wanted!r}; the columns are {join_names(names)}"
+    problem = f"there is no column {column!r}; the columns are {join_names(names)}"
     return DataError(problem, location=source, hint=hint)
 
 

@@ -69,10 +69,10 @@ def find_dialect(segment: Segment, options: TextOptions) -> Dialect:
         DataError: the file cannot be read, or holds no lines of text.
         MissingExtraError: a package for the compression is not installed.
     """
-    return look(segment, options)[0]
+    return inspect_beginning(segment, options)[0]
 
 
-def look(segment: Segment, options: TextOptions) -> tuple[Dialect, Sample]:
+def inspect_beginning(segment: Segment, options: TextOptions) -> tuple[Dialect, Sample]:
     """Return the dialect of a file of lines, and of a table the values in its first rows."""
     path = Path(segment.path)
     if segment.compression in WORKBOOKS:
@@ -159,7 +159,7 @@ def _read_chunks(segment: Segment, raw: Any) -> Iterator[bytes]:
 
 
 def encoding_of_file(segment: Segment) -> str:
-    """Find the encoding of a file by all of its bytes; errors as for :func:`look`."""
+    """Find the encoding of a file by all of its bytes; errors as for :func:`inspect_beginning`."""
     with open_binary(Path(segment.path)) as raw:
         return find_encoding(segment, _read_chunks(segment, raw), is_whole=True)
 

@@ -209,7 +209,7 @@ def _csv_rows(
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"
             hint = _TSV_HINT if dialect.quoting in ("none", "escapes") else _FIELDS_HINT
-            fault = fault or Fault(problem, hint, kind="with another number of fields")
+            fault = fault or Fault(problem, hint, category="with another number of fields")
             yield row, line, fault._replace(beginning=",".join(fields)[:MAX_BEGINNING]), n_bytes
         line, n_bytes = dialect.n_skipped + reader.line_num + 1, 0
 
@@ -275,7 +275,7 @@ def _csv_fault(error: csv.Error) -> Fault:
     if "new-line character" in str(error):
         return Fault(*CARRIAGE_RETURNS)
     is_open = "unexpected end" in str(error)  # a quote has swallowed all that follows
-    return Fault(f"not valid CSV ({error})", _CSV_HINT, kind=LOST if is_open else "with broken quotes")
+    return Fault(f"not valid CSV ({error})", _CSV_HINT, category=LOST if is_open else "with broken quotes")
 
 
 def _too_many_columns(n_columns: int, limits: RowLimits, beginning: str = "") -> Fault:

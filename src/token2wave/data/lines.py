@@ -52,19 +52,19 @@ class Fault(NamedTuple):
         hint: how to correct it.
         beginning: first characters of the row.
         line: the number of the line, if the line itself is broken and not the row.
-        kind: as in "3 rows are ...", to count such faults together.
+        category: as in "3 rows are ...", to count such faults together.
     """
 
     problem: str
     hint: str
     beginning: str = ""
     line: int | None = None
-    kind: str = "that cannot be parsed"
+    category: str = "that cannot be parsed"
 
     @property
     def is_encoding(self) -> bool:
         """Whether the bytes are not in the encoding of the file."""
-        return self.kind == UNDECODABLE
+        return self.category == UNDECODABLE
 
 
 class EncodingError(DataError):
@@ -127,7 +127,7 @@ def read_lines(segment: Segment, raw: BinaryIO, max_bytes: int) -> Lines:
             raise cannot_read(Path(segment.path), cast("OSError", error)) from error
         what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({str(error)[:100]})"
         problem = f"the {COMPRESSIONS[segment.compression]} data {what}, and nothing after this can be read"
-        yield at, Fault(problem, "copy the file again", line=0, kind=LOST)
+        yield at, Fault(problem, "copy the file again", line=0, category=LOST)
 
 
 def require_text(segment: Segment, beginning: bytes) -> None:
@@ -175,7 +175,7 @@ def decode(line: bytes, encoding: str = "utf-8") -> str | Fault:
             byte, position = line[error.start], error.start + 1
             problem = f"expected UTF-8, found the byte 0x{byte:02x} at byte {position} of the line"
         hint = "name the encoding of the file, for example with --encoding cp1252 (encoding='cp1252')"
-        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, kind=UNDECODABLE)
+        return Fault(problem, hint, line[:1000].decode("utf-8", "replace"), line=0, category=UNDECODABLE)
 
 
 def decode_row(line: bytes, is_first: bool, encoding: str = "utf-8") -> str | Fault:
@@ -261,7 +261,7 @@ def _open_zip(path: Path, raw: BinaryIO) -> tuple[zipfile.ZipFile, zipfile.ZipIn
         names = [
             member.filename
             for member in archive.infolist()
-            if not (member.is_dir() or any(part[:1] in "._" for part in member.filename.split("/")))
+            if not (member.is_dir() or any(name[:1] in "._" for name in member.filename.split("/")))
         ]
         texts = [name for name in names if os.path.splitext(name)[1].lower() in set(FORMATS) - {".parquet"}]
         if len(texts) != 1:

@@ -175,9 +175,9 @@ def read_columns(
                 if record.is_encoding and not encoding_is_sure:
                     raise EncodingError(record.problem, location=location, hint=record.hint)
                 error = DataError(record.problem, location=location, hint=record.hint)
-                if record.kind == LOST:
+                if record.category == LOST:
                     raise error
-                bad.add(error, record.kind, row, line, record.beginning)
+                bad.add(error, record.category, row, line, record.beginning)
                 continue
             try:
                 if not is_text:

@@ -55,12 +55,12 @@ class Column:
         """The line on which the row with this index starts, if lines are not rows."""
         return None if self.lines is None else self.lines[index]
 
-    def fail(self, index: int, problem: str, hint: str, kind: str) -> None:
+    def fail(self, index: int, problem: str, hint: str, category: str) -> None:
         """Raise the fault of a value as a DataError, or note that its row is bad."""
         error = DataError(problem, location=self.location(index), hint=hint)
         if self.bad_rows is None:
             raise error
-        self.bad_rows.add(error, kind, self.row(index), self.line(index))
+        self.bad_rows.add(error, category, self.row(index), self.line(index))
 
 
 def parse_texts(column: Column) -> list[str]:
