@@ -13,7 +13,7 @@ import encodings.aliases
 import operator
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, SupportsIndex
 
@@ -30,7 +30,8 @@ class TextOptions:
     r"""Which column holds the texts, and how files are written. None: found by looking at the file.
 
     Attributes:
-        text_column: the column of the texts, in formats with columns.
+        text_column: the column of the texts, in formats with columns. Several, as ``subject,body`` or a list,
+            are joined with line breaks; cells that are empty or missing are left out.
         delimiter: what separates the fields of CSV and TSV: one character, or ``tab``. A text file is then a
             table, too.
         encoding: the encoding of text files, such as ``cp1252``, ``utf-16`` or ``shift_jis``. UTF-8, UTF-16
@@ -45,7 +46,8 @@ class TextOptions:
             and stops where a quote swallows rows.
 
     Raises:
-        ConfigError: the delimiter is not one character, or the encoding or the quoting is not known.
+        ConfigError: the delimiter is not one character, the encoding or the quoting is not known, or the
+            column is neither a name nor a list of names.
     """
 
     EVERYDAY: ClassVar[tuple[str, ...]] = ("text_column", *DIALECT_OPTIONS)
@@ -53,13 +55,17 @@ class TextOptions:
     SHORT_NAMES: ClassVar = {"text": "text_column"}
     """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
 
-    text_column: str = "text"
+    text_column: str | Sequence[str] = "text"
     delimiter: str | None = field(default=None, kw_only=True)
     encoding: str | None = field(default=None, kw_only=True)
     header: bool | None = field(default=None, kw_only=True)
     quoting: str = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
+        names = tuple(self.text_column) if isinstance(self.text_column, list | tuple) else (self.text_column,)
+        are_names = bool(names) and all(isinstance(name, str) for name in names)
+        require(are_names, "text_column", "a name of a column, or several", self.text_column)
+        object.__setattr__(self, "text_column", names[0] if len(names) == 1 else names)
         require_choice(self.quoting, "quoting", QUOTINGS)
         if self.delimiter is not None:
             delimiter = DELIMITER_NAMES.get(self.delimiter, self.delimiter)
@@ -68,6 +74,11 @@ class TextOptions:
             object.__setattr__(self, "delimiter", delimiter)
         if self.encoding is not None:
             object.__setattr__(self, "encoding", find_codec(self.encoding))
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of the texts; ``subject,body`` is one, until the names in the file are known."""
+        return (self.text_column,) if isinstance(self.text_column, str) else tuple(self.text_column)
 
     def for_texts(self) -> TextOptions:
         """The same options, without those of labels."""
@@ -122,9 +133,9 @@ class DataOptions(TextOptions):
         super().__post_init__()
         if self.bad_rows is not None:
             object.__setattr__(self, "skip_bad_rows", True)
-        if self.text_column == self.label_column:
+        if self.label_column in self.text_columns:
             raise ConfigError(
-                f"expected two columns, found {self.text_column!r} for both texts and labels",
+                f"expected two columns, found {self.label_column!r} for both texts and labels",
                 location="label_column",
                 hint="name the column of the labels with --label-column",
             )

@@ -15,7 +15,7 @@ from token2wave.data.dialects import COLUMNS, describe_dialect, inspect_beginnin
 from token2wave.data.file_segments import whole_file
 from token2wave.data.parquet import parquet_sample
 from token2wave.data.rows import Segment
-from token2wave.data.values import join_names
+from token2wave.data.values import join_names, split_names
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
 
@@ -97,21 +97,29 @@ def guess_columns(
     """
     names = list(names)
     changes: dict[str, Any] = {}
-    missing: list[str] = []
+    missing: dict[str, str] = {}
+    taken: set[str] = set()
     for field in COLUMNS:
-        column = getattr(options, field, None)
-        if not isinstance(column, str) or column in names:
-            continue
-        same = [name for name in names if name.strip().lower() == column.strip().lower()]
-        if len(same) == 1:
-            changes[field] = same[0]
+        value = getattr(options, field, None)
+        if field == "text_column":
+            columns = list(dict.fromkeys(split_names(options.text_column, names)))
+        elif isinstance(value, str):
+            columns = [value]
         else:
-            missing.append(field)
+            continue
+        for i, column in enumerate(columns):
+            same = [name for name in names if name.strip().lower() == column.strip().lower()]
+            if column not in names and len(same) == 1:
+                columns[i] = same[0]
+            elif column not in names:
+                missing.setdefault(field, column)
+        if field not in missing:
+            taken.update(columns)
+            changes[field] = columns[0] if len(columns) == 1 else columns
     if not missing:
-        return (replace(options, **changes) if changes else options), []
+        return replace(options, **changes), []
     text, label = _likely_columns({name: values(name) for name in names if not _is_index(name)})
     needs_label = hasattr(options, "label_column")
-    taken = {changes.get(field, getattr(options, field, None)) for field in COLUMNS if field not in missing}
     guesses = dict(zip(_TEXTS_AND_LABELS, (text, label), strict=True))
     n_columns = sum(not _is_index(name) for name in names)
     is_open = all(getattr(options, field) == _TEXTS_AND_LABELS.get(field) for field in missing)
@@ -120,17 +128,20 @@ def guess_columns(
         is_clear = len(text.split()) <= MAX_NAME_WORDS
     if is_open and is_clear and taken.isdisjoint(guesses[field] for field in missing):
         changes |= {field: guesses[field] or "" for field in missing}
-        columns = {field: changes.get(field, getattr(options, field, "")) for field in _TEXTS_AND_LABELS}
-        note = f"texts are read from {columns['text_column']!r}"
-        note += f", labels from {columns['label_column']!r}" if needs_label else ""
+        note = f"texts are read from {changes['text_column']!r}"
+        note += f", labels from {changes['label_column']!r}" if needs_label else ""
         return replace(options, **changes), [f"{Path(source).name}: {note}"]
-    raise _no_column(names, options, source, missing[0], guesses if needs_label else {"text_column": text})
+    if "text_column" in changes:
+        guesses["text_column"] = ",".join(replace(options, **changes).text_columns)
+    if label in taken:
+        guesses["label_column"] = None
+    field, column = next(iter(missing.items()))
+    raise _no_column(names, source, field, column, guesses if needs_label else {"text_column": text})
 
 
 def _no_column(
-    names: Sequence[str], options: TextOptions, source: str, field: str, guesses: Mapping[str, str | None]
+    names: Sequence[str], source: str, field: str, column: str, guesses: Mapping[str, str | None]
 ) -> DataError:
-    column = getattr(options, field)
     hint = "name one of them with --text-column or --label-column"
     if any(len(name.split()) > 1 for name in names):
         hint += ", or use --no-header (header=False) if the first row is no header"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from token2wave.data.lines import BROKEN_STREAM, decompress, open_binary, require_text, wrong_encoding
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, WORKBOOKS, Dialect, Segment
+from token2wave.data.values import split_names
 from token2wave.data.workbooks import SheetReader, describe_sheets
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
@@ -246,9 +247,9 @@ class _Table(NamedTuple):
 
 def _names(options: TextOptions) -> set[str]:
     """The names of columns that the options give, in lower case."""
-    return {
-        getattr(options, name).lower() for name in COLUMNS if isinstance(getattr(options, name, None), str)
-    }
+    names = {name for field in COLUMNS[1:] if isinstance(name := getattr(options, field, None), str)}
+    names |= {*options.text_columns, *split_names(options.text_column, ())}
+    return {name.lower() for name in names}
 
 
 def _find_table(

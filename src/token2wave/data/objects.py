@@ -10,10 +10,13 @@ from typing import Any
 
 from token2wave.data.values import (
     Column,
+    join_cells,
+    join_columns,
     join_names,
     parse_label_sets,
     parse_labels,
     parse_texts,
+    split_names,
 )
 from token2wave.errors import InputError, input_errors, type_name
 
@@ -29,7 +32,7 @@ class Argument(Column):
         return f"{self.source}[{index}]"
 
 
-def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
+def to_list(values: Any, name: str, column: str | Sequence[str] | None = None) -> list[Any]:
     """Return the elements of a container as Python objects.
 
     No package is imported. A list is returned as it is.
@@ -38,7 +41,8 @@ def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
         values: a list, tuple, generator or other iterable; an array of numpy, ``(N,)`` or ``(N, 1)``; an
             array of pyarrow; a Series of pandas or polars; or a frame or table of one column.
         name: name of the argument, for errors.
-        column: the column to take of a table of several, of a dictionary of columns or of dictionaries.
+        column: the column to take of a table of several, of a dictionary of columns or of dictionaries; or
+            several of texts, to join.
 
     Raises:
         InputError: ``values`` is one string, a mapping, a set, a table of several columns, or no container.
@@ -50,8 +54,8 @@ def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
         problem = f"expected a list, found one {'string' if isinstance(values, str) else 'sequence of bytes'}"
         raise InputError(problem, location=name, hint=f"put it into a list: {name}=[...]")
     if isinstance(values, Mapping):
-        if column is not None and column in values:
-            return to_list(values[column], name)
+        if column is not None and set(names := split_names(column, values)) <= set(values):
+            return list(join_columns([to_list(values[each], name) for each in names]))
         hint = "give its values, or one of its columns"
         raise InputError(f"expected a list, found {type_name(values)}", location=name, hint=hint)
     if isinstance(values, set | frozenset):
@@ -61,8 +65,9 @@ def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
         raise InputError("expected a list, found a sparse matrix of numbers", location=name, hint=hint)
     columns = getattr(values, "column_names", getattr(values, "columns", None))
     if columns is not None:
-        if column is not None and list(columns).count(column) == 1:
-            return to_list(values[column], name)
+        names = [] if column is None else split_names(column, list(map(str, columns)))
+        if names and all(list(columns).count(each) == 1 for each in names):
+            return list(join_columns([to_list(values[each], name) for each in names]))
         if len(columns) != 1:
             problem = f"expected one column, found a table of the columns {join_names(map(str, columns))}"
             raise InputError(problem, location=name, hint=hint)
@@ -91,7 +96,11 @@ def to_list(values: Any, name: str, column: str | None = None) -> list[Any]:
 
 
 def to_texts(
-    values: Any, name: str = "texts", *, for_training: bool = False, column: str | None = None
+    values: Any,
+    name: str = "texts",
+    *,
+    for_training: bool = False,
+    column: str | Sequence[str] | None = None,
 ) -> list[str]:
     """Return texts as a list of strings.
 
@@ -106,13 +115,18 @@ def to_texts(
     """
     texts = to_list(values, name, column)
     if column is not None and any(isinstance(text, Mapping) for text in texts):
-        texts = [text.get(column) if isinstance(text, Mapping) else text for text in texts]
+        texts = [_text_of(text, column) if isinstance(text, Mapping) else text for text in texts]
     if not for_training:
         if all(isinstance(text, str) for text in texts):
             return texts
         texts = ["" if isinstance(text, str) else text for text in texts]  # the error is about the others
     with input_errors():
         return parse_texts(Argument(texts, name))
+
+
+def _text_of(record: Mapping[str, Any], column: str | Sequence[str]) -> Any:
+    names = split_names(column, record)
+    return record.get(names[0]) if len(names) == 1 else join_cells(map(record.get, names))
 
 
 def to_labels(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from token2wave.data.lines import open_binary, require_plausible_size
 from token2wave.data.rows import IN_MEMORY, Rejected, RowBlock, RowLimits, Segment
-from token2wave.data.values import column_index
+from token2wave.data.values import column_index, join_columns
 from token2wave.errors import DataError, import_extra, locate
 
 ROWS_CHUNK = 1 << 16
@@ -108,23 +108,28 @@ def parquet_sample(path: Path, n_rows: int = ROWS_DECODED) -> dict[str, list[Any
 
 
 def parquet_blocks(
-    segment: Segment, text_column: str, columns: Sequence[str] | None, limits: RowLimits, n_rows: int
+    segment: Segment,
+    text_columns: Sequence[str],
+    columns: Sequence[str] | None,
+    limits: RowLimits,
+    n_rows: int,
 ) -> Iterator[RowBlock]:
     """Read row groups block by block; see :func:`token2wave.data.reader.read_segment`."""
     path = Path(segment.path)
     pyarrow = _import_pyarrow(path)
     with parquet_file(path) as file:
         header = file.schema_arrow.names
-        names = list(dict.fromkeys([text_column, *(header if columns is None else columns)]))
+        names = list(dict.fromkeys([*text_columns, *(header if columns is None else columns)]))
         for name in names:
             column_index(path, header, name)
-        dtype = file.schema_arrow.field(text_column).type
-        if not _holds_strings(dtype):
-            raise DataError(
-                f"expected strings, found values of type {str(dtype)[:60]}",
-                location=locate(path, column=text_column),
-                hint="name the column that holds the texts",
-            )
+        for name in text_columns:
+            dtype = file.schema_arrow.field(name).type
+            if not _holds_strings(dtype):
+                raise DataError(
+                    f"expected strings, found values of type {str(dtype)[:60]}",
+                    location=locate(path, column=name),
+                    hint="name the column that holds the texts",
+                )
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         groups = range(segment.first, len(sizes) if segment.last is None else segment.last)
         at, end = 1 + sum(sizes[: segment.first]), 1 + sum(sizes[: groups.stop])
@@ -132,7 +137,8 @@ def parquet_blocks(
             batches = file.iter_batches(
                 min(ROWS_DECODED, n_rows), row_groups=list(groups), columns=names, use_threads=False
             )
-            plain = (_with_plain_texts(batch, text_column) for batch in batches)
+            plain = (_with_plain_texts(batch, text_columns) for batch in batches)
+            text_column = ",".join(text_columns)
             for table in _join_batches(plain, n_rows, limits.block_bytes):
                 yield _reject_bad_texts(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
                 at += len(table)
@@ -199,10 +205,15 @@ def _join_batches(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator
         yield pyarrow.Table.from_batches(pending).combine_chunks()
 
 
-def _with_plain_texts(batch: Any, text_column: str) -> Any:
-    """Replace a dictionary of texts by the texts."""
+def _with_plain_texts(batch: Any, text_columns: Sequence[str]) -> Any:
+    """Replace a dictionary of texts by the texts, or add a column of the texts of several."""
     import pyarrow
 
+    if len(text_columns) > 1:
+        joined = join_columns([batch.column(name).to_pylist() for name in text_columns])
+        columns = [*batch.columns, pyarrow.array(joined, pyarrow.string())]
+        return pyarrow.RecordBatch.from_arrays(columns, [*batch.schema.names, ",".join(text_columns)])
+    (text_column,) = text_columns
     index = batch.schema.get_field_index(text_column)
     texts = batch.column(index)
     if pyarrow.types.is_string(texts.type) or pyarrow.types.is_large_string(texts.type):

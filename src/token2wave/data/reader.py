@@ -27,14 +27,21 @@ from token2wave.data.rows import (
     RowLimits,
     Segment,
 )
-from token2wave.data.values import Column, column_index, is_unicode, parse_texts
+from token2wave.data.values import (
+    Column,
+    column_index,
+    is_unicode,
+    join_cells,
+    join_columns,
+    parse_texts,
+)
 from token2wave.data.workbooks import SheetReader
 from token2wave.errors import DataError, locate
 
 
 def read_segment(
     segment: Segment,
-    text_column: str = "text",
+    text_column: str | Sequence[str] = "text",
     columns: Sequence[str] | None = None,
     limits: RowLimits | None = None,
     n_rows: int = ROWS_CHUNK,
@@ -44,7 +51,7 @@ def read_segment(
     Args:
         segment: the segment.
         text_column: every row must have a string there. In plain text and fastText it is the text, and
-            ``label`` the list of labels.
+            ``label`` the list of labels. The texts of several are in a column of their names, with commas.
         columns: the other columns to read; all, if None.
         limits: of a row.
         n_rows: of a block, at most.
@@ -54,16 +61,38 @@ def read_segment(
         MissingExtraError: pyarrow is needed, for Parquet or .zst, and not installed.
     """
     limits = limits or RowLimits()
+    text_columns = [text_column] if isinstance(text_column, str) else text_column
     if segment.format == ".parquet":
-        yield from parquet_blocks(segment, text_column, columns, limits, n_rows)
+        yield from parquet_blocks(segment, text_columns, columns, limits, n_rows)
         return
-    names = None if columns is None else list(dict.fromkeys([text_column, *columns]))
+    names = None if columns is None else list(dict.fromkeys([*text_columns, *columns]))
     with open_binary(Path(segment.path)) as raw:
         lines = _open_lines(segment, raw, limits)
         blank_is_text = segment.format == ".txt"
-        parsed = parse_rows(segment, lines, text_column, names, limits, blank_is_text=blank_is_text)
-        while (block := _next_block(segment, parsed, text_column, limits, n_rows)) is not None:
+        parsed = _parse_rows(segment, lines, text_columns, names, limits, blank_is_text)
+        while (block := _next_block(parsed, ",".join(text_columns), limits, n_rows)) is not None:
             yield block
+
+
+def _parse_rows(
+    segment: Segment,
+    lines: Lines | SheetReader,
+    text_columns: Sequence[str],
+    names: Sequence[str] | None,
+    limits: RowLimits,
+    blank_is_text: bool,
+) -> Iterator[ParsedRow]:
+    """Parse rows, and join the texts of several columns."""
+    text_column, is_text = ",".join(text_columns), segment.format in TEXT_FORMATS
+    first = text_column if is_text else text_columns[0]
+    parsed = parse_rows(segment, lines, first, names, limits, blank_is_text=blank_is_text)
+    if is_text or len(text_columns) == 1:
+        yield from parsed
+        return
+    for at, line, record, size in parsed:
+        if isinstance(record, dict) and not record.keys().isdisjoint(text_columns):
+            record[text_column] = join_cells(record.get(name) for name in text_columns)
+        yield at, line, record, size
 
 
 def _open_lines(segment: Segment, raw: BinaryIO, limits: RowLimits) -> Lines | SheetReader:
@@ -73,7 +102,7 @@ def _open_lines(segment: Segment, raw: BinaryIO, limits: RowLimits) -> Lines | S
 
 
 def _next_block(
-    segment: Segment, parsed: Iterator[ParsedRow], text_column: str, limits: RowLimits, n_rows: int
+    parsed: Iterator[ParsedRow], text_column: str, limits: RowLimits, n_rows: int
 ) -> RowBlock | None:
     places: list[int] = []
     records: list[dict[str, Any]] = []
@@ -111,7 +140,8 @@ def _reject_without_text(at: int, record: dict[str, Any], text_column: str) -> R
 
 def read_columns(
     segment: Segment,
-    names: Sequence[str],
+    text_columns: Sequence[str],
+    others: Sequence[str] = (),
     *,
     blank_is_text: bool = False,
     encoding_is_sure: bool = False,
@@ -127,7 +157,8 @@ def read_columns(
 
     Args:
         segment: the file.
-        names: of the columns.
+        text_columns: the columns whose texts are joined; the first column of the result.
+        others: the other columns.
         blank_is_text: see above.
         encoding_is_sure: whether a line in another encoding is a bad row, and not an EncodingError.
         bad_rows: takes the rows that cannot be read, and leaves them out; None: the first is an error.
@@ -137,11 +168,17 @@ def read_columns(
         MissingExtraError: an optional package is needed and not installed.
     """
     path, limits = Path(segment.path), IN_MEMORY
+    names = [",".join(text_columns), *others]
     if segment.format == ".parquet":
-        columns = parquet_columns(path, names)
-        if not columns[names[0]]:
+        columns = parquet_columns(path, [*text_columns, *others])
+        texts = join_columns([columns[name] for name in text_columns])
+        if not texts:
             raise _no_rows(path, "the file has no rows")
-        return [Column(columns[name], segment.path, name, bad_rows=bad_rows) for name in names]
+        values_of_columns = [texts, *(columns[name] for name in others)]
+        return [
+            Column(values, segment.path, name, bad_rows=bad_rows)
+            for name, values in zip(names, values_of_columns, strict=True)
+        ]
     is_csv, is_text = segment.format in SEPARATORS, segment.format in TEXT_FORMATS
     values: list[list[Any]] = [[] for _ in names]
     pairs = list(zip(names, values, strict=True))
@@ -153,9 +190,8 @@ def read_columns(
         lines = _open_lines(segment, raw, limits)
         if segment.compression and not isinstance(lines, SheetReader):
             lines = plausible_lines(lines, path, raw)
-        rows = parse_rows(
-            segment, lines, names[0], names if is_csv else None, limits, blank_is_text=blank_is_text
-        )
+        needed = [*text_columns, *others] if is_csv else None
+        rows = _parse_rows(segment, lines, text_columns, needed, limits, blank_is_text)
         for _, line, record, _ in rows:
             if record is None:
                 blank_lines.append(line)

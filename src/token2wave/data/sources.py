@@ -13,7 +13,7 @@ from token2wave.data.columns import guess_columns
 from token2wave.data.file_segments import stem
 from token2wave.data.objects import Argument, has_digits, python_value, to_list
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
-from token2wave.data.values import Column, column_index
+from token2wave.data.values import Column, column_index, join_columns
 from token2wave.errors import DataError, InputError, input_errors, locate, type_name
 from token2wave.options import DataOptions
 
@@ -48,7 +48,8 @@ class Table:
         labels = replace(labels, values=[_decode(value, names) for value in labels.values])
         optional = options.weight_column, options.group_column
         weights, groups = (None if name is None else self.column(name) for name in optional)
-        return self.column(options.text_column), labels, weights, groups
+        texts = join_columns([self.column(name).values for name in options.text_columns])
+        return Column(texts, self.source, ",".join(options.text_columns)), labels, weights, groups
 
     def column(self, name: str) -> Column:
         """The column of this name; DataError if there is none, or several."""
@@ -248,7 +249,9 @@ def _values_of_records(rows: Sequence[Any], source: str, name: str) -> list[Any]
     return values
 
 
-def _pair(texts: Any, labels: Any, weights: Any, source: str, text_column: str | None = None) -> Columns:
+def _pair(
+    texts: Any, labels: Any, weights: Any, source: str, text_column: str | Sequence[str] | None = None
+) -> Columns:
     """The columns of texts and labels; ``source`` is in front of their names in an error."""
     if isinstance(labels, str):
         hint = f"name the column of the labels: label={labels!r}"

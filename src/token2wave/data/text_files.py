@@ -54,7 +54,7 @@ def read_labelled(
     elif segment.format in SEPARATORS:
         require_separator(options, segment.path)
     optional = options.weight_column, options.group_column
-    names = [options.text_column, options.label_column, *(name for name in optional if name is not None)]
+    names = [options.label_column, *(name for name in optional if name is not None)]
     bad_rows = BadRows(segment.path, options.skip_bad_rows, options.bad_rows)
     texts, labels, *others = _read_columns(segment, names, options, notes, bad_rows=bad_rows)
     weights, groups = (None if name is None else others.pop(0) for name in optional)
@@ -82,7 +82,7 @@ def read_texts(path: str | os.PathLike[str], options: TextOptions | None = None)
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
     segment, options, notes = inspect_file(Path(path), (options or TextOptions()).for_texts())
-    (texts,) = _read_columns(segment, [options.text_column], options, notes, blank_is_text=True)
+    (texts,) = _read_columns(segment, [], options, notes, blank_is_text=True)
     log_notes(notes)
     return parse_texts(texts)
 
@@ -112,9 +112,9 @@ def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> l
 def _read_columns(
     segment: Segment, names: Sequence[str], options: TextOptions, notes: list[str], **how: Any
 ) -> list[Column]:
-    """Read columns; if the beginning of the file was ASCII, and the rest is not UTF-8, in its encoding."""
+    """Read texts and columns; if the beginning was ASCII, and the rest is not UTF-8, in its encoding."""
     try:
-        return read_columns(segment, names, **how)
+        return read_columns(segment, options.text_columns, names, **how)
     except EncodingError:
         encoding = segment.dialect.encoding
         if options.encoding is None and encoding == "utf-8":
@@ -124,7 +124,7 @@ def _read_columns(
         segment = replace(segment, dialect=replace(segment.dialect, encoding=encoding))
     if (bad_rows := how.get("bad_rows")) is not None:
         bad_rows.clear()
-    return read_columns(segment, names, encoding_is_sure=True, **how)
+    return read_columns(segment, options.text_columns, names, encoding_is_sure=True, **how)
 
 
 def _unwrap_single_labels(texts: Column, labels: Column) -> Column:

@@ -63,6 +63,32 @@ class Column:
         self.bad_rows.add(error, category, self.row(index), self.line(index))
 
 
+def split_names(text_column: str | Sequence[str], names: Iterable[object]) -> list[str]:
+    """The columns of the texts: commas separate several, unless a column has that very name."""
+    if not isinstance(text_column, str):
+        return list(text_column)
+    if "," not in text_column or text_column.strip().lower() in (str(name).strip().lower() for name in names):
+        return [text_column]
+    return [name.strip() for name in text_column.split(",") if name.strip()] or [text_column]
+
+
+def join_cells(cells: Iterable[object]) -> object:
+    """The text of a row's cells, one a line without the empty ones; None if all are missing.
+
+    A cell that is no text is returned as it is, for :func:`parse_texts` to refuse.
+    """
+    present = [cell for cell in cells if not is_missing(cell)]
+    texts = [cell for cell in present if isinstance(cell, str)]
+    if len(texts) < len(present):
+        return next(cell for cell in present if not isinstance(cell, str))
+    return "\n".join(filter(None, texts)) if texts else None
+
+
+def join_columns(columns: Sequence[Sequence[object]]) -> Sequence[object]:
+    """The texts of one column, or of several together (:func:`join_cells`)."""
+    return columns[0] if len(columns) == 1 else [join_cells(cells) for cells in zip(*columns, strict=True)]
+
+
 def parse_texts(column: Column) -> list[str]:
     """Check that the values are texts, else raise a DataError; an empty string is a text."""
     texts: list[str] = []

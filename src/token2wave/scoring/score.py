@@ -13,7 +13,7 @@ from token2wave.data.columns import guess_stream_columns, log_notes
 from token2wave.data.file_segments import find_inputs, segments_of
 from token2wave.data.rows import Segment
 from token2wave.data.sources import is_name
-from token2wave.errors import DataError, InputError, type_name
+from token2wave.errors import ConfigError, DataError, InputError, type_name
 from token2wave.options import TextOptions
 from token2wave.scoring import local_engine
 from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
@@ -103,6 +103,10 @@ def score(
     data_options, notes = guess_stream_columns(segments, data_options)
     log_notes(notes)
     text_column = data_options.text_column
+    if not isinstance(text_column, str):
+        hint = "join them in the files, or use token2wave predict --file, which holds a file in memory"
+        problem = f"expected one column of texts, found {len(text_column)}"
+        raise ConfigError(problem, location="text_column", hint=hint)
     predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     classifier, is_parquet = predictor.classifier, format == "parquet"
     added_types = predictor.arrow_types() if is_parquet else {}

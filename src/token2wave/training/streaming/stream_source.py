@@ -140,7 +140,7 @@ class StreamSource:
     ) -> LabelledRows:
         """Separate the rows that can be used from the others."""
         rejected = [(f"{segment.location(row.at)}: {row.reason}", row.n_rows) for row in rows.rejected]
-        texts: list[str] = rows.values(self.options.text_column) if len(rows) else []
+        texts: list[str] = rows.values(",".join(self.options.text_columns)) if len(rows) else []
         values = rows.values(label_column) if len(rows) else []
         labels = [self._label(value) for value in values]
         weights, weight_problems = self._weights(rows)
