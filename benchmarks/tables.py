@@ -766,6 +766,22 @@ def few_shot_table(document: Document) -> str:
     return join(markdown(head, rows, n_left=len(head)), [note, *caveat_lines(document["caveats"])])
 
 
+def text_columns_table(document: Document) -> str:
+    """Accuracy of what is done with a second text column."""
+    rows = [
+        [data, " + ".join(f"`{name}`" for name in document["data"][data]["columns"])]
+        + [_mean_and_deviation(accuracies) for accuracies in by_system.values()]
+        for data, by_system in document["rows"].items()
+    ]
+    by_system = list(zip(*(each.values() for each in document["rows"].values()), strict=True))
+    means = [100 * statistics.mean(map(statistics.mean, each)) for each in by_system]
+    rows.append(["mean", "", *(f"{mean:.2f}" for mean in means)])
+    n_seeds = len(document["seeds"])
+    note = f"Test accuracy in %, preset `{document['preset']}`, mean ± standard deviation of {n_seeds} seeds."
+    head = ["data", "columns", "joined", "marked", "both"]
+    return join(markdown(head, rows, n_left=2), [note, *caveat_lines(document["caveats"])])
+
+
 def _mean_and_deviation(values: list[float]) -> str:
     if not values:
         return ""

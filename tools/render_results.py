@@ -304,6 +304,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: tables.serving_table(benchmark("serving")),
     "distillation": lambda: tables.teacher_table(benchmark("distillation")),
     "few_shot": lambda: tables.few_shot_table(benchmark("few_shot")),
+    "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
     "scoring-cost": lambda: tables.scoring_cost_table(benchmark("scoring")),
