@@ -30,8 +30,8 @@ class TextOptions:
     r"""Which column holds the texts, and how files are written. None: found by looking at the file.
 
     Attributes:
-        text_column: the column of the texts, in formats with columns. Several, as ``subject,body`` or a list,
-            are joined with line breaks; cells that are empty or missing are left out.
+        text_column: the column of the texts, in formats with columns, or several to join: ``subject,body``.
+            In Python a list will do, too. A text has a line for each cell that is not empty or missing.
         delimiter: what separates the fields of CSV and TSV: one character, or ``tab``. A text file is then a
             table, too.
         encoding: the encoding of text files, such as ``cp1252``, ``utf-16`` or ``shift_jis``. UTF-8, UTF-16
