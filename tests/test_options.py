@@ -74,8 +74,10 @@ def test_figures_need_a_report() -> None:
 def test_unknown_options_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(TypeError, match=r"^train\(\) has no option 'epoch'; did you mean 'epochs'\?$"):
         token2wave.train("data.csv", epoch=3)
-    with pytest.raises(TypeError, match=r"^train\(\) has no option 'zzz'$"):
+    with pytest.raises(TypeError, match=r"^train\(\) has no option 'zzz'; see help\(train\)$"):
         token2wave.train("data.csv", zzz=3)
+    with pytest.raises(TypeError, match=r"has no option 'target'; see help"):  # 'test' is another thing
+        token2wave.train("data.csv", target="label")
     with pytest.raises(TypeError, match="WaveClassifier"):
         WaveClassifier(epoch=3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +120,20 @@ def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Labels of some type, and the model of the CSV file."""
     labels, folder = LABELS[request.param], tmp_path_factory.mktemp("rows")
     return labels, _model(folder, _write_csv(folder / "rows.csv", TEXTS, labels))
+
+
+@pytest.mark.parametrize("row_factory", [None, sqlite3.Row], ids=["tuples", "rows"])
+@pytest.mark.parametrize("columns", ["text, label", "label, text", "*"])
+def test_a_cursor_gives_the_model_of_the_csv(columns: str, row_factory: Any, tmp_path: Path) -> None:
+    """By the names of its columns, whatever their number and order."""
+    labels = LABELS["strings"]
+    database = sqlite3.connect(":memory:")
+    database.row_factory = row_factory
+    database.execute("create table ticket (id integer primary key, label, text)")
+    database.executemany("insert into ticket (text, label) values (?, ?)", zip(TEXTS, labels, strict=True))
+    expected = _model(tmp_path, _write_csv(tmp_path / "rows.csv", TEXTS, labels))
+    assert _model(tmp_path, database.execute(f"select {columns} from ticket order by id")) == expected
+    database.close()
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -178,9 +178,9 @@ def accept_options(
                 if short in named:
                     named[name] = named.pop(short)
             if unknown := sorted(named.keys() - own_names - fields.keys()):
-                close = difflib.get_close_matches(unknown[0], fields, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"{function.__name__}() has no option {unknown[0]!r}{hint}")
+                close = difflib.get_close_matches(unknown[0], fields, 1, 0.7)
+                hint = f"did you mean {close[0]!r}?" if close else f"see help({function.__name__})"
+                raise TypeError(f"{function.__name__}() has no option {unknown[0]!r}; {hint}")
             for name in named.keys() & fields.keys():
                 values[fields[name][0]][name] = named.pop(name)
             return function(

@@ -183,6 +183,8 @@ def train(
         run.checkpoint.remove()
     callback_list.end(summary, [*([] if out is None else [out]), *written])
     if not rank():
+        for caveat in summary.caveats:
+            RESULTS.info("Note: %s", caveat)
         RESULTS.info("%s", headline(summary))
     return TrainingResult(classifier, summary)
 

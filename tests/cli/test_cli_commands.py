@@ -233,10 +233,19 @@ def test_predict_prints_one_line_a_text_whatever_the_label(run_cli, workplace):
     assert "\x1b" not in outcome.out
 
 
+def test_predict_warns_that_the_name_of_a_file_is_a_text(run_cli, model, train_csv):
+    outcome = run_cli("predict", model, str(train_csv))
+    assert outcome.out.endswith(f"{train_csv}\n") or str(train_csv) in outcome.out
+    assert f"--file {train_csv}" in outcome.err
+    assert run_cli("predict", model, "great film").err == ""
+
+
 def test_info(run_cli, model):
     outcome = run_cli("info", model)
     assert outcome.status == 0
     assert "neg, pos" in outcome.out
+    assert "None" not in outcome.out
+    assert "unknown" not in outcome.out
     assert outcome.err == ""
     document = run_cli("info", model, "--json").document
     assert document["labels"] == ["neg", "pos"]
@@ -261,6 +270,9 @@ def test_help(run_cli, arguments):
         ([], "Usage: "),
         (["--nothing"], "No such option"),
         (["fly"], "No such command"),
+        (["supervised", "-input", "a.txt"], "Here it is: token2wave train"),
+        (["test", "m", "a.txt"], "Here it is: token2wave evaluate"),
+        (["train", "my a.csv"], "token2wave train 'my a.csv' --out model.safetensors"),
         (["train"], "Missing argument"),
         (["train", "--nothing"], "No such option"),
         (["train", "a.csv", "b.csv"], "unexpected extra argument"),

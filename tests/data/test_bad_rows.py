@@ -32,7 +32,7 @@ def test_the_first_bad_row_is_the_error_and_all_are_counted(tmp_path: Path) -> N
         "a.csv, row 2 (line 3): expected 2 fields as in the header, found 3 (the first of 4 bad rows)"
         in message
     )
-    assert message.endswith("or leave such rows out with --skip-bad-rows")
+    assert message.endswith("or leave such rows out with --skip-bad-rows (skip_bad_rows=True)")
     with pytest.raises(
         DataError, match=r"row 3 .line 4., column 'label': the label is empty .the first of 2 bad"
     ):

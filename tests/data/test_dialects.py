@@ -380,6 +380,13 @@ PEOPLE = {
         ("no column 'moode'", "did you mean 'mood'?"),
         {"text_column": "review", "label_column": "moode"},
     ),
+    "a column that the file lacks": Table(
+        "a.csv",
+        written(ROWS),
+        None,
+        ("no column 'intent'", "the columns are 'text', 'label'", "--label-column label"),
+        {"label_column": "intent"},
+    ),
     "four columns of other names": Table(
         "a.csv",
         written(REVIEWS, ("id", "review", "user", "mood")),

@@ -30,6 +30,7 @@ def test_training_logs_stages_epochs_and_the_headline(caplog):
     lines = infos(caplog)
     assert lines[0] == "lamps: 60 rows, 2 classes"
     assert lines[-1] == headline(result.summary)
+    assert "linear SVM" in lines
     assert [line.partition(":")[0] for line in lines if "epoch" in line] == [
         "training, epoch 1",
         "training, epoch 2",
@@ -39,6 +40,14 @@ def test_training_logs_stages_epochs_and_the_headline(caplog):
     assert len(caplog.records) > len(lines)
     assert all(record.name.startswith("token2wave.") for record in caplog.records)
     assert all(line.isprintable() for line in lines)
+
+
+def test_notes_are_logged_before_the_headline(caplog):
+    """So that whoever calls from Python sees which columns were guessed."""
+    caplog.set_level(logging.INFO, "token2wave")
+    tickets = [{"query": f"lamp {i} of {i % 7}", "intent": "ab"[i % 2]} for i in range(60)]
+    token2wave.train(tickets, epochs=1, preset="fast", settings=SETTINGS, device="cpu")
+    assert "Note: data: texts are read from 'query', labels from 'intent'" in infos(caplog)[:-1]
 
 
 def test_many_epochs_give_few_lines(caplog):
@@ -59,7 +68,11 @@ def test_a_long_stage_says_how_far_it_is(caplog, monkeypatch):
     log.on_stage("evaluation", 1200)
     log.on_advance(400)
     log.on_advance(400)
-    assert infos(caplog) == ["evaluation: 1,200", "evaluation: 400 of 1,200", "evaluation: 800 of 1,200"]
+    assert infos(caplog) == [
+        "evaluation: 1,200 texts",
+        "evaluation: 400 of 1,200",
+        "evaluation: 800 of 1,200",
+    ]
 
 
 def test_a_run_is_logged_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from token2wave.cli.config_file import expand_config
 from token2wave.config import describe_options, first_sentence
 from token2wave.errors import ConfigError
 from token2wave.options import TextOptions
-from token2wave.reporting.terminal import set_verbosity, verbosity
+from token2wave.reporting.terminal import print_note, set_verbosity, verbosity
 from token2wave.storage.outputs import protected
 
 
@@ -185,6 +186,9 @@ def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str,
         problem = "expected texts or a file, found both"
         raise ConfigError(problem, location="--file", hint="leave one of them out")
     if texts:
+        for text in texts:
+            if Path(text).suffix and os.path.isfile(text):
+                print_note(f"{text!r} is taken as a text; to read the file of that name, write --file {text}")
         return [text.removeprefix(_DASH_MARK) for text in texts]
     from token2wave.data import read_stream, read_texts
 

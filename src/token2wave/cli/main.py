@@ -10,6 +10,7 @@ import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
 from token2wave.cli.doctor_command import doctor
@@ -22,7 +23,25 @@ from token2wave.errors import Interruption, MissingExtraError, RemoteError, Toke
 from token2wave.reporting import terminal
 from token2wave.versions import __version__
 
+FASTTEXT_COMMANDS = {
+    "supervised": "train",
+    "test": "evaluate",
+    "test-label": "evaluate",
+    "predict-prob": "predict",
+    "quantize": "compress",
+}
+
+
+class _Commands(typer.core.TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command; name ours for one of fastText's."""
+        if args and args[0] in FASTTEXT_COMMANDS:
+            ctx.fail(f"No such command {args[0]!r}. Here it is: token2wave {FASTTEXT_COMMANDS[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="token2wave",
     help="Train, evaluate and use tiny text classifiers built on the Wave Network.",
     no_args_is_help=True,

@@ -46,7 +46,7 @@ def train(
     """Train a classifier, and evaluate it if there is a test set."""
     out, report, checkpoint = options["out"], options["report"], options["checkpoint"]
     if out is None and report is None and not as_json:
-        hint = "name a file, e.g. --out model.safetensors"
+        hint = f"name a file, e.g. token2wave train {shlex.quote(data)} --out model.safetensors"
         raise ConfigError("expected a file for the model, found none", location="--out", hint=hint)
     from token2wave.pipeline import train as run
     from token2wave.reporting.summary import render_summary

@@ -90,7 +90,11 @@ class BadRows:
             count = f"{'at least ' if len(self) >= MAX_COUNTED else ''}{len(self):,}"
             others = f" (the first of {count} bad rows)" if len(self) > 1 else ""
             hint = first.hint or "correct the row"
-            hint += "; or leave such rows out with --skip-bad-rows" if self.skip is False else ""
+            hint += (
+                "; or leave such rows out with --skip-bad-rows (skip_bad_rows=True)"
+                if self.skip is False
+                else ""
+            )
             raise DataError(f"{first.problem}{others}", location=first.location, hint=hint) from None
         if len(self) > MAX_BAD_FRACTION * n_rows:
             raise DataError(

@@ -145,7 +145,7 @@ def _no_column(
     hint = "name one of them with --text-column or --label-column"
     if any(len(name.split()) > 1 for name in names):
         hint += ", or use --no-header (header=False) if the first row is no header"
-    close = difflib.get_close_matches(column, names, 1) if column != _TEXTS_AND_LABELS.get(field) else []
+    close = difflib.get_close_matches(column, names, 1, 0.7) if column != _TEXTS_AND_LABELS.get(field) else []
     delimiter = next((character for character in ";\t|,^ " if character in names[0]), None)
     if close:
         hint = f"did you mean {close[0]!r}?"

@@ -135,8 +135,9 @@ def memory_dataset(
     Args:
         data: texts, with ``labels``; a tuple of texts and labels; a frame of pandas or polars, a table of
             pyarrow, a data set of Hugging Face, or a dictionary of columns; pairs of text and label, or
-            dictionaries, in any iterable; a :class:`TextDataset` or :class:`TextSplit`; or a dictionary of
-            splits, such as ``{"train": frame, "test": frame}`` or a ``DatasetDict``.
+            dictionaries, in any iterable; a database's cursor; a :class:`TextDataset` or
+            :class:`TextSplit`; or a dictionary of splits, such as ``{"train": frame, "test": frame}`` or a
+            ``DatasetDict``.
         labels: the label, or the list of labels, of each text.
         options: the columns.
         weights: how much each text counts, beside ``labels``.
@@ -213,7 +214,8 @@ def _rows_of(data: Any, source: str) -> Rows:
     rows: list[Any] = data.tolist() if hasattr(data, "tolist") else list(data)
     if not rows:
         raise InputError("there are no rows", location=source, hint="expected at least one row")
-    rows = [row._asdict() if hasattr(row, "_asdict") else row for row in rows]
+    columns = (getattr(data, "description", None) or ()) if hasattr(data, "fetchall") else ()
+    rows = [_with_names(row, [column[0] for column in columns]) for row in rows]
     if isinstance(rows[0], Mapping):
         return Table(source, list(map(str, rows[0])), partial(_values_of_records, rows, source), features)
     if all(isinstance(row, str) for row in rows):
@@ -226,6 +228,16 @@ def _rows_of(data: Any, source: str) -> Rows:
             raise InputError(problem, location=locate(source, row=number), hint=ROWS_HINT)
     texts, labels = (Column([row[place] for row in rows], source) for place in (0, 1))
     return texts, labels, None, None
+
+
+def _with_names(row: Any, names: Sequence[str]) -> Any:
+    """Make a dictionary of a named tuple or a database's row; ``names`` are those of a cursor."""
+    if isinstance(row, Mapping):
+        return row
+    if hasattr(row, "_asdict"):
+        return row._asdict()
+    names = row.keys() if hasattr(row, "keys") else names
+    return dict(zip(names, row, strict=True)) if names else row
 
 
 def _column_names(data: Any) -> Sequence[Any] | None:

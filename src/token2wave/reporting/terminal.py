@@ -198,11 +198,11 @@ def print_info(path: Path, document: dict[str, Any]) -> None:
         "  without the embedding": f"{document['parameters_without_embedding']:,}",
         "features": join(document["features"]),
         "network": join(document["network"]),
-        "trained on": f"{training.get('data')}, {training.get('rows')} rows, seed {training.get('seed')}",
+        "trained on": f"{training.get('rows', 0):,} rows, seed {training.get('seed')}",
         "preset": f"{training.get('preset')}, best epoch {training.get('best_epoch')}",
         **dict([describe_recorded(training) or ("accuracy", "not measured")]),
         "computes with": document["computes_with"],
-        "versions": join(document["versions"], " "),
+        "versions": join({k: v for k, v in document["versions"].items() if v != "unknown"}, " "),
     }
     for name, value in rows.items():
         print(f"{name:24}{printable(value)}")

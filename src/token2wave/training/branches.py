@@ -72,7 +72,7 @@ def fit_branches(
     )
     if not linear_svm:
         return network, history, char_ngram_weight or 0.0
-    CallbackList(callbacks).stage("linear_svm", 0)
+    CallbackList(callbacks).stage("linear SVM", 0)
     start = time.perf_counter()
     problem = _svm_problem(network.config, features, train, recipe, seed)
     if not recipe.char_ngrams:

@@ -149,7 +149,8 @@ class LoggingCallback(Callback):
         self.level = logging.DEBUG if name in self.stages else logging.INFO
         self.stages.add(name)
         self.stage, self.total, self.n_done, self.last_line = printable(name), total, 0, time.monotonic()
-        amount = f": {count(total)}{' steps' if name.startswith('training') else ''}"
+        units = {"training": " steps", "evaluation": " texts", "cross-validation": " texts"}
+        amount = f": {count(total)}{units.get(name.split(' ')[0], '')}"
         STAGES.log(self.level, "%s%s", self.stage, amount if total else "")
 
     def on_advance(self, amount: int) -> None:

@@ -132,7 +132,7 @@ def update(
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
     arrays |= _train_waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
     if config.linear_svm and parts != "network":
-        callback_list.stage("linear_svm", 0)
+        callback_list.stage("linear SVM", 0)
         arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])

@@ -260,7 +260,7 @@ class TrainingRun:
         self.callback_list.stage("features of all texts", len(full_train))
         start = time.perf_counter()
         full_train = full_train.encode(fitted.features, self.callback_list.advance)
-        self.callback_list.stage("linear_svm of all rows", 0)
+        self.callback_list.stage("linear SVM of all rows", 0)
         network = refit_linear_svm(
             fitted.network,
             fitted.features,
