@@ -65,6 +65,15 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture(autouse=True)
+def unchanged_model(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The model that tests share is as it was."""
+    path = request.getfixturevalue("model") if "model" in request.fixturenames else None
+    content = path and path.read_bytes()
+    yield
+    assert path is None or path.read_bytes() == content
+
+
+@pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working folder; no half-written file may remain in it."""
     monkeypatch.chdir(tmp_path)

@@ -39,7 +39,8 @@ BAD_FILES = {  # name: (content, what the message has to name)
     "noise.parquet": (b"hello", ["not a readable Parquet file", "write or copy the file again"]),
     "empty.parquet": (b"", ["not a readable Parquet file", "write or copy the file again"]),
     "noise.csv.gz": (b"text,label\n", ["gzip", "copy the file again"]),
-    "book.xlsx": (b"a", ["not known", "suffixes .csv"]),
+    "book.xlsx": (b"a", ["not a readable workbook", "save the sheet as CSV"]),
+    "book.numbers": (b"a", ["not known", "suffixes .csv"]),
 }
 
 

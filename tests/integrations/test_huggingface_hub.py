@@ -159,11 +159,11 @@ def test_cards_have_the_metrics_of_an_evaluation():
     assert yaml.safe_load(card.data.to_yaml())["datasets"] == ["owner/data"]
 
 
-def test_cards_of_multi_label_models_and_held_out_rows():
+def test_cards_of_multi_label_models_and_cross_validated_rows():
     card = model_card(trained("several labels"))
     assert "any number of these labels, or none" in card.text
-    assert "| micro-F1 | held-out, " in card.text
-    assert {result.dataset_split for result in card.data.eval_results} == {"held-out"}
+    assert "| micro-F1 | cross-validation, " in card.text
+    assert {result.dataset_split for result in card.data.eval_results} == {"cross-validation"}
 
 
 @pytest.mark.parametrize("preset", ["small", "fast", "paper"])

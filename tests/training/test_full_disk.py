@@ -97,13 +97,14 @@ def test_a_checkpoint_keeps_the_epoch_before(data: Path, tmp_path: Path) -> None
 def test_a_report(data: Path, tmp_path: Path) -> None:
     """The model is not put in its place, either: a run that failed changes nothing."""
     out, report = tmp_path / "model", tmp_path / "report"
-    token2wave.train(data, out=out, report=report, settings=SMALL, device="cpu")
+    options = {"out": out, "report": report, "figures": True, "settings": SMALL, "device": "cpu"}
+    token2wave.train(data, **options)
     before = {path: path.read_bytes() for path in [out, *report.rglob("*")] if path.is_file()}
     largest = max(len(content) for path, content in before.items() if path != out)
     assert largest > 1.3 * len(before[out])  # so that it is the report that finds no room
     limit = (largest + len(before[out])) // 2
     with files_of_at_most(limit), pytest.raises(OutputError, match="on a disk with space"):
-        token2wave.train(data, out=out, report=report, seed=1, settings=SMALL, device="cpu")
+        token2wave.train(data, **options, seed=1)
     assert out.read_bytes() == before[out]
     after = {path: path.read_bytes() for path in [out, *report.rglob("*")] if path.is_file()}
     assert after.keys() == before.keys()

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ class _Lines(logging.Handler):
     """Prints log records on standard error, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        with suppress(OSError):  # the work goes on where standard error is closed or full
+            print(self.format(record), file=sys.stderr)
 
 
 @dataclass
