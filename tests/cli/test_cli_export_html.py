@@ -6,10 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from token2wave.cli import export_command
+
 Cli = Callable[..., Any]
 
 
-def test_a_model_becomes_a_page(run_cli: Cli, model: Path, workplace: Path) -> None:
+def test_a_model_becomes_a_page(
+    run_cli: Cli, model: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("examples.txt").write_text("a great film\nawful <b>\n", encoding="utf-8")
     command = ("export", model, "--to", "html", "--out", "reviews.html", "--examples", "examples.txt")
     outcome = run_cli(*command, "--json")
@@ -25,7 +31,9 @@ def test_a_model_becomes_a_page(run_cli: Cli, model: Path, workplace: Path) -> N
     printed = run_cli(*command).out
     assert "reviews.html: " in printed
     assert "Open reviews.html in a browser" in printed
-    assert "token2wave compress --max-size 1MB" in printed
+    assert "--max-size" not in printed
+    monkeypatch.setattr(export_command, "LARGE_PAGE", 1000)
+    assert "train the model with --max-size 1MB" in run_cli(*command).out
 
 
 def test_other_formats_refuse_examples(run_cli: Cli, workplace: Path) -> None:

@@ -64,8 +64,11 @@ def test_labels_that_differ_in_what_cannot_be_seen_are_noted_and_joined(tmp_path
     path = write(tmp_path / "a.csv", labels)
     (note,) = data_notes(["x"] * 7, read_labelled(path).label_sets)
     assert "6 labels differ" in note
+    assert r"'Bu\u0308ro' (1)" in note  # names that look alike are escaped
     assert "(1)" in note
     assert "--normalise-labels" in note
+    (note,) = data_notes(["x"] * 2, [["B\u00fcro"], ["b\u00fcro"]])
+    assert "'B\u00fcro' (1), 'b\u00fcro' (1)" in note
     options = DataOptions(normalise_labels=True)
     joined = ["b\u00fcro"] * 4 + ["lab"] + ["new york"] * 2
     assert read_labelled(path, options).labels == joined

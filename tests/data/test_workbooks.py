@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from token2wave.data import DataOptions, read_labelled, read_texts
 from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
-from token2wave.errors import DataError
+from token2wave.errors import DataError, MissingExtraError
 
 ROWS: list[tuple[Any, Any]] = [
     ("a lamp, green", "good"),
@@ -123,6 +124,28 @@ def test_columns_rows_and_sheets(tmp_path: Path, suffix: str) -> None:
     path = WRITERS[suffix](path, [("lovely lamp", "good"), ("awful lamp", "bad")] * 3)
     options = DataOptions(text_column="1", label_column="2", header=False)
     assert read_labelled(path, options).labels == ["good", "bad"] * 3
+
+
+@FORMATS
+def test_a_sheet_of_remarks_before_the_table(tmp_path: Path, suffix: str) -> None:
+    remarks: list[Any] = [("Export of the tickets",), ("as of October",)]
+    table = [("text", "label"), *((f"x {n}", "ab"[n % 2]) for n in range(6))]
+    path = WRITERS[suffix](tmp_path / f"a{suffix}", remarks, table)
+    split = read_labelled(path)
+    assert split.texts == [f"x {n}" for n in range(6)]
+    assert split.notes == (f"a{suffix}: only the sheet 'S1' is read, not its 1 more sheet with values",)
+    message = failure(WRITERS[suffix](path, remarks, remarks))
+    assert "only the sheet 'S0' is read" in message
+    assert "--delimiter" not in message
+
+
+def test_a_missing_reader_of_workbooks_names_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_xlsx(tmp_path / "a.xlsx", [("text", "label"), ("x", "a")])
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'token2wave\[excel\]'"):
+        read_labelled(path)
 
 
 @FORMATS

@@ -238,7 +238,7 @@ def test_each_stage_advances_to_its_total(preset, data, test_data):
     ).summary
     names = [name for name, _, _ in recorder.stages]
     assert sorted(names[:2]) == ["features of the training texts", "features of the validation texts"]
-    linear_svm = ["linear_svm"] if preset == "small" else []
+    linear_svm = ["linear SVM"] if preset == "small" else []
     assert names[2:] == ["training", *linear_svm, "evaluation", "baseline"]
     for name, total, advanced in recorder.stages:
         assert advanced == total, name

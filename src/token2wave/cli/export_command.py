@@ -21,8 +21,7 @@ from token2wave.integrations.onnx import OnnxClassifier
 OnnxClassifier({path!r}).predict('A text.')""",
     "html": """web page that classifies, with model and program in it
 To use it:
-Open {path} in a browser; it needs no server and no network.
-If it is too large, make the model smaller first: token2wave compress --max-size 1MB""",
+Open {path} in a browser; it needs no server and no network.""",
     "huggingface": """folder for transformers, with model, tokenizer and model card
 To use it:
 import token2wave.integrations.huggingface
@@ -30,6 +29,7 @@ from transformers import pipeline
 pipeline('text-classification', model={path!r})('A text.')""",
 }
 """What each format is and how to use it."""
+LARGE_PAGE = 5_000_000  # bytes, from which on the page is slow to send and to open
 
 
 @takes_options(TextOptions)
@@ -76,3 +76,5 @@ def export(
         print_json({"format": to, "path": str(out), "bytes": n_bytes})
     elif not verbosity.is_quiet:
         print(f"{out}: {size(n_bytes)}, {USAGE[to].format(path=str(out))}")
+        if to == "html" and n_bytes > LARGE_PAGE:
+            print("The page is large: for a small one, train the model with --max-size 1MB.")

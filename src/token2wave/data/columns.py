@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from token2wave.data.dialects import COLUMNS, describe_dialect, inspect_beginning
 from token2wave.data.file_segments import whole_file
 from token2wave.data.parquet import parquet_sample
-from token2wave.data.rows import Segment
+from token2wave.data.rows import WORKBOOKS, Segment
 from token2wave.data.values import join_names, split_names
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
@@ -52,7 +52,11 @@ def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[s
     segment = replace(segment, dialect=dialect)
     notes = describe_dialect(segment, options)
     if sample:
-        options, more = guess_columns(sample, sample.__getitem__, options, segment.path)
+        try:
+            options, more = guess_columns(sample, sample.__getitem__, options, segment.path)
+        except DataError as error:
+            found = "".join(f"; note that {note.removeprefix(f'{path.name}: ')}" for note in notes)
+            raise DataError(error.problem, location=error.location, hint=f"{error.hint}{found}") from None
         notes += more
     return segment, options, notes
 
@@ -151,7 +155,7 @@ def _no_column(
         hint = f"did you mean {close[0]!r}?"
     elif len(names) == 1 and len(names[0].split()) > MAX_NAME_WORDS and field == "text_column":
         hint = "if this is a row and not a header, use --no-header (header=False)"
-    elif len(names) == 1 and delimiter is not None:
+    elif len(names) == 1 and delimiter is not None and Path(source).suffix.lower() not in WORKBOOKS:
         hint = f"if the columns are separated by {delimiter!r}, use --delimiter {delimiter!r}"
         hint = hint.replace("'\\t'", "tab")
     elif all(guesses.values()):

@@ -132,5 +132,7 @@ def _cut_label_notes(
 
 def _with_counts(labels: Iterable[str], counts: Mapping[str, int]) -> str:
     names = sorted(labels, key=lambda label: -counts[label])
-    examples = ", ".join(f"{label[:40]!a} ({counts[label]:,})" for label in names[:MAX_EXAMPLES])
+    look_alike = len({unicodedata.normalize("NFC", label) for label in names}) < len(names)
+    quoted = ascii if look_alike else repr
+    examples = ", ".join(f"{quoted(label[:40])} ({counts[label]:,})" for label in names[:MAX_EXAMPLES])
     return examples + (f", ... ({len(names)} in all)" if len(names) > MAX_EXAMPLES else "")

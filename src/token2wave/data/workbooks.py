@@ -13,14 +13,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 from token2wave.data.lines import Fault, require_plausible_size
 from token2wave.data.rows import RowLimits
-from token2wave.errors import DataError, import_extra
+from token2wave.errors import DataError, Token2WaveError, import_extra
 
 MAX_ROWS = 1 << 20  # of a sheet, in every spreadsheet program
 MAX_COLUMNS = RowLimits.columns + 1
@@ -36,7 +36,9 @@ Sheet = tuple[str, Iterator[tuple[int, Cells]]]  # its name, and the number and 
 
 
 class SheetReader:
-    """Iterates over the rows of the first sheet with values, as ``csv.reader`` does over those of a file.
+    """Iterates over the rows of the first sheet with a table, as ``csv.reader`` does over those of a file.
+
+    A table has two columns or more. Without one it is the first sheet with values.
 
     A cell without a value is an empty string, one that cannot be read is a fault, and a row without values is
     an empty list. All rows have the columns of the first row with values.
@@ -63,7 +65,7 @@ class SheetReader:
 
     def _read(self, path: Path, raw: BinaryIO) -> Iterator[Cells]:
         with _reading(path):
-            _, rows = next(_sheets(path, raw), ("", iter(())))
+            _, rows = _find_table(path, raw)
             n_columns = 0
             for row, cells in rows:
                 if not n_columns:
@@ -76,10 +78,11 @@ def describe_sheets(path: Path) -> list[str]:
     """Return a note that says which sheet is read, if several have values."""
     with _reading(path), path.open("rb") as raw:
         names = [name for name, _ in _sheets(path, raw)]
-    if len(names) < 2:
-        return []
+        if len(names) < 2:
+            return []
+        table, _ = _find_table(path, raw)
     others = f"{len(names) - 1} more sheet" + "s" * (len(names) > 2)
-    return [f"{path.name}: only the sheet {names[0]!r} is read, not its {others} with values"]
+    return [f"{path.name}: only the sheet {table!r} is read, not its {others} with values"]
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def _reading(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that openpyxl leaves out
             yield
-    except (DataError, GeneratorExit):
+    except (Token2WaveError, GeneratorExit):
         raise
     except Exception as error:  # openpyxl promises nothing about files that are not as it expects
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
@@ -98,6 +101,15 @@ def _reading(path: Path) -> Iterator[None]:
             location=os.fspath(path),
             hint="save it again, without a password, or save the sheet as CSV",
         ) from error
+
+
+def _find_table(path: Path, raw: BinaryIO) -> Sheet:
+    """The first sheet with two columns or more, as a sheet of remarks may come first; else the first."""
+    for name, rows in _sheets(path, raw):
+        first = next(rows)
+        if len(first[1]) > 1:
+            return name, chain([first], rows)
+    return next(_sheets(path, raw), ("", iter(())))
 
 
 def _sheets(path: Path, raw: BinaryIO) -> Iterator[Sheet]:
