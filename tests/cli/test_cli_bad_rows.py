@@ -20,7 +20,7 @@ def test_the_list_of_bad_rows(run_cli: Cli, workplace: Path) -> None:
     note += "; all are in a.bad-rows.csv"
     assert note in run_cli("train", "a.csv", *OPTIONS, "--out", "a.safetensors").out
     listed = Path("a.bad-rows.csv")
-    with listed.open(newline="") as file:
+    with listed.open(encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["file", "row", "line", "problem", "beginning"]
     assert [row[:3] for row in rows] == [["a.csv", "3", "4"], ["a.csv", "4", "5"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import resource
@@ -186,6 +188,51 @@ def test_predict_file(run_cli, model, name):
         Path(name).write_text(header + "".join(text + "\n" for text in POSITIVE))
     outcome = run_cli("predict", model, "--file", name, "--json")
     assert [entry["text"] for entry in outcome.document] == list(POSITIVE)
+
+
+def test_predict_writes_a_table_that_a_spreadsheet_opens(run_cli, model):
+    """It has the file's columns and delimiter, a byte order mark, and decimal commas beside semicolons."""
+    rows = [
+        "Nr;text;label",
+        "1;great, lovely film – süß;x",
+        "2;=awful film;y",
+        "3;broken",
+        '4;"two\nlines";z',
+        "",
+    ]
+    Path("next.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
+    command = ("predict", model, "--file", "next.csv", "--out", "made.csv")
+    assert "expected 3 fields as in the header, found 2" in run_cli(*command).error
+    outcome = run_cli(*command, "--skip-bad-rows")
+    assert outcome.out.startswith("predictions: made.csv, 3 rows (")
+    assert "1 of 4 rows was skipped" in outcome.err
+    content = Path("made.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfNr;text;label;predicted_label;probability\r\n")
+    table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";"))
+    assert [row[0] for row in table[1:]] == ["1", "2", "4"]
+    assert [row[1] for row in table[1:]] == ["great, lovely film – süß", "'=awful film", "two\nlines"]
+    prediction = token2wave.load(model).predict("great, lovely film – süß")
+    assert table[1][3:] == [prediction.label, f"{prediction.probability:.4f}".rstrip("0").replace(".", ",")]
+    assert run_cli(*command, "--skip-bad-rows").status == 0  # it may replace its own table
+    assert "ends in .csv, .tsv or .xlsx" in run_cli(*command[:-1], "made.doc").error
+    assert "found the input next.csv" in run_cli(*command[:-1], "next.csv").error
+
+
+def test_predict_writes_a_workbook(run_cli, model):
+    openpyxl = pytest.importorskip("openpyxl")
+    Path("next.tsv").write_text("n\ttext\n1\tgreat film\n2\tawful film\n")
+    command = ("predict", model, "--file", "next.tsv", "--out", "made.xlsx", "--top-k", "2")
+    assert run_cli(*command).status == 0
+    header, *rows = openpyxl.load_workbook("made.xlsx").active.values
+    assert header == ("n", "text", "label", "probability", "label_2", "probability_2")
+    assert [row[1] for row in rows] == ["great film", "awful film"]
+    assert sum(rows[0][3::2]) == pytest.approx(1, abs=1e-3)
+
+
+def test_predict_notes_a_text_that_is_the_name_of_a_file(run_cli, model, train_csv):
+    outcome = run_cli("predict", model, "reviews.csv")
+    assert "for the rows of that file, write --file reviews.csv" in outcome.err
+    assert run_cli("predict", model, "another.csv").err == ""
 
 
 def test_predict_standard_input(run_cli, model):

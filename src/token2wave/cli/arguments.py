@@ -63,9 +63,9 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         autocompletion=complete_data,
-        help="File (.csv, .tsv, .jsonl, .parquet, fastText .txt), folder with train and test files, "
-        "built-in corpus (debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on the "
-        "Hugging Face hub.",
+        help="File (.csv, .tsv, .jsonl, .xlsx, .ods, .parquet, fastText .txt), folder with train and test "
+        "files, built-in corpus (debian-sections), name of a folder in $TOKEN2WAVE_DATA, or owner/name on "
+        "the Hugging Face hub.",
     ),
 ]
 Texts = Annotated[

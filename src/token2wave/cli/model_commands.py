@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,9 +27,11 @@ from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, private_files
 
 if TYPE_CHECKING:
+    from token2wave.data.text_files import TextTable
     from token2wave.inference.prediction import Prediction
 
 NO_LABEL = "-"  # printed if the classifier abstains
+MAX_COUNTED = 8  # labels that are counted where the predictions go to a file
 NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word
 
 
@@ -73,6 +77,15 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="Give no label to a text whose novelty is above this."),
     ] = None,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option("--skip-bad-rows", help="Leave out rows of --file that cannot be read, and count them."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table to write, .csv, .tsv or .xlsx: the columns of --file, and the predictions."),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Classify texts.
@@ -81,9 +94,16 @@ def predict(
     --abstain-above-novelty, it gets no label.
     """
     from token2wave.classifier import load
+    from token2wave.data.text_files import TextTable, read_table
     from token2wave.formatting import printable
     from token2wave.inference.prediction import prediction_to_dict, should_abstain
+    from token2wave.storage.outputs import Outputs
+    from token2wave.storage.tables import require_table_name
 
+    outputs = Outputs([model, file], overwrite=overwrite)
+    if out is not None:
+        require_table_name(out)
+        outputs.check_file(out, "table of predictions")
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise ConfigError(
@@ -94,22 +114,38 @@ def predict(
     if classifier.multi_label and abstain_below:
         problem = "a multi-label model abstains if no label reaches its threshold"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
-    texts = read_input(text, file, options)
+    if file is None or text:
+        texts = read_input(text, file, options)
+        table = TextTable(texts, {"text": list(texts)}, ",")
+    else:
+        table = read_table(file, TextOptions(**options), text_alone=out is None, skip_bad_rows=skip_bad_rows)
+    texts = table.texts
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
         novelty = as_json or abstain_above_novelty is not None
         predictions = classifier.predict_batch(texts, top_k, callback.on_advance, novelty)
 
-    documents = []
+    documents: list[dict[str, Any]] = []
+    decisions: list[list[tuple[str, float]]] = []
     for line, prediction in zip(texts, predictions, strict=True):
         no_label = should_abstain(prediction, abstain_below, abstain_above_novelty)
         documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
-        if not as_json:
-            classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
+        classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
+        decisions.append(classes)
+        if not as_json and out is None:
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
             print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
+    if out is not None:
+        with private_files(outputs.is_private):
+            _write_predictions(out, table, decisions, classifier.multi_label and top_k == 1)
     if as_json:
         print_json(documents)
+    elif out is not None and not terminal.verbosity.is_quiet:
+        counts = Counter(
+            label for classes in decisions for label, _ in classes[: None if classifier.multi_label else 1]
+        )
+        labels = ", ".join(f"{printable(label)} {n:,}" for label, n in counts.most_common(MAX_COUNTED))
+        print(f"predictions: {out}, {len(texts):,} rows ({labels})")
 
 
 @takes_options(
@@ -228,3 +264,31 @@ def _printed_classes(prediction: Prediction, all_labels: bool, abstains: bool) -
     if all_labels:
         return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [none]
     return list(prediction.top)
+
+
+def _write_predictions(
+    out: Path, table: TextTable, decisions: Sequence[Sequence[tuple[str, float]]], all_labels: bool
+) -> None:
+    """Write the columns of a table, and beside them the label of each row, or its most probable classes."""
+    from token2wave.storage.tables import write_table
+
+    def unused(name: str) -> str:
+        return unused(f"predicted_{name}") if name in table.columns else name
+
+    n_classes = 1 if all_labels else max(map(len, decisions), default=1)
+    ranks = ["", *(f"_{rank}" for rank in range(2, n_classes + 1))]
+    header = [
+        *table.columns,
+        *(unused(f"{name}{rank}") for rank in ranks for name in ("label", "probability")),
+    ]
+    rows = []
+    for index, classes in enumerate(decisions):
+        cells: list[object] = [
+            "" if column[index] is None else column[index] for column in table.columns.values()
+        ]
+        if all_labels:
+            cells += ["; ".join(label for label, _ in classes), "; ".join(f"{p:.4f}" for _, p in classes)]
+        else:
+            cells += [cell for label, probability in classes for cell in (label, round(probability, 4))]
+        rows.append(cells)
+    write_table(out, header, rows, table.delimiter or ",")

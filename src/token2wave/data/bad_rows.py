@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from token2wave.errors import DataError
-from token2wave.formatting import spreadsheet_cell
 from token2wave.options import DataOptions
-from token2wave.storage.atomic import atomic_write, private_files
+from token2wave.storage.atomic import private_files
 from token2wave.storage.outputs import Outputs
+from token2wave.storage.tables import write_table
 
 HEADER = ("file", "row", "line", "problem", "beginning")
 MAX_COUNTED = 100_000  # of a file whose first bad row is an error
@@ -121,7 +120,7 @@ class BadRows:
             return []
         where = f"; all are in {self.saved_as}" if self.saved_as is not None else ""
         name = Path(self.source).name
-        verb = "row was" if len(self) == 1 else "rows were"
+        verb = "rows was" if len(self) == 1 else "rows were"
         return [f"{name}: {len(self):,} of {n_rows:,} {verb} skipped, {self._kinds()}{where}"]
 
     def _kinds(self) -> str:
@@ -144,13 +143,6 @@ def write_bad_rows(options: DataOptions, rows: Iterable[BadRow], outputs: Output
     rows = list(rows)
     if options.bad_rows is None or not rows:
         return
-    with (
-        private_files(outputs.is_private),
-        atomic_write(Path(options.bad_rows)) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for row in rows:
-            cells = row.source, row.row, row.line, row.problem, row.beginning
-            writer.writerow([spreadsheet_cell(cell) for cell in cells])
+    with private_files(outputs.is_private):
+        cells = ((row.source, row.row, row.line, row.problem, row.beginning) for row in rows)
+        write_table(Path(options.bad_rows), HEADER, cells)

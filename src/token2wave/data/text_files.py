@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from token2wave.data.bad_rows import BadRows
-from token2wave.data.columns import inspect_file, log_notes
+from token2wave.data.columns import inspect_file, log_notes, table_columns
 from token2wave.data.dialects import describe_dialect, encoding_of_file
 from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
@@ -81,10 +81,59 @@ def read_texts(path: str | os.PathLike[str], options: TextOptions | None = None)
             in it is not a string; names the file and the row.
         MissingExtraError: the file is Parquet or .zst, and pyarrow is not installed.
     """
+    return read_table(path, options, text_alone=True).texts
+
+
+class TextTable(NamedTuple):
+    """Texts to classify, and the table that holds them.
+
+    Attributes:
+        texts: length ``N >= 1``.
+        columns: all columns of a table by name, each of length ``N``, or the texts alone.
+        delimiter: of CSV and TSV.
+    """
+
+    texts: list[str]
+    columns: dict[str, list[object]]
+    delimiter: str
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    options: TextOptions | None = None,
+    *,
+    text_alone: bool = False,
+    skip_bad_rows: bool | None = None,
+) -> TextTable:
+    """Read the texts of a file as :func:`read_texts` does, and the other columns of a table.
+
+    Args:
+        path: the file.
+        options: see there.
+        text_alone: whether to leave out the other columns.
+        skip_bad_rows: whether to leave out rows that cannot be read, with a note that counts them. None: as
+            False, where it is no option.
+
+    Raises:
+        DataError: as :func:`read_texts`.
+        MissingExtraError: the file is Parquet, .zst or .xlsx, and a package is not installed.
+    """
     segment, options, notes = inspect_file(Path(path), (options or TextOptions()).for_texts())
-    (texts,) = _read_columns(segment, [], options, notes, blank_is_text=True)
-    log_notes(notes)
-    return parse_texts(texts)
+    names = [] if text_alone else table_columns(segment, options)
+    bad_rows = BadRows(segment.path, skip_bad_rows)
+    column, *others = _read_columns(segment, names, options, notes, blank_is_text=True, bad_rows=bad_rows)
+    texts = parse_texts(column)
+    row_numbers = list(map(column.row, range(len(texts))))
+    bad_numbers = bad_rows.numbers()
+    n_rows = len(bad_numbers.union(row_numbers))
+    bad_rows.require_few(n_rows)
+    log_notes([*notes, *bad_rows.note(n_rows)])
+    good = [index for index, number in enumerate(row_numbers) if number not in bad_numbers]
+    texts = [texts[index] for index in good]
+    columns: dict[str, list[object]] = {
+        name: [other.values[index] for index in good] for name, other in zip(names, others, strict=True)
+    }
+    return TextTable(texts, columns or {"text": list(texts)}, segment.dialect.delimiter)
 
 
 def read_stream(stream: BinaryIO, source: str, encoding: str | None = None) -> list[str]:
