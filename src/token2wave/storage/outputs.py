@@ -23,7 +23,7 @@ FILE_TYPES = {
     "report": rb'\{\s*"accuracy": [^,]+,\s*"macro_f1":',
     "ONNX file": rb"\x08.\x12\x0atoken2wave",
     "file of probabilities": rb"PK\x03\x04.{26}\w+\.npy",
-    "list of bad rows": rb"\xef\xbb\xbffile,row,line,problem,beginning\r\n",
+    "list of bad rows": rb"(?:\xef\xbb\xbf)?file,row,line,problem,beginning\r\n",
     "table of predictions": rb"\xef\xbb\xbf.*label[,;\t](?:predicted_)*probability[,;\t\r]",
     "MLflow database": rb"SQLite format 3\x00",
 }
