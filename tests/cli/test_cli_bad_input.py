@@ -40,7 +40,8 @@ BAD_FILES = {  # name: (content, what the message has to name)
     "empty.parquet": (b"", ["not a readable Parquet file", "write or copy the file again"]),
     "noise.csv.gz": (b"text,label\n", ["gzip", "copy the file again"]),
     "book.xlsx": (b"a", ["not a readable workbook", "save the sheet as CSV"]),
-    "book.numbers": (b"a", ["not known", "suffixes .csv"]),
+    "book.numbers": (b"a", ["not known", "save it as .xlsx or CSV"]),
+    "book.text": (b"a", ["not known", "suffixes .csv"]),
 }
 
 
