@@ -10,7 +10,7 @@ AUDITED := .venv/audit-installed
 RELEASER := .venv/release-installed
 THREADS ?= 2
 
-.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-pretrained bench-quick clean
 
 setup: $(STAMP)
 
@@ -178,6 +178,19 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python benchmarks/scoring.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
+
+# Beside frozen encoders. model2vec wants an older transformers, so it has an environment of its own. Half an hour.
+PRETRAINED := build/venv-pretrained
+$(PRETRAINED)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PRETRAINED)
+	grep -v -E '^(transformers|tokenizers|huggingface_hub)==' constraints.txt > $(PRETRAINED)/constraints.txt
+	$(PRETRAINED)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PRETRAINED)/constraints.txt \
+		-e '.[parquet,encoders,sklearn]' 'model2vec[distill]==0.10.0' sentence-transformers
+	touch $@
+
+bench-pretrained: $(PRETRAINED)/installed
+	$(PRETRAINED)/bin/python benchmarks/compare.py --name pretrained --data trec,banking77,emotion \
+		--systems small,tfidf_tuned,minilm_logistic,model2vec_logistic --runs 3 --threads $(THREADS) $(RESUME)
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
 bench-quick: $(RIVALS)
