@@ -22,6 +22,9 @@ from token2wave.reporting.summary import evaluation_headline
 from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 
+FAMILIAR = 0.2
+"""Texts of a lower mean novelty may be training texts: those have about 0.1, and new ones 0.5."""
+
 
 @dataclass(frozen=True, repr=False)
 class EvaluationResult(Described):
@@ -109,6 +112,11 @@ def evaluate(
     if n_unknown:
         texts = f"{n_unknown:,} of {len(dataset):,} texts"
         caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")
+    if novelty is not None and len(novelty) and novelty.mean() < FAMILIAR:
+        caveats.append(
+            "These texts are much like those of training. If the model has learned from them, their figures "
+            "flatter it."
+        )
     parameters = classifier.network.parameter_count()
     figures = {
         "accuracy": result.accuracy,

@@ -336,7 +336,7 @@ def _predict_folds(
     """Train and predict without the rows of each fold, in several processes if it takes long."""
     unused: dict[str, Any] = dict.fromkeys(("cv", "out", "report", "checkpoint", "test", "validation"))
     fold_context = RunContext(
-        options=replace(context.options, **unused, resume=False, baseline=False),
+        options=replace(context.options, **unused, resume=False, baseline=False, figures=False),
         data_options=replace(context.data_options, multi_label=run.texts.multi_label),
     )
     n_processes = min(len(folds), n_threads())

@@ -231,8 +231,14 @@ def test_predict_writes_a_workbook(run_cli, model):
 
 def test_predict_notes_a_text_that_is_the_name_of_a_file(run_cli, model, train_csv):
     outcome = run_cli("predict", model, "reviews.csv")
-    assert "for the rows of that file, write --file reviews.csv" in outcome.err
+    assert "to read the file of that name, write --file reviews.csv" in outcome.err
     assert run_cli("predict", model, "another.csv").err == ""
+
+
+def test_evaluation_notes_texts_of_training(run_cli, model, train_csv):
+    assert "much like those of training" in run_cli("evaluate", model, train_csv).err
+    Path("new.csv").write_text("text,label\nan odd zebra,pos\nwhatever comes,neg\n")
+    assert "much like" not in run_cli("evaluate", model, "new.csv").err
 
 
 def test_predict_standard_input(run_cli, model):

@@ -1,5 +1,6 @@
 """What holds for whole networks: invariances, phases, odd texts, counts, sparse gradients."""
 
+import doctest
 import math
 
 import pytest
@@ -18,7 +19,7 @@ from polar_network import (
 )
 
 from token2wave.features import Ragged
-from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.models import WaveConfig, WaveNetwork, make_batch, wave_network
 from token2wave.models.wave_network import sinusoids
 from token2wave.training.presets import preset_named
 
@@ -303,3 +304,7 @@ def test_only_rows_of_the_batch_have_gradients():
     gradient = network.embedding.weight.grad.coalesce()
     assert gradient.indices().tolist() == [[2, 5, 7]]
     assert math.isfinite(float(gradient.values().abs().sum()))
+
+
+def test_the_examples_of_docstrings_run() -> None:
+    assert doctest.testmod(wave_network) == (0, 6)

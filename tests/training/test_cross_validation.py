@@ -104,7 +104,11 @@ def test_the_model_is_that_of_all_rows(tmp_path):
     texts, labels = random_rows(300)
     data = dataset(texts, labels, test=TextSplit(*random_rows(50, 1), "test"))
     for name, cv in (("plain", None), ("folds", 2)):
-        token2wave.train(data, cv=cv, out=tmp_path / name, **FAST)
+        report = {
+            "report": tmp_path / f"{name}-report",
+            "figures": True,
+        }  # of this training, not of the folds
+        token2wave.train(data, cv=cv, out=tmp_path / name, **report, **FAST)
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "folds").read_bytes()
 
 

@@ -27,7 +27,8 @@ class WaveNetwork(TextNetwork):
 
     Example:
         >>> import numpy as np
-        >>>         >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
+        >>> from token2wave.features import Ragged
+        >>> from token2wave.models import WaveConfig, WaveNetwork, make_batch
         >>> two_texts = Ragged(np.array([0, 5, 7, 0, 5]), np.array([0, 3, 5]), np.array([3, 2]))
         >>> network = WaveNetwork(WaveConfig(n_rows=10, n_classes=4, width=8))
         >>> network(make_batch(two_texts)).shape

@@ -156,7 +156,8 @@ class LoggingCallback(Callback):
     def on_advance(self, amount: int) -> None:
         """Log how far a long stage is."""
         self.n_done += amount
-        if time.monotonic() - self.last_line >= LOG_SECONDS:
+        is_over = self.n_done == self.total
+        if not is_over and time.monotonic() - self.last_line >= LOG_SECONDS:
             self.last_line = time.monotonic()
             STAGES.info("%s: %s of %s", self.stage, count(self.n_done), count(self.total))
 
