@@ -33,7 +33,7 @@ EXPECTED = {
         "of 120 rows were right",
         "<b>bad</b>, good",
         "parameters, model file",
-        " s",
+        "rows repeat the text of an earlier row",
     ),
     "evaluation": ("EvaluationResult: ", "of 120 rows", "2: <b>bad</b>, good", "macro-F1"),
     "explanation": ("Explanation: ", "points by word", "film"),
@@ -47,7 +47,7 @@ def test_results_are_short_and_escaped(results: dict[str, Any], name: str) -> No
     text = repr(results[name])
     assert all(part in text for part in EXPECTED[name]), text
     assert len(text.splitlines()) <= 5
-    assert len(text) < 600
+    assert len(text) < 700
     html = results[name]._repr_html_()
     assert "bad</b>" not in html
     assert all(html.count(f"<{tag}>") == html.count(f"</{tag}>") for tag in ("p", "table", "tr", "b"))

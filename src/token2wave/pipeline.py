@@ -97,6 +97,7 @@ class TrainingResult(Described):
             "classes": join_classes(summary.label_names),
             "size": f"{count(summary.parameters)} parameters{written}",
             "time": f"{duration(summary.total_seconds)} for {count(summary.rows)} rows",
+            **({"notes": " ".join(summary.caveats)} if summary.caveats else {}),
         }
 
 

@@ -76,7 +76,7 @@ def train(
             print(f"model: {out}")
         if report is not None:
             print(f"report: {Path(report) / 'report.html'}")
-        print("\nTo repeat this run, write these lines into run.toml: token2wave train --config run.toml")
+        print("\nTo repeat this run, save these lines as run.toml, then: token2wave train --config run.toml")
         print(render_toml(_repeat({"data": data, **options, "tracker": tracker})))
 
 
