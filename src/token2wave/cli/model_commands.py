@@ -102,8 +102,8 @@ def predict(
 
     outputs = Outputs([model, file], overwrite=overwrite)
     if out is not None:
-        require_table_name(out)
         outputs.check_file(out, "table of predictions")
+        require_table_name(out)
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise ConfigError(

@@ -55,8 +55,8 @@ def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[s
         try:
             options, more = guess_columns(sample, sample.__getitem__, options, segment.path)
         except DataError as error:
-            found = "".join(f"; note that {note.removeprefix(f'{path.name}: ')}" for note in notes)
-            raise DataError(error.problem, location=error.location, hint=f"{error.hint}{found}") from None
+            details = "".join(f"; note that {note.removeprefix(f'{path.name}: ')}" for note in notes)
+            raise DataError(error.problem, location=error.location, hint=f"{error.hint}{details}") from None
         notes += more
     return segment, options, notes
 
