@@ -27,7 +27,7 @@ from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
-from token2wave.errors import ConfigError, DataError, Token2WaveError
+from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
 from token2wave.options import TrainOptions
@@ -327,7 +327,7 @@ def _cross_validate(run: TrainingRun, last: FitResult, context: RunContext) -> F
     try:
         folds = split_folds(texts.all_rows, run.preset.recipe, None, options.seed)
         return replace(last, cross_validation=_predict_folds(run, last, context, folds))
-    except Token2WaveError:
+    except (ConfigError, DataError):
         return last  # there are too few rows
 
 

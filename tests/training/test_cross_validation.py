@@ -136,6 +136,16 @@ def test_a_validation_row_of_each_class_is_enough_to_measure():
         assert summary.accuracy is not None
 
 
+def test_a_broken_cross_validation_is_not_taken_for_too_few_rows(monkeypatch):
+    def broken(*_):
+        raise Token2WaveError("a process ended early")
+
+    monkeypatch.setattr("token2wave.pipeline.call_in_processes", broken)
+    data = dataset(*random_rows(100), validation=TextSplit(["a word"], ["a"], "validation"))
+    with pytest.raises(Token2WaveError, match="ended early"):
+        token2wave.train(data, **FAST)
+
+
 # Folds
 # -----
 

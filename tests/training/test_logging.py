@@ -9,6 +9,7 @@ import sys
 import token2wave
 from token2wave.data import TextDataset, TextSplit
 from token2wave.reporting.summary import headline
+from token2wave.reporting.terminal import print_epochs
 from token2wave.training import callbacks
 from token2wave.training.callbacks import CallbackList, Epoch, LoggingCallback
 
@@ -91,3 +92,13 @@ def test_a_library_is_silent():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_line_that_cannot_be_written_does_not_end_the_work(monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    with print_epochs():
+        logging.getLogger("token2wave.epochs").info("epoch 1")

@@ -97,7 +97,7 @@ class BadRows:
             raise DataError(f"{first.problem}{others}", location=first.location, hint=hint) from None
         if len(self) > MAX_BAD_FRACTION * n_rows:
             raise DataError(
-                f"{len(self):,} of {n_rows:,} rows cannot be read, {self._kinds()}; the first: {first}",
+                f"{len(self):,} of {n_rows:,} rows cannot be read, {self._categories()}; the first: {first}",
                 location=self.source,
                 hint="check delimiter, encoding and columns, since so many rows are hardly all wrong",
             )
@@ -121,9 +121,9 @@ class BadRows:
         where = f"; all are in {self.saved_as}" if self.saved_as is not None else ""
         name = Path(self.source).name
         verb = "rows was" if len(self) == 1 else "rows were"
-        return [f"{name}: {len(self):,} of {n_rows:,} {verb} skipped, {self._kinds()}{where}"]
+        return [f"{name}: {len(self):,} of {n_rows:,} {verb} skipped, {self._categories()}{where}"]
 
-    def _kinds(self) -> str:
+    def _categories(self) -> str:
         counts = Counter(bad.category for bad in self._rows.values())
         return ", ".join(f"{count:,} {category}" for category, count in counts.most_common())
 

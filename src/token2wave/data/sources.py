@@ -159,7 +159,7 @@ def memory_dataset(
         prefix = "" if argument == "data" else f"{argument}, "
         rows = _pair(data, labels, weights, prefix, options.text_column)
         return MemoryDataset(name, {"train": rows}, is_single_file=True)
-    if isinstance(data, Mapping) and {options.text_column, options.label_column}.isdisjoint(data):
+    if isinstance(data, Mapping) and {*options.text_columns, options.label_column}.isdisjoint(data):
         tables = {split: data[s] for split, stems in SPLIT_STEMS.items() for s in stems if s in data}
         if tables:
             return _dataset_of_splits(tables, options, name)

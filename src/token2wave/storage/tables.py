@@ -62,7 +62,7 @@ def _write_workbook(path: Path, header: Sequence[str], rows: Iterable[Sequence[o
         from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
-    sheet = book.create_sheet("predictions")
+    sheet = book.create_sheet()
     for row in (header, *rows):
         cells = (cell if isinstance(cell, int | float) else str(spreadsheet_cell(cell)) for cell in row)
         sheet.append(
