@@ -217,7 +217,15 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _release(self, n_requests: int) -> None:
         """Release what the oldest requests hold."""
-        n_held = self.n_held - sum(self.sizes.popleft() for _ in range(n_requests))
+        self._count_released(sum(self.sizes.popleft() for _ in range(n_requests)))
+
+    def _release_last(self) -> None:
+        """Release what the newest request holds, so that others get the room before the connection closes."""
+        n_bytes, self.sizes[-1] = self.sizes[-1], 0
+        self._count_released(n_bytes)
+
+    def _count_released(self, n_bytes: int) -> None:
+        n_held = self.n_held - n_bytes
         self.service.hold("requests", max(n_held, FREE_BYTES) - max(self.n_held, FREE_BYTES))
         self.n_held = n_held
 
@@ -275,6 +283,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
             self.cycle.body = bytearray()
+            self._release_last()
         self.receiving = False
         now = self.loop.time()
         self.refusals.append(now)
