@@ -24,6 +24,8 @@ STAIRS = (
     ("training",),
     ("tuning", "distillation", "reporting"),
     ("compression",),
+    ("run_steps",),
+    ("run_cross_validation",),
     ("pipeline", "evaluation"),
     ("scoring",),
     ("integrations", "serving"),

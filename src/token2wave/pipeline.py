@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.compression.compressor import final_size, require_reachable, shrink
+from token2wave.compression.compressor import require_reachable
 from token2wave.config import accept_options, parse_size
-from token2wave.core import n_threads
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.bad_rows import MAX_BAD_FRACTION, check_bad_rows, write_bad_rows
 from token2wave.data.datasets import possible_paths
 from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
-from token2wave.distillation.embedding_init import EncoderInit
-from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
@@ -37,37 +31,29 @@ from token2wave.reporting.record import (
     evaluation_record,
     make_identity,
     make_plan,
-    make_record,
     make_summary,
     peak_memory_of,
 )
 from token2wave.reporting.report import check_report, write_report
 from token2wave.reporting.summary import headline
+from token2wave.run_cross_validation import cross_validate
+from token2wave.run_steps import make_classifiers, prepare_run
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.outputs import Outputs
-from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
 from token2wave.training.baseline import costs_less_than, fit_baseline, require_baseline
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
-from token2wave.training.cross_validation import CrossValidation, Fold, split_folds
 from token2wave.training.distributed import is_distributed, rank, require_one_process, run_distributed
-from token2wave.training.preparation import RECOGNISED, default_vocabulary, prepare
+from token2wave.training.preparation import RECOGNISED, default_vocabulary
 from token2wave.training.presets import Preset, overrides_of, preset_named
-from token2wave.training.processes import call_in_processes
-from token2wave.training.recipe import Recipe
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import Summary
-from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
-from token2wave.training.search_history import SearchHistory
+from token2wave.training.run import FitResult, TrainingRun
 from token2wave.training.streaming.stream_run import prepare_stream_run
 from token2wave.training.streaming.stream_source import open_stream
-from token2wave.training.validation import Validation
 from token2wave.tuning.budget import Budget, parse_seconds
-from token2wave.tuning.tune import tune
 
 RESULTS = logging.getLogger("token2wave.results")
-MIN_PARALLEL_SECONDS = 5.0
-"""A cross-validation that probably takes less time needs no processes of its own."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,14 +148,14 @@ def train(
         else:
             splits = _read(data, labels, context)
             write_bad_rows(data_options, splits.bad_rows, outputs)
-            run, context = _prepare(splits, context, budget, callback_list)
+            run, context = prepare_run(splits, context, budget, callback_list)
         if checkpoint is not None:
             run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
         with callback_list.run(make_plan(run, command)):
             first = run.fit_first()
             last = run.fit_all_rows(first)
-            classifier, holdout_model, validated = _make_classifiers(run, first, last, context)
-            last = _cross_validate(run, last, context)
+            classifier, holdout_model, validated = make_classifiers(run, first, last, context)
+            last = cross_validate(run, last, context)
             measured = _measure(run, last, classifier, holdout_model, options)
             classifier.training["evaluation"] = evaluation_record(measured.evaluation, run.evaluated_on)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
@@ -209,70 +195,6 @@ def _check_outputs(data: Any, labels: Any, options: TrainOptions) -> Outputs:
     return outputs
 
 
-def _prepare(
-    splits: TextDataset, context: RunContext, budget: Budget, callback_list: CallbackList
-) -> tuple[TrainingRun, RunContext]:
-    """Choose the settings, and encode the texts."""
-    options, data_options = context.options, context.data_options
-    overrides = overrides_of(options)
-
-    def preset_with(changes: Mapping[str, Any]) -> Preset:
-        """The preset with your settings and further ones; the data decides the rest."""
-        settings = {**overrides, **changes}
-        preset = preset_named(options.preset).with_settings(settings)
-        return auto_settings(preset, splits.train.texts, settings)
-
-    preset = preset_with({})
-    texts = prepare(
-        splits,
-        preset.recipe,
-        options.seed,
-        options.class_weights,
-        holds_out=_holds_out(splits, preset.recipe, options),
-    )
-    folds = None
-    if options.cv is not None:
-        folds = split_folds(texts.all_rows, preset.recipe, options.cv, options.seed)
-    if options.max_bytes is not None:
-        require_reachable(options.max_bytes, preset, texts.label_names)
-    embedding_init = None if options.init_from is None else EncoderInit(os.fspath(options.init_from))
-    run = TrainingRun(
-        splits, texts, preset, options.seed, options.device, callback_list, options.vocabulary, embedding_init
-    )
-    search: SearchHistory | None = None
-    if options.searches:
-        fit_to_size = None if options.max_bytes is None else partial(_fit_to_size, context=context)
-        search = tune(run, overrides, preset_with, options.class_weights, budget, fit_to_size)
-        preset = preset_with(search.settings)
-        texts = replace(texts, caveats=(*texts.caveats, *search.caveats()))
-    teacher_info: Mapping[str, Any] = {}
-    if options.teacher is not None:
-        texts, teacher_info = distillation_targets(
-            options.teacher,
-            options.unlabelled,
-            texts,
-            splits,
-            preset.recipe,
-            text_options=data_options,
-            callbacks=callback_list.callbacks,
-        )
-    context = replace(context, teacher_info=teacher_info, search=search, folds=folds)
-    return replace(run, texts=texts, preset=preset), context
-
-
-def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bool:
-    """Whether rows are held out to report on: without a test set, unless the rows are cross-validated.
-
-    Few rows are, except with a search, a teacher or a compression, which this does not repeat.
-    """
-    if splits.test is not None or options.cv is not None:
-        return False
-    has_few_rows = len(splits.train) < FEW_TO_BATCH and splits.validation is None
-    is_refit = sum(map(len, splits.train.texts)) < recipe.refit_below
-    has_more_choices = options.searches or options.max_bytes is not None or options.teacher is not None
-    return has_more_choices or not (has_few_rows and is_refit)
-
-
 def _prepare_stream(
     data: Any,
     preset: Preset,
@@ -295,84 +217,6 @@ def _prepare_stream(
     if options.max_bytes is not None:
         require_reachable(options.max_bytes, run.preset, run.texts.label_names)
     return run
-
-
-def _make_classifiers(
-    run: TrainingRun, first: ValidatedFit, last: FitResult, context: RunContext
-) -> tuple[Classifier, Classifier, Validation]:
-    """Make the classifier to keep, compressed where its file has a size limit.
-
-    Returns:
-        The classifier, the one that has not seen the validation texts, and the latter's validation.
-    """
-    record = make_record(run, first, last, context)
-    classifier, holdout_model = first.classifiers(last, run.texts.label_names, record)
-    limit = context.options.max_bytes
-    if limit is None or final_size(classifier.to_file()) <= limit:
-        return classifier, holdout_model, first.validated
-    refit_model = classifier if last.is_refit else None
-    classifier, compressed = shrink(holdout_model, refit_model, run.texts, limit, run.callback_list)
-    return classifier, compressed.classifier, compressed.validation
-
-
-def _cross_validate(run: TrainingRun, last: FitResult, context: RunContext) -> FitResult:
-    """Cross-validate if you ask for it, or if nothing else measures the model; the fit with its figures."""
-    if context.folds is not None:
-        return replace(last, cross_validation=_predict_folds(run, last, context, context.folds))
-    options, texts = context.options, run.texts
-    is_measured = texts.test is not None or texts.held_out is not None or last.cross_validation is not None
-    cannot_repeat = options.stream or options.teacher is not None or options.time_budget is not None
-    if is_measured or cannot_repeat or is_distributed():
-        return last
-    try:
-        folds = split_folds(texts.all_rows, run.preset.recipe, None, options.seed)
-        return replace(last, cross_validation=_predict_folds(run, last, context, folds))
-    except (ConfigError, DataError):
-        return last  # there are too few rows
-
-
-def _predict_folds(
-    run: TrainingRun, last: FitResult, context: RunContext, folds: Sequence[Fold]
-) -> CrossValidation:
-    """Train and predict without the rows of each fold, in several processes if it takes long."""
-    unused: dict[str, Any] = dict.fromkeys(("cv", "out", "report", "checkpoint", "test", "validation"))
-    fold_context = RunContext(
-        options=replace(context.options, **unused, resume=False, baseline=False, figures=False),
-        data_options=replace(context.data_options, multi_label=run.texts.multi_label),
-    )
-    n_processes = min(len(folds), n_threads())
-    if run.computed_on == "cuda" or len(folds) * last.train_seconds < MIN_PARALLEL_SECONDS:
-        n_processes = 1
-    run.callback_list.stage("cross-validation", sum(len(fold.rows) for fold in folds))
-    predictions = call_in_processes(
-        predict_fold,
-        [(_fold_data(run.splits, run.texts.label_names, fold), fold_context) for fold in folds],
-        n_processes,
-        lambda number: run.callback_list.advance(len(folds[number].rows)),
-    )
-    probabilities, decisions = zip(*predictions, strict=True)
-    return CrossValidation(folds, probabilities, decisions)
-
-
-def _fold_data(splits: TextDataset, label_names: tuple[str, ...], fold: Fold) -> TextDataset:
-    """Make the data of a fold: its rows are the test set."""
-    train, test = (replace(selected, texts=list(selected.texts)) for selected in map(splits.train.take, fold))
-    if train.groups is not None and len(set(train.groups)) == 1:
-        train = replace(train, groups=None)  # validation rows must come from this one
-    return TextDataset(splits.name, train, splits.validation, test, label_names)
-
-
-def predict_fold(data: TextDataset, context: RunContext) -> tuple[NDArray[np.floating], NDArray[Any]]:
-    """Train as :func:`train` does, and predict the test rows: probabilities, and classes or decisions."""
-    budget = Budget(None, context.options.candidates)
-    run, context = _prepare(data, context, budget, CallbackList(()))
-    first = run.fit_first()
-    classifier = _make_classifiers(run, first, run.fit_all_rows(first), context)[0]
-    assert data.test is not None
-    probabilities = classifier.probabilities(data.test.texts)
-    if classifier.multi_label:
-        return probabilities, probabilities.astype(np.float64) >= np.array(classifier.thresholds)
-    return probabilities, probabilities.argmax(axis=1)
 
 
 def _measure(
@@ -412,12 +256,6 @@ def _measure(
         baseline=baseline,
         peak_memory_bytes=peak_memory_bytes,
     )
-
-
-def _fit_to_size(run: TrainingRun, context: RunContext) -> Classifier:
-    """Train on the training texts alone, and compress the model to a size."""
-    first = run.fit_first()
-    return _make_classifiers(run, first, first.fitted, context)[0]
 
 
 def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:

@@ -89,7 +89,7 @@ def test_what_can_be_learned_is_with_any_number_of_processes(monkeypatch, tmp_pa
     summaries = []
     for n_threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", n_threads)
-        monkeypatch.setattr("token2wave.pipeline.MIN_PARALLEL_SECONDS", 0)
+        monkeypatch.setattr("token2wave.run_cross_validation.MIN_PARALLEL_SECONDS", 0)
         out = tmp_path / n_threads
         summaries.append(token2wave.train(data, cv=3, out=out, **FAST).summary)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
@@ -140,7 +140,7 @@ def test_a_broken_cross_validation_is_not_taken_for_too_few_rows(monkeypatch):
     def broken(*_):
         raise Token2WaveError("a process ended early")
 
-    monkeypatch.setattr("token2wave.pipeline.call_in_processes", broken)
+    monkeypatch.setattr("token2wave.run_cross_validation.call_in_processes", broken)
     data = dataset(*random_rows(100), validation=TextSplit(["a word"], ["a"], "validation"))
     with pytest.raises(Token2WaveError, match="ended early"):
         token2wave.train(data, **FAST)

@@ -17,7 +17,7 @@ from token2wave.training.calibration import scale_branches
 from token2wave.training.validation import Validation
 from token2wave.tuning.comparison import evaluate_candidate
 
-training = importlib.import_module("token2wave.pipeline")
+steps = importlib.import_module("token2wave.run_steps")
 TOPICS = {"sport": "match goal team league coach", "money": "bank shares profit market bond"}
 SETTINGS = {"features.bits": 12, "network.context_width": 0, "recipe.epochs": 2, "recipe.char_ngrams": False}
 
@@ -61,7 +61,7 @@ def test_a_search_never_looks_at_the_test_texts(monkeypatch):
     data = splits()
     poisoned = Poisoned(data.test.texts)
     data = TextDataset("made-up", data.train, None, TextSplit(poisoned, data.test.labels, "test"), None, ())
-    search, looked = training.tune, []
+    search, looked = steps.tune, []
 
     def watched(*arguments):
         poisoned.allowed = False
@@ -71,7 +71,7 @@ def test_a_search_never_looks_at_the_test_texts(monkeypatch):
         looked.append(True)
         return found
 
-    monkeypatch.setattr(training, "tune", watched)
+    monkeypatch.setattr(steps, "tune", watched)
     summary = run(data, candidates=4).summary
     assert looked
     assert summary.evaluated_on == "test"
@@ -278,7 +278,7 @@ def test_with_a_size_the_search_judges_small_files(tmp_path):
 
 
 def test_a_size_out_of_reach_is_found_out_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.TrainingRun, "fit", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(steps.TrainingRun, "fit", lambda *_, **__: pytest.fail("training began"))
     with pytest.raises(ConfigError, match=r"max_size: expected more than .* bytes"):
         run(max_size=200, candidates=3, out=tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -305,8 +305,8 @@ def test_an_interrupted_end_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.TrainingRun, "evaluate", interrupted)
-    monkeypatch.setattr(training, "tune", lambda *_: pytest.fail("unreached"))
+    monkeypatch.setattr(steps.TrainingRun, "evaluate", interrupted)
+    monkeypatch.setattr(steps, "tune", lambda *_: pytest.fail("unreached"))
     with pytest.raises(KeyboardInterrupt):
         run(out=out, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
