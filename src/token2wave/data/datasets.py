@@ -48,9 +48,17 @@ class DatasetFiles:
     incomplete: frozenset[str] = frozenset()
     is_single_file: bool = False
 
-    def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
+    def read(
+        self,
+        split: str,
+        options: DataOptions,
+        label_names: Sequence[str] | None = None,
+        *,
+        with_table: bool = False,
+    ) -> TextSplit:
         """Read a split; see :func:`token2wave.data.read_labelled`."""
-        return read_labelled(self.splits[split], options, label_names=self.label_names or label_names)
+        names = self.label_names or label_names
+        return read_labelled(self.splits[split], options, label_names=names, with_table=with_table)
 
 
 DatasetSource = DatasetFiles | MemoryDataset
@@ -64,6 +72,7 @@ def load_splits(
     weights: Any = None,
     test: Any = None,
     validation: Any = None,
+    with_table: bool = False,
 ) -> TextDataset:
     """Load a data set with its splits.
 
@@ -81,6 +90,7 @@ def load_splits(
         test: as ``data``. It, or its test split, replaces the test split of ``data``. Its labels use the
             label names of ``data`` unless it has its own.
         validation: the same for the validation split.
+        with_table: whether the training split keeps all columns of its source, in :attr:`TextSplit.table`.
 
     Returns:
         The splits, with all rows in their order, and their caveats.
@@ -98,7 +108,7 @@ def load_splits(
             location=source.name,
             hint="add a training split, or name another data set",
         )
-    splits = {"train": _require_rows(source.read("train", options))}
+    splits = {"train": _require_rows(source.read("train", options, with_table=with_table))}
     multi_label = options.multi_label or splits["train"].multi_label or None
     options = replace(options, weight_column=None, multi_label=multi_label)
     caveats = [*source.caveats, *incomplete_caveats(source, "train", len(splits["train"]))]
@@ -124,6 +134,7 @@ def load_split(
     *,
     labels: Any = None,
     label_names: Sequence[str] | None = None,
+    with_table: bool = False,
 ) -> TextSplit:
     """Load one split of a data set, to evaluate a model on it.
 
@@ -134,6 +145,7 @@ def load_split(
         labels: as in `load_splits`.
         label_names: the names of the classes, length ``C``, such as those of a model. They count only if
             the data set itself has none. See `read_labelled` for what they do.
+        with_table: whether to keep all columns of the source, in :attr:`TextSplit.table`.
 
     Returns:
         All rows of the split in their order, length ``N >= 1``.
@@ -146,7 +158,8 @@ def load_split(
     require_choice(split, "split", tuple(SPLIT_STEMS))
     options = options or DataOptions()
     source = _find_source(data, options, labels=labels)
-    return _require_rows(source.read(_require_split(source, split), options, label_names))
+    rows = source.read(_require_split(source, split), options, label_names, with_table=with_table)
+    return _require_rows(rows)
 
 
 def _require_rows(rows: TextSplit) -> TextSplit:

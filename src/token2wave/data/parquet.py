@@ -47,8 +47,12 @@ def parquet_file(path: Path, stream: BinaryIO | None = None, **options: Any) -> 
         raise _not_parquet(path, error) from error
 
 
-def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
+def parquet_columns(
+    path: Path, names: Sequence[str] | None = None, *, with_others: bool = False
+) -> dict[str, list[Any]]:
     """Read columns (all, if None) of texts, labels or numbers into memory, by name.
+
+    ``with_others`` adds all other columns, whatever their type.
 
     Raises:
         DataError: the file cannot be read, lacks a column, has too many columns, unpacks to far more than it
@@ -75,6 +79,8 @@ def parquet_columns(path: Path, names: Sequence[str] | None = None) -> dict[str,
             for name in names:
                 column_index(path, header, name)
                 _require_scalars(path, name, file.schema_arrow.field(name).type)
+            if with_others:
+                names = [name for name in header if header.count(name) == 1]
             n_rows = ROWS_CHUNK if {leaf.name for leaf in flat}.issuperset(names) else LIST_ROWS_CHUNK
             columns: dict[str, list[Any]] = {name: [] for name in names}
             n_unpacked = 0

@@ -146,6 +146,7 @@ def read_columns(
     blank_is_text: bool = False,
     encoding_is_sure: bool = False,
     bad_rows: BadRows | None = None,
+    table: dict[str, list[Any]] | None = None,
 ) -> list[Column]:
     """Read columns of a whole file into memory.
 
@@ -162,6 +163,7 @@ def read_columns(
         blank_is_text: see above.
         encoding_is_sure: whether a line in another encoding is a bad row, and not an EncodingError.
         bad_rows: takes the rows that cannot be read, and leaves them out; None: the first is an error.
+        table: takes all columns of the file by name; None where a row of JSON lacks one.
 
     Raises:
         DataError: the file cannot be read, lacks a column or has no rows, or a row cannot be read.
@@ -170,7 +172,9 @@ def read_columns(
     path, limits = Path(segment.path), IN_MEMORY
     names = [",".join(text_columns), *others]
     if segment.format == ".parquet":
-        columns = parquet_columns(path, [*text_columns, *others])
+        columns = parquet_columns(path, [*text_columns, *others], with_others=table is not None)
+        if table is not None:
+            table.update(columns)
         texts = join_columns([columns[name] for name in text_columns])
         if not texts:
             raise _no_rows(path, "the file has no rows")
@@ -185,12 +189,13 @@ def read_columns(
     row, line_numbers = 0, list[int]()
     row_numbers: list[int] = []
     blank_lines: list[int] = []
+    records: list[dict[str, Any]] = []
     bad = BadRows(segment.path, skip=None) if bad_rows is None else bad_rows
     with open_binary(path) as raw, field_limit(limits.line_bytes):
         lines = _open_lines(segment, raw, limits)
         if segment.compression and not isinstance(lines, SheetReader):
             lines = plausible_lines(lines, path, raw)
-        needed = [*text_columns, *others] if is_csv else None
+        needed = [*text_columns, *others] if is_csv and table is None else None
         rows = _parse_rows(segment, lines, text_columns, needed, limits, blank_is_text)
         for _, line, record, _ in rows:
             if record is None:
@@ -227,8 +232,14 @@ def read_columns(
             row_numbers.append(row)
             for name, column in pairs:
                 column.append(record.get(name, []))  # a line without labels
+            if table is not None:
+                records.append(record)
     if bad_rows is None:
         bad.require_few(row)
+    if table is not None:
+        joined = set() if len(text_columns) == 1 else {names[0]}
+        header = dict.fromkeys(name for record in records for name in record if name not in joined)
+        table.update({name: [record.get(name) for record in records] for name in header})
     if not row:
         raise _no_rows(path, "there is a header and no row below it" if is_csv else "the file is empty")
     return [

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from token2wave.data.columns import guess_columns
 from token2wave.data.file_segments import stem
 from token2wave.data.objects import Argument, has_digits, python_value, to_list
-from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
+from token2wave.data.texts import SPLIT_STEMS, SourceTable, TextDataset, TextSplit
 from token2wave.data.values import Column, column_index, join_columns
 from token2wave.errors import DataError, InputError, input_errors, locate, type_name
 from token2wave.options import DataOptions
@@ -85,25 +85,38 @@ class MemoryDataset:
     is_single_file: bool = False
     incomplete: ClassVar[frozenset[str]] = frozenset()  # nobody tells
 
-    def read(self, split: str, options: DataOptions, label_names: Sequence[str] | None = None) -> TextSplit:
+    def read(
+        self,
+        split: str,
+        options: DataOptions,
+        label_names: Sequence[str] | None = None,
+        *,
+        with_table: bool = False,
+    ) -> TextSplit:
         """Read a split; see :func:`token2wave.data.read_labelled`.
 
         Raises:
             InputError: there is no such column, or a value cannot be used; names the row or element.
         """
+        table = None
         rows, label_names, notes = self.splits[split], self.label_names or label_names, list[str]()
         with input_errors():
             if isinstance(rows, Table):
                 options, notes = rows.find_columns(options)
+                if with_table:
+                    columns = {name: rows.values(name) for name in rows.names}
+                    table = SourceTable(columns, options.text_columns, options.label_column)
                 rows = rows.select(options)
             elif options.weight_column is not None or options.group_column is not None:
                 problem = "lists of texts and labels have no columns of weights or groups"
                 raise DataError(problem, location=rows[0].source, hint="give a frame or dictionaries")
             texts, labels, weights, groups = rows
+            if with_table and table is None:
+                table = SourceTable({"text": texts.values, "label": labels.values}, ("text",), "label")
             labels = replace(labels, values=[python_value(label) for label in labels.values])
             if label_names is not None and has_digits(labels.values):
                 label_names = None  # a string is a name, not an index as in a file; encoding checks names
-            result = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+            result = TextSplit.from_columns(texts, labels, weights, options, label_names, groups, table)
             return replace(result, notes=(*notes, *result.notes))
 
 

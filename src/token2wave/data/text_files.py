@@ -14,7 +14,7 @@ from token2wave.data.dialects import describe_dialect, encoding_of_file
 from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
 from token2wave.data.rows import IN_MEMORY, SEPARATORS, TEXT_FORMATS, Dialect, Segment
-from token2wave.data.texts import TextSplit
+from token2wave.data.texts import SourceTable, TextSplit
 from token2wave.data.values import Column, parse_texts, quote, require_separator
 from token2wave.errors import DataError, locate
 from token2wave.options import DataOptions, TextOptions
@@ -25,6 +25,7 @@ def read_labelled(
     options: DataOptions | None = None,
     *,
     label_names: Sequence[str] | None = None,
+    with_table: bool = False,
 ) -> TextSplit:
     """Read the texts of a file and their labels.
 
@@ -35,6 +36,7 @@ def read_labelled(
         options: the columns, and how labels are written; the defaults of :class:`DataOptions`, if None.
         label_names: the names of the classes, length ``C``. A number in the file is then an index into
             them, and every other label must be one of them. Without them a number is its own name.
+        with_table: whether to keep all columns of the file, in :attr:`TextSplit.table`.
 
     Returns:
         All rows of the file in their order, length ``N >= 1``.
@@ -56,11 +58,15 @@ def read_labelled(
     optional = options.weight_column, options.group_column
     names = [options.label_column, *(name for name in optional if name is not None)]
     bad_rows = BadRows(segment.path, options.skip_bad_rows, options.bad_rows)
-    texts, labels, *others = _read_columns(segment, names, options, notes, bad_rows=bad_rows)
+    columns: dict[str, list[Any]] | None = {} if with_table else None
+    texts, labels, *others = _read_columns(segment, names, options, notes, bad_rows=bad_rows, table=columns)
+    table = None
+    if columns is not None:
+        table = SourceTable(columns, options.text_columns, options.label_column, segment)
     weights, groups = (None if name is None else others.pop(0) for name in optional)
     if not has_columns and not options.multi_label:
         labels = _unwrap_single_labels(texts, labels)
-    split = TextSplit.from_columns(texts, labels, weights, options, label_names, groups)
+    split = TextSplit.from_columns(texts, labels, weights, options, label_names, groups, table)
     return replace(split, notes=(*notes, *split.notes)) if notes else split
 
 
@@ -173,6 +179,8 @@ def _read_columns(
         segment = replace(segment, dialect=replace(segment.dialect, encoding=encoding))
     if (bad_rows := how.get("bad_rows")) is not None:
         bad_rows.clear()
+    if (table := how.get("table")) is not None:
+        table.clear()
     return read_columns(segment, options.text_columns, names, encoding_is_sure=True, **how)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from token2wave.data.bad_rows import BadRow, BadRows
 from token2wave.data.objects import to_list
+from token2wave.data.rows import Segment
 from token2wave.data.values import (
     Column,
     has_label_sets,
@@ -34,6 +35,28 @@ SPLIT_STEMS = {
 
 
 @dataclass(frozen=True)
+class SourceTable:
+    """All columns of the rows of a split, as their source has them.
+
+    Attributes:
+        columns: the values of each column, length ``N``.
+        text_columns: the columns of the texts.
+        label_column: the column of the labels.
+        segment: the file, and how it is written; None for rows in memory.
+    """
+
+    columns: Mapping[str, Sequence[object]]
+    text_columns: tuple[str, ...]
+    label_column: str
+    segment: Segment | None = None
+
+    def take(self, rows: Sequence[int]) -> SourceTable:
+        """Select rows by number."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return replace(self, columns=columns)
+
+
+@dataclass(frozen=True)
 class TextSplit:
     """Texts with one label each, or with any number of labels, in the order of their source.
 
@@ -52,6 +75,7 @@ class TextSplit:
         row_numbers: the number of each row in the source, length ``N``; None if no row was left out.
         bad_rows: the rows of the source that were left out.
         notes: sentences about the source.
+        table: all columns of the source, if they were asked for.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -66,6 +90,7 @@ class TextSplit:
     row_numbers: list[int] | None = None
     bad_rows: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    table: SourceTable | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("texts", "labels", "weights", "groups"):
@@ -90,6 +115,7 @@ class TextSplit:
         options: DataOptions,
         label_names: Sequence[str] | None = None,
         groups: Column | None = None,
+        table: SourceTable | None = None,
     ) -> TextSplit:
         """Make texts with labels from columns; arguments as for :func:`token2wave.data.read_labelled`.
 
@@ -109,7 +135,9 @@ class TextSplit:
             checked_labels = parse_labels(labels, label_names, options.normalise_labels)
         checked_weights = None if weights is None else parse_weights(weights)
         checked_groups = None if groups is None else parse_groups(groups)
-        split = cls(checked_texts, checked_labels, texts.source, checked_weights, groups=checked_groups)
+        split = cls(
+            checked_texts, checked_labels, texts.source, checked_weights, groups=checked_groups, table=table
+        )
         return split if not bad_rows else split._without(bad_rows, texts.rows)
 
     def _without(self, bad_rows: BadRows, row_numbers: Sequence[int] | None) -> TextSplit:
@@ -142,11 +170,16 @@ class TextSplit:
             name: None if (values := getattr(self, name)) is None else [values[i] for i in numbers]
             for name in ("weights", "groups", "row_numbers")
         }
+        others["table"] = None if self.table is None else self.table.take(numbers)
         return replace(self, texts=texts, labels=labels, **others)
 
     def location(self, index: int) -> str:
         """Where the row with this index is, for an error message."""
-        return locate(self.source, row=index + 1 if self.row_numbers is None else self.row_numbers[index])
+        return locate(self.source, row=self.row(index))
+
+    def row(self, index: int) -> int:
+        """The number in the source, from 1, of the row with this index."""
+        return index + 1 if self.row_numbers is None else self.row_numbers[index]
 
     @property
     def multi_label(self) -> bool:
