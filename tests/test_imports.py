@@ -27,6 +27,7 @@ STAIRS = (
     ("run_steps",),
     ("run_cross_validation",),
     ("pipeline", "evaluation"),
+    ("auditing",),
     ("scoring",),
     ("integrations", "serving"),
     ("cli",),

@@ -1,0 +1,1 @@
+"""Audits labelled texts: wrong labels, contradictions, leaks, odd texts, and what would help."""
