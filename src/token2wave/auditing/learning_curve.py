@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from token2wave.data import TextSplit, strata
 from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import percent, printable
-from token2wave.training.auto_settings import LITTLE_TEXT, auto_settings
+from token2wave.training.auto_settings import auto_settings
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import FOLDS, split_folds
 from token2wave.training.examples import Examples
 from token2wave.training.label_quality import PRESET, LabelQuality
-from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT, LinearSVM
+from token2wave.training.linear_svm import LinearSVM
 from token2wave.training.preparation import encode_rows, features_for
 from token2wave.training.presets import preset_named
 
@@ -47,7 +47,7 @@ MAX_GAIN_WIDTH, MAX_LIMIT_WIDTH = 0.05, 0.1
 """Wider intervals say nothing."""
 MAX_NAMED = 3
 """Classes that a sentence names."""
-TOO_FEW = "There are too few rows a class to tell what more rows would bring."
+TOO_FEW = "What more rows would bring cannot be told: there are too few rows of each class."
 
 Numbers = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def fit_power_law(sizes: Sequence[int], errors: Numbers) -> PowerLaw:
 def attainable_and_curve(
     rows: TextSplit,
     label_names: Sequence[str],
-    quality: LabelQuality,
+    quality: LabelQuality | None,
     *,
     seed: int = 0,
     callback_list: CallbackList | None = None,
@@ -124,14 +124,15 @@ def attainable_and_curve(
     Args:
         rows: texts and labels.
         label_names: names of the ``C`` classes.
-        quality: of the labels of these rows.
+        quality: of the labels of these rows; None if it cannot be told.
         seed: of folds and parts.
         callback_list: called as the work goes on.
     """
     names = tuple(label_names)
+    noise = None if quality is None else float(quality.noise)
     attainable: dict[str, Any] = {
-        "noise": float(quality.noise),
-        "ceiling": None if rows.multi_label else 1 - float(quality.noise),
+        "noise": noise,
+        "ceiling": None if noise is None or rows.multi_label else 1 - noise,
         "limit": None,
         "limit_interval": None,
     }
@@ -209,7 +210,6 @@ def _measure(
         return None
     features, encoded = features_for(examples.texts, preset, None, rows.source)
     examples = replace(examples, features=encoded)
-    char_ngram_weight = CHAR_NGRAM_WEIGHT if sum(map(len, rows.texts)) < LITTLE_TEXT else 0.0
     random = np.random.default_rng(seed)
     callback_list.stage("learning curve", len(folds) * sum(sizes))
     blocks = []
@@ -219,10 +219,8 @@ def _measure(
         sums = np.zeros((2, block.max() + 1, len(sizes), len(names)))
         for number, size in enumerate(sizes):
             train = examples.take(order[:size])
-            problem = LinearSVM(
-                train, features, len(names), seed, rows.multi_label, char_ngrams=char_ngram_weight > 0
-            )
-            logits = problem.solve(char_ngram_weight).logits(held_out.features)
+            problem = LinearSVM(train, features, len(names), seed, rows.multi_label)
+            logits = problem.solve(0.0).logits(held_out.features)
             for total, values in zip(sums, _right_and_counted(logits, held_out.labels), strict=True):
                 np.add.at(total[:, number], block, values)
             callback_list.advance(size)
@@ -293,7 +291,7 @@ def helpful_sentences(document: Mapping[str, Any]) -> list[str]:
         noise, ceiling = (percent(attainable[key], 1) for key in ("noise", "ceiling"))
         sentences.append(
             f"About {noise} of the labels look wrong. "
-            f"Measured by such labels, even a perfect model would reach only {ceiling}."
+            f"Measured by such labels, even a perfect model would reach about {ceiling}."
         )
     if curve["reason"] is not None:
         return [*sentences, curve["reason"]]
