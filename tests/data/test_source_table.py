@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from token2wave.data import DataOptions, load_split
+from token2wave.errors import DataError
 
 ROWS = [
     {"id": "a1", "text": "one, two", "label": "x", "when": "2024-01-02"},
@@ -71,3 +72,25 @@ def test_rows_in_memory_keep_all_columns():
     assert table.segment is None
     pairs = load_split([("a", "x"), ("b", "y")], with_table=True).table
     assert pairs.columns == {"text": ["a", "b"], "label": ["x", "y"]}
+
+
+def test_other_columns_may_hold_anything(tmp_path):
+    """What no text or label needs never stops the reading."""
+    times = pd.to_datetime(["2024-01-02T03:04:05.123456789", None])
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "when": times, "more": [{"k": 1}, None]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    columns = load_split(tmp_path / "rows.parquet", with_table=True).table.columns
+    assert columns["when"][0].startswith("2024-01-02 03:04:05")
+    assert columns["more"] == [{"k": 1}, None]
+    frame.assign(when="#DIV/0!").to_excel(tmp_path / "rows.xlsx", index=False)
+    assert load_split(tmp_path / "rows.xlsx", with_table=True).table.columns["when"] == [None, None]
+    doubled = frame[["text", "label", "when", "when"]]
+    assert list(load_split(doubled, with_table=True).table.columns) == ["text", "label"]
+    records = [{"text": "a", "label": "x"}, {"text": "b", "label": "y", "id": 7}]
+    assert load_split(records, with_table=True).table.columns["id"] == [None, 7]
+
+
+def test_two_columns_of_labels_are_refused_with_a_table_too(tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label,label\na,x,y\nb,y,x\n")
+    with pytest.raises(DataError, match="2 columns 'label'"):
+        load_split(tmp_path / "rows.csv", with_table=True)

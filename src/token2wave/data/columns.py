@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from token2wave.data.dialects import COLUMNS, describe_dialect, inspect_beginning
 from token2wave.data.file_segments import whole_file
 from token2wave.data.parquet import parquet_sample
-from token2wave.data.rows import SEPARATORS, WORKBOOKS, Segment
+from token2wave.data.rows import WORKBOOKS, Segment
 from token2wave.data.values import join_names, split_names
 from token2wave.errors import DataError
 from token2wave.options import TextOptions
@@ -59,13 +59,6 @@ def inspect_file(path: Path, options: Options) -> tuple[Segment, Options, list[s
             raise DataError(error.problem, location=error.location, hint=f"{error.hint}{details}") from None
         notes += more
     return segment, options, notes
-
-
-def table_columns(segment: Segment, options: TextOptions) -> list[str]:
-    """The names of all columns of a table; none of files whose rows need not have the same."""
-    if segment.format == ".parquet":
-        return list(parquet_sample(Path(segment.path), 0))
-    return list(inspect_beginning(segment, options)[1]) if segment.format in SEPARATORS else []
 
 
 def guess_stream_columns(segments: Sequence[Segment], options: Options) -> tuple[Options, list[str]]:

@@ -50,6 +50,7 @@ def parse_rows(
     limits: RowLimits,
     *,
     blank_is_text: bool,
+    all_columns: bool = False,
 ) -> Iterator[ParsedRow]:
     """Parse the lines of a segment (:func:`token2wave.data.lines.read_lines`).
 
@@ -57,18 +58,19 @@ def parse_rows(
         segment: the segment.
         lines: its lines.
         text_column: for the text of a line of fastText or plain text; its labels go to ``label``, as a list.
-        columns: the columns to keep; all, if None.
+        columns: the columns to keep, which a table must have; all, if None.
         limits: of a row.
         blank_is_text: whether a blank line of fastText or plain text is an empty text.
+        all_columns: whether to keep the other columns, too.
 
     Raises:
         DataError: CSV has no usable header, or lacks a column.
     """
     if segment.format in SEPARATORS:
-        return _csv_rows(segment, lines, text_column, columns, limits)
+        return _csv_rows(segment, lines, text_column, columns, limits, all_columns)
 
     def parse_json(text: str) -> Record | Fault | None:
-        return _json_object(text, columns, limits) if text.strip() else None
+        return _json_object(text, None if all_columns else columns, limits) if text.strip() else None
 
     def parse_text(text: str) -> Record | Fault | None:
         if "\r__label__" in text:
@@ -136,6 +138,7 @@ def _csv_rows(
     text_column: str,
     columns: Collection[str] | None,
     limits: RowLimits,
+    all_columns: bool,
 ) -> Iterator[ParsedRow]:
     """CSV and TSV as in RFC 4180: a header, and quotes around fields that hold quotes or line breaks."""
     faults: list[Fault] = []  # of the lines of the present row
@@ -161,7 +164,7 @@ def _csv_rows(
     header, pending = column_names(first_row, dialect), [] if dialect.has_header else [first_row]
     path = Path(segment.path)
     positions = [(name, column_index(path, header, name)) for name in columns or [text_column]]
-    if columns is None:
+    if columns is None or all_columns:
         positions = [(name, index) for index, name in enumerate(header) if header.index(name) == index]
     n_fields, row, line = (
         len(header),
@@ -204,7 +207,9 @@ def _csv_rows(
                 fields = [None if field == MISSING else field for field in fields]
             record = {name: fields[index] for name, index in positions}
             if is_sheet:
-                fault = next((value for value in record.values() if isinstance(value, Fault)), None)
+                bad = {name: value for name, value in record.items() if isinstance(value, Fault)}
+                fault = next((bad[name] for name in columns or bad if name in bad), None)
+                record |= dict.fromkeys(bad)
             yield row, line, fault or record, n_bytes
         else:
             problem = f"expected {n_fields} fields as in the header, found {len(fields)}"

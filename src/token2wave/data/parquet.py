@@ -89,8 +89,11 @@ def parquet_columns(
                 n_unpacked += sum(map(_n_bytes, arrays))
                 require_plausible_size(path, n_unpacked, n_packed)
                 for name, array in zip(names, arrays, strict=True):
-                    is_dictionary = pyarrow.types.is_dictionary(array.type)  # slower to read out
-                    columns[name] += (array.dictionary_decode() if is_dictionary else array).to_pylist()
+                    if pyarrow.types.is_dictionary(array.type):  # slower to read out
+                        array = array.dictionary_decode()
+                    elif pyarrow.types.is_timestamp(array.type):  # Python's have no nanoseconds
+                        array = array.cast("string")
+                    columns[name] += array.to_pylist()
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise _not_parquet(path, error) from error
     return columns

@@ -81,11 +81,14 @@ def _parse_rows(
     names: Sequence[str] | None,
     limits: RowLimits,
     blank_is_text: bool,
+    all_columns: bool = False,
 ) -> Iterator[ParsedRow]:
     """Parse rows, and join the texts of several columns."""
     text_column, is_text = ",".join(text_columns), segment.format in TEXT_FORMATS
     first = text_column if is_text else text_columns[0]
-    parsed = parse_rows(segment, lines, first, names, limits, blank_is_text=blank_is_text)
+    parsed = parse_rows(
+        segment, lines, first, names, limits, blank_is_text=blank_is_text, all_columns=all_columns
+    )
     if is_text or len(text_columns) == 1:
         yield from parsed
         return
@@ -195,8 +198,8 @@ def read_columns(
         lines = _open_lines(segment, raw, limits)
         if segment.compression and not isinstance(lines, SheetReader):
             lines = plausible_lines(lines, path, raw)
-        needed = [*text_columns, *others] if is_csv and table is None else None
-        rows = _parse_rows(segment, lines, text_columns, needed, limits, blank_is_text)
+        needed = [*text_columns, *others] if is_csv else None
+        rows = _parse_rows(segment, lines, text_columns, needed, limits, blank_is_text, table is not None)
         for _, line, record, _ in rows:
             if record is None:
                 blank_lines.append(line)

@@ -31,12 +31,14 @@ class Table:
         names: of the columns.
         values: gives the values of a column.
         features: the types of columns that Hugging Face's data sets have.
+        records: the rows, if they are dictionaries.
     """
 
     source: str
     names: Sequence[str]
     values: Callable[[str], Sequence[Any]]
     features: Mapping[str, Any] = field(default_factory=dict)
+    records: Sequence[Mapping[Any, Any]] | None = None
 
     def find_columns(self, options: DataOptions) -> tuple[DataOptions, list[str]]:
         """The options with the names of columns here, and a note if they were guessed."""
@@ -50,6 +52,13 @@ class Table:
         weights, groups = (None if name is None else self.column(name) for name in optional)
         texts = join_columns([self.column(name).values for name in options.text_columns])
         return Column(texts, self.source, ",".join(options.text_columns)), labels, weights, groups
+
+    def all_columns(self) -> dict[str, Sequence[object]]:
+        """All columns whose names occur once; of dictionaries, None where a row lacks one."""
+        if self.records is None:
+            return {name: self.values(name) for name in self.names if self.names.count(name) == 1}
+        keys = dict.fromkeys(key for record in self.records for key in record)
+        return {str(key): [record.get(key) for record in self.records] for key in keys}
 
     def column(self, name: str) -> Column:
         """The column of this name; DataError if there is none, or several."""
@@ -104,8 +113,7 @@ class MemoryDataset:
             if isinstance(rows, Table):
                 options, notes = rows.find_columns(options)
                 if with_table:
-                    columns = {name: rows.values(name) for name in rows.names}
-                    table = SourceTable(columns, options.text_columns, options.label_column)
+                    table = SourceTable(rows.all_columns(), options.text_columns, options.label_column)
                 rows = rows.select(options)
             elif options.weight_column is not None or options.group_column is not None:
                 problem = "lists of texts and labels have no columns of weights or groups"
@@ -230,7 +238,8 @@ def _rows_of(data: Any, source: str) -> Rows:
     columns = (getattr(data, "description", None) or ()) if hasattr(data, "fetchall") else ()
     rows = [_with_names(row, [column[0] for column in columns]) for row in rows]
     if isinstance(rows[0], Mapping):
-        return Table(source, list(map(str, rows[0])), partial(_values_of_records, rows, source), features)
+        values = partial(_values_of_records, rows, source)
+        return Table(source, list(map(str, rows[0])), values, features, rows)
     if all(isinstance(row, str) for row in rows):
         hint = "give these too: train(texts, labels), or pairs (text, label), or a frame"
         raise InputError("expected labels beside the texts, found none", location=source, hint=hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from token2wave.data.bad_rows import BadRows
-from token2wave.data.columns import inspect_file, log_notes, table_columns
+from token2wave.data.columns import inspect_file, log_notes
 from token2wave.data.dialects import describe_dialect, encoding_of_file
 from token2wave.data.lines import EncodingError, Fault, decode_row, read_lines
 from token2wave.data.reader import read_columns
@@ -125,9 +125,9 @@ def read_table(
         MissingExtraError: the file is Parquet, .zst or .xlsx, and a package is not installed.
     """
     segment, options, notes = inspect_file(Path(path), (options or TextOptions()).for_texts())
-    names = [] if text_alone else table_columns(segment, options)
+    table: dict[str, list[Any]] | None = None if text_alone or segment.format in TEXT_FORMATS else {}
     bad_rows = BadRows(segment.path, skip_bad_rows)
-    column, *others = _read_columns(segment, names, options, notes, blank_is_text=True, bad_rows=bad_rows)
+    (column,) = _read_columns(segment, [], options, notes, blank_is_text=True, bad_rows=bad_rows, table=table)
     texts = parse_texts(column)
     row_numbers = list(map(column.row, range(len(texts))))
     bad_numbers = bad_rows.numbers()
@@ -137,7 +137,7 @@ def read_table(
     good = [index for index, number in enumerate(row_numbers) if number not in bad_numbers]
     texts = [texts[index] for index in good]
     columns: dict[str, list[object]] = {
-        name: [other.values[index] for index in good] for name, other in zip(names, others, strict=True)
+        name: [values[index] for index in good] for name, values in (table or {}).items()
     }
     return TextTable(texts, columns or {"text": list(texts)}, segment.dialect.delimiter)
 
