@@ -26,11 +26,11 @@ def error(n_rows, a=0.1, b=3.0, c=0.5):
 def rows():
     """Four classes that one word tells, and two whose many words each occur a few times."""
     random = np.random.default_rng(3)
-    labels = random.integers(0, len(NAMES), 900)
+    labels = random.integers(0, len(NAMES), 2000)
     texts = []
     for label in labels:
         name = NAMES[label]
-        words = random.integers(0, 100, 2) if name in HARD else [0]
+        words = random.integers(0, 400, 2) if name in HARD else [0]
         texts.append(" ".join([f"{name}{word}" for word in words] + [f"any{random.integers(0, 40)}"]))
     return TextSplit(texts, [NAMES[label] for label in labels], "planted")
 
@@ -75,7 +75,7 @@ def test_the_classes_that_need_rows_have_the_gain(rows):
     assert attainable["ceiling"] == 0.9
     assert curve["reason"] is None
     assert curve["scores"] == sorted(curve["scores"])
-    assert curve["more_rows"] == 100
+    assert curve["more_rows"] == 1000
     assert curve["main_classes"]
     assert set(curve["main_classes"]) <= set(HARD)
     assert sum(item["share"] for item in curve["classes"]) == pytest.approx(1)
