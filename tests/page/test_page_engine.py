@@ -183,7 +183,8 @@ def test_wordpiece_reads_every_code_point(tmp_path: Path, lowercase: bool) -> No
 
 def test_modules_come_after_what_they_import() -> None:
     folder = Path(token2wave.__file__).parent / "serving" / "page"
-    assert sorted(MODULES) == sorted(path.stem for path in folder.glob("*.js"))
+    names = [path.stem for path in folder.glob("*.js")]
+    assert sorted((*MODULES, "audit")) == sorted(names)  # "audit" runs on the page of an audit instead
     for i, name in enumerate(MODULES):
         imported = re.findall(r'from "\./(\w+)\.js"', (folder / f"{name}.js").read_text())
         assert set(imported) <= set(MODULES[:i]), name

@@ -7,8 +7,8 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING
 
+from token2wave.reporting.page_assets import page_resource
 from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.page import page_resource
 from token2wave.serving.requests import (
     EXPLAIN_OPTIONS,
     PREDICT_OPTIONS,

@@ -7,15 +7,11 @@ else it asks the service that sent it. Its content security policy blocks all ot
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -23,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from token2wave.errors import ConfigError
 from token2wave.formatting import count, printable
 from token2wave.models.registry import PAGE
+from token2wave.reporting.page_assets import content_policy, join_modules, json_element, page_resource
 from token2wave.reporting.summary import describe_recorded
 from token2wave.serving.page.letters import page_letter_table
 from token2wave.storage.atomic import atomic_write
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("lzma", "model_file", "network", "words", "wordpiece", "classifier"),
-    *("sources", "dom", "result", "reading", "table", "list_view", "app"),
+    *("sources", "dom", "result", "reading", "table", "list_view", "review", "app"),
 )
 """The files of the script; each comes after those that it imports."""
 FACTS: tuple[tuple[str, str, type, Callable[[Any], str]], ...] = (
@@ -110,30 +107,26 @@ def page_html(
             sends requests to ``predict`` and ``explain`` beside its own address.
     """
     script, style = script_source(), page_resource("page.css")
-    connect = "'self'" if model is None else "'none'"
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
-        f"connect-src {connect}; img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    data = [_data_element("page-about", _json(_about(classifier, examples, model)))]
+    data = [json_element("page-about", _about(classifier, examples, model))]
     if model is not None:
-        data.append(_data_element("page-letters", _json(page_letter_table(classifier.features))))
-        data.append(_data_element("page-model", base64.b64encode(model).decode("ascii"), "text/plain"))
+        data.append(json_element("page-letters", page_letter_table(classifier.features)))
+        encoded = base64.b64encode(model).decode("ascii")
+        data.append(f'<script type="text/plain" id="page-model">{encoded}</script>')
     return Template(page_resource("page.html")).substitute(
         title=escape(printable(title)),
-        policy=escape(policy),
+        policy=content_policy(script, style, "'self'" if model is None else "'none'"),
         privacy=SERVICE_NOTE if model is None else LOCAL_NOTE,
         style=style,
         script=script,
+        review=page_resource("review.html"),
         data="\n".join(data),
     )
 
 
 @cache
 def script_source() -> str:
-    """The script: all modules as one, because a file cannot import others without a server."""
-    source = "\n".join(page_resource(f"{name}.js") for name in MODULES)
-    return re.sub(r"^(import [^;]+;\n|export )", "", source, flags=re.MULTILINE)
+    """The script of the page."""
+    return join_modules(MODULES)
 
 
 def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None) -> dict[str, Any]:
@@ -155,21 +148,3 @@ def _about(classifier: Classifier, examples: Sequence[str], model: bytes | None)
         "size": None if model is None else f"{max(round(len(model) / 1000), 1):,} kB",
         "facts": facts,
     }
-
-
-def _data_element(name: str, content: str, media_type: str = "application/json") -> str:
-    return f'<script type="{media_type}" id="{name}">{content}</script>'
-
-
-def _json(value: Any) -> str:
-    """JSON that is safe inside a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _digest(source: str) -> str:
-    return base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
-
-
-def page_resource(name: str) -> str:
-    """Read a file of this folder."""
-    return resources.files(__name__).joinpath(name).read_text("utf-8")

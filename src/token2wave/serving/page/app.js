@@ -1,16 +1,16 @@
 // The page: predicts and explains while you type.
 
-import { byId, download, foreign, make, plural, ranking, shorten } from "./dom.js";
+import { addTabs, byId, download, foreign, make, plural, ranking, selectTab, shorten } from "./dom.js";
 import { ListView } from "./list_view.js";
 import { MAX_EXPLAINED, Reading } from "./reading.js";
 import { Result } from "./result.js";
+import { Review } from "./review.js";
 import { LocalSource, ServiceSource } from "./sources.js";
 
 const QUICK_MS = 30; // slower predictions wait until typing pauses
 const PAUSE_MS = 200;
 const ANNOUNCE_MS = 900; // pause before a screen reader reads the prediction
 const EXAMPLE_WIDTH = 60;
-const TABS = ["text", "list"];
 
 class Page {
   constructor(source, about) {
@@ -27,7 +27,8 @@ class Page {
       this.input.focus();
     });
     this.addExamples();
-    this.addTabs();
+    this.review = new Review();
+    addTabs();
     this.schedule();
   }
 
@@ -100,27 +101,6 @@ class Page {
     });
     byId("examples").append(...buttons);
     byId("examples").hidden = !buttons.length;
-  }
-
-  addTabs() {
-    TABS.forEach((name, i) => {
-      const tab = byId(`tab-${name}`);
-      tab.addEventListener("click", () => selectTab(name));
-      tab.addEventListener("keydown", ({ key }) => {
-        if (key !== "ArrowLeft" && key !== "ArrowRight") return;
-        selectTab(TABS[1 - i]);
-        byId(`tab-${TABS[1 - i]}`).focus();
-      });
-    });
-  }
-}
-
-function selectTab(selected) {
-  for (const name of TABS) {
-    const tab = byId(`tab-${name}`);
-    tab.setAttribute("aria-selected", String(name === selected));
-    tab.tabIndex = name === selected ? 0 : -1;
-    byId(`panel-${name}`).hidden = name !== selected;
   }
 }
 

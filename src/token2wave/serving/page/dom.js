@@ -55,3 +55,28 @@ export function predictedClasses(probabilities, thresholds) {
   const order = ranking(probabilities);
   return thresholds ? order.filter((i) => probabilities[i] >= thresholds[i]) : order.slice(0, 1);
 }
+
+/** Let clicks and arrow keys choose one of the tabs. */
+export function addTabs() {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  tabs.forEach((tab, i) => {
+    const name = (each) => each.id.replace("tab-", "");
+    tab.addEventListener("click", () => selectTab(name(tab)));
+    tab.addEventListener("keydown", ({ key }) => {
+      const step = { ArrowLeft: tabs.length - 1, ArrowRight: 1 }[key];
+      if (!step) return;
+      const next = tabs[(i + step) % tabs.length];
+      selectTab(name(next));
+      next.focus();
+    });
+  });
+}
+
+export function selectTab(selected) {
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const isSelected = tab.id === `tab-${selected}`;
+    tab.setAttribute("aria-selected", String(isSelected));
+    tab.tabIndex = isSelected ? 0 : -1;
+    byId(tab.getAttribute("aria-controls")).hidden = !isSelected;
+  }
+}

@@ -83,6 +83,10 @@ export function guessTable(text, isTableFile) {
 
 /** A line of CSV. An apostrophe keeps spreadsheets from computing cells, as in formatting.py. */
 export function csvLine(cells) {
-  const safe = cells.map((cell) => (FORMULA.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell));
-  return `${safe.map((cell) => (/[",;\t\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\r\n`;
+  return joinCells(cells.map((cell) => (FORMULA.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell)));
+}
+
+/** A line of CSV whose cells stay as they are. */
+export function joinCells(cells) {
+  return `${cells.map((cell) => (/[",;\t\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\r\n`;
 }
