@@ -11,6 +11,10 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+LEFT_OUT = re.compile(
+    r"^ *(?://[^\n]*\n|/\*\*.*?\*/\n|import [^;]+;\n|export )|^ +", re.MULTILINE | re.DOTALL
+)
+
 
 def page_resource(name: str) -> str:
     """Read a file of the pages' folder."""
@@ -18,9 +22,12 @@ def page_resource(name: str) -> str:
 
 
 def join_modules(names: Iterable[str]) -> str:
-    """Join modules to one script, because a file cannot import others without a server."""
+    """Join modules to one script, because a file cannot import others without a server.
+
+    Lines of comments and indentation, a sixth of the bytes, are left out.
+    """
     source = "\n".join(page_resource(f"{name}.js") for name in names)
-    return re.sub(r"^(import [^;]+;\n|export )", "", source, flags=re.MULTILINE)
+    return LEFT_OUT.sub("", source)
 
 
 def content_policy(script: str, style: str, connect: str = "'none'") -> str:

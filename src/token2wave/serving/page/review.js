@@ -205,7 +205,7 @@ export class Review {
     const { row, label, proposed, probability, label_probability, suspicion, fields } = this.row;
     this.items[i].setAttribute("aria-selected", "true");
     this.list.setAttribute("aria-activedescendant", this.items[i].id);
-    this.items[i].scrollIntoView({ block: "nearest" });
+    this.scrollTo(this.items[i]);
     const place = `${(this.view.indexOf(i) + 1).toLocaleString("en")} of ${this.view.length.toLocaleString("en")}`;
     const split = this.row.split && this.row.split !== "train" ? `, ${this.row.split}` : "";
     const score = typeof suspicion === "number" ? `, suspicion ${suspicion.toFixed(3)}` : "";
@@ -221,6 +221,14 @@ export class Review {
     const cells = shown.map(([name, value]) => make("div", {}, make("dt", {}, foreign(name)), make("dd", {}, foreign(value))));
     byId("review-fields").replaceChildren(...cells);
     this.showButtons();
+  }
+
+  /** Scroll the list, not the page, to an item; and the page to the row if its beginning is above. */
+  scrollTo({ offsetTop, offsetHeight }) {
+    const { scrollTop, clientHeight } = this.list;
+    this.list.scrollTop = Math.max(Math.min(scrollTop, offsetTop), offsetTop + offsetHeight - clientHeight);
+    const row = byId("review-row");
+    if (row.getBoundingClientRect().top < 0) row.scrollIntoView({ block: "start" });
   }
 
   bar(title, label, probability, style) {
