@@ -22,6 +22,7 @@ from token2wave.classifier import Classifier
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
+from token2wave.reporting.page_assets import page_resource
 from token2wave.serving.page import MODULES, script_source
 from token2wave.serving.page.letters import page_letter_table
 
@@ -193,7 +194,8 @@ def test_modules_come_after_what_they_import() -> None:
 def test_names_of_the_script_do_not_clash() -> None:
     script = script_source()
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
-    names = re.findall(r"^(?:async )?(?:const|let|class|function)\*? (\w+)", script, re.MULTILINE)
+    source = "".join(page_resource(f"{name}.js") for name in MODULES)
+    names = re.findall(r"^(?:export )?(?:async )?(?:const|let|class|function)\*? (\w+)", source, re.MULTILINE)
     assert len(names) > 50
     assert len(set(names)) == len(names)
     assert "</script" not in script

@@ -206,7 +206,8 @@ def test_a_screen_reader_hears_each_row(chromium: Chromium, tmp_path: Path) -> N
     assert spoken.startswith(f"Row {second['row']} kept. Row {third['row']}: {third['label']}, proposed")
     assert third["text"] in spoken
     unnamed = chromium.driver.execute_script(
-        "return Array.from(document.querySelectorAll('input, select, button, dialog, progress, [role=listbox], [role=region]'))"
+        "const kinds = 'input, select, button, dialog, progress, [role=listbox], [role=region]';"
+        "return Array.from(document.querySelectorAll(kinds))"
         ".filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')"
         " || e.getAttribute('aria-labelledby'))).map(e => e.outerHTML)"
     )
