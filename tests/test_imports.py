@@ -26,7 +26,7 @@ STAIRS = (
     ("compression",),
     ("run_steps",),
     ("run_cross_validation",),
-    ("pipeline", "evaluation"),
+    ("pipeline", "evaluation", "drift_report"),
     ("auditing",),
     ("scoring",),
     ("integrations", "serving"),

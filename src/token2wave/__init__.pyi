@@ -7,6 +7,7 @@ from typing import Any
 from token2wave.classifier import Classifier as Classifier
 from token2wave.classifier import load as load
 from token2wave.compression import Compression as Compression
+from token2wave.drift_report import DriftResult as DriftResult
 from token2wave.errors import Token2WaveError as Token2WaveError
 from token2wave.evaluation import EvaluationResult as EvaluationResult
 from token2wave.explanation import Explanation as Explanation
@@ -51,6 +52,21 @@ def compress(
     skip_bad_rows: bool = False,
 ) -> Compression:
     """Write a smaller model file."""
+
+def drift(
+    model: Classifier | str | os.PathLike[str],
+    data: Any,
+    *,
+    reference: Any = None,
+    callbacks: Sequence[Callback] = (),
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+) -> DriftResult:
+    """Compare new texts with those that a model was validated on. Labels are not needed."""
 
 def evaluate(
     classifier: Classifier,

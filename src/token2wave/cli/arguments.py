@@ -79,7 +79,7 @@ GROUPS = {
     "Data": (
         *("text_column", "label_column", "weight_column", "group_column", "delimiter", "encoding", "header"),
         *("quoting", "multi_label", "label_separator", "normalise_labels", "skip_bad_rows", "bad_rows"),
-        *("test", "validation", "unlabelled", "split", "data"),
+        *("test", "validation", "unlabelled", "split", "reference", "data"),
     ),
     "Training": (
         *("preset", "operation", "epochs", "batch_size", "lr", "seed", "device", "class_weights", "settings"),

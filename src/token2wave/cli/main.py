@@ -14,6 +14,7 @@ import typer.core
 
 from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
 from token2wave.cli.doctor_command import doctor
+from token2wave.cli.drift_command import drift
 from token2wave.cli.export_command import export
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
@@ -63,7 +64,20 @@ def _root(
         raise typer.Exit
 
 
-for command in (train, update, evaluate, predict, compress, info, explain, score, export, serve, doctor):
+for command in (
+    train,
+    update,
+    evaluate,
+    predict,
+    compress,
+    info,
+    explain,
+    score,
+    drift,
+    export,
+    serve,
+    doctor,
+):
     app.command(cls=TextCommand if command in (predict, explain) else Command)(with_common_options(command))
 
 

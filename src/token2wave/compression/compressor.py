@@ -13,6 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordFeatures
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING
@@ -128,17 +129,20 @@ class Compressor:
         return self._retrain(features, "lzma", limit, model.features.n_rows, decision)
 
     def with_novelty(self, model: Classifier, limit: int | None) -> Classifier:
-        """Measure novelty again if rows were dropped, as more words are unknown then."""
-        old, n_rows = self.classifier.novelty_reference, self.classifier.features.n_rows
-        if old is None or model.features.n_rows == n_rows:
+        """Measure novelty and drift again if rows were dropped, as more words are unknown then."""
+        old, drift = self.classifier.novelty_reference, self.classifier.drift_reference
+        if old is None or model.features.n_rows == self.classifier.features.n_rows:
             return model
-        reference = None
+        reference, drift = None, None if drift is None else drift.without_features()
         if not (self.has_seen_validation or self.texts.learns_from_validation):
             features, n_unknown = model.features.with_unknown(self.texts.validation.texts)
-            reference = NoveltyReference.of(n_unknown, features.lengths, model.network.logits(features))
-        measured = replace(model, novelty_reference=reference)
+            logits = model.network.logits(features)
+            reference = NoveltyReference.of(n_unknown, features.lengths, logits)
+            measured = replace(model, novelty_reference=reference)
+            drift = None if drift is None else DriftSums.of_features(measured, features, n_unknown, logits)
+        measured = replace(model, novelty_reference=reference, drift_reference=drift)
         if limit is not None and final_size(measured.to_file()) > limit:
-            measured = replace(model, novelty_reference=None)
+            measured = replace(measured, novelty_reference=None)
         if measured.novelty_reference is None:
             self.caveats.append(NOVELTY_UNKNOWN)
         return measured
@@ -332,7 +336,8 @@ def shrink(
     model = Compressor(refit, all_texts, callback_list).repeat(best.classifier, limit)
     if model is None:
         return best.classifier, best
-    with_novelty = replace(model, novelty_reference=best.classifier.novelty_reference)
+    references = best.classifier.novelty_reference, best.classifier.drift_reference
+    with_novelty = replace(model, novelty_reference=references[0], drift_reference=references[1])
     if final_size(with_novelty.to_file()) <= limit:
         return with_novelty, best
     return replace(model, novelty_reference=None), best

@@ -134,6 +134,9 @@ class WordPieceFeatures:
         n_features = np.array(list(map(len, ids[1:])), dtype=np.int64)
         return Ragged(np.concatenate(ids), offsets_of(n_features), n_features)
 
+    n_special = 2
+    """Features that every text has: [CLS] and [SEP]."""
+
     def with_unknown(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
     ) -> tuple[Ragged, NDArray[np.int64]]:

@@ -118,6 +118,11 @@ class WordFeatures:
         return len(self.buckets) + int(self.config.cls)
 
     @property
+    def n_special(self) -> int:
+        """Features that every text has: [CLS], or none."""
+        return int(self.config.cls)
+
+    @property
     def sentence_ends(self) -> tuple[int, ...]:
         """Rows of the tokens that end a sentence, if the training texts had them."""
         rows = self(SENTENCE_ENDS).ids

@@ -14,6 +14,7 @@ from token2wave.features import Features, Ragged, WordConfig, feature_config, fe
 from token2wave.features.ragged import offsets_of
 from token2wave.inference import reference
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model, Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.models.wave_config import WaveConfig
@@ -81,6 +82,7 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
         file.encoded,
         tuple(file.thresholds) if config.multi_label else (),
         None if file.novelty is None else NoveltyReference.from_dict(file.novelty),
+        None if file.drift is None else DriftSums.from_dict(file.drift, len(file.labels)),
     )
 
 

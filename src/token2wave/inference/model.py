@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from token2wave.errors import ConfigError
 from token2wave.features import Features, Ragged, WordFeatures, describe_features
 from token2wave.inference.compiled import CompiledNetwork, compile_network
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.models.wave_config import ParameterCount, WaveConfig
@@ -57,6 +58,8 @@ class Model:
             0.5); otherwise empty.
         novelty_reference: scores of validation texts that novelty is measured against; None if there were
             too few of them.
+        drift_reference: sums of predictions that drift is measured against, of texts that the model has not
+            learnt from; None if there were too few of them, or the model was updated.
     """
 
     features: Features
@@ -67,6 +70,7 @@ class Model:
     encoded: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
     novelty_reference: NoveltyReference | None = None
+    drift_reference: DriftSums | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
@@ -143,6 +147,7 @@ class Model:
             encoded=self.encoded,
             thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
+            drift=None if self.drift_reference is None else self.drift_reference.to_dict(),
         )
 
     def _tensors(self) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,7 @@
 ``docs/format.md`` specifies it. The tensors of the network have their own names, those of the features
 ``features.NAME``. The metadata has one key, ``token2wave``, so that equal models give equal bytes. Its value
 is JSON with ``checksum`` (the CRC-32 of the file with these eight digits as zeros), ``format_version``, the
-:data:`SECTIONS`, and optionally ``thresholds`` and ``novelty``.
+:data:`SECTIONS`, and optionally ``thresholds``, ``novelty`` and ``drift``.
 
 A file may come from anyone. The settings decide which arrays there are, so names, types, shapes and sizes are
 checked before an array is read or decoded. ``docs/security.md`` states the bound of the memory.
@@ -43,6 +43,7 @@ SECTIONS = {
     "training": dict,
     "storage": dict,  # settings of the encoded tensors
 }
+STATISTICS = ("novelty", "drift")  # sections that may be absent
 BEGINNING = '{"__metadata__":{"token2wave":"{\\"checksum\\": \\"'  # of the header, before the checksum
 CHECKSUM_OFFSET = 8 + len(BEGINNING)
 NO_DIGITS = "0" * 8
@@ -65,6 +66,7 @@ class ModelFile:
         encoded: arrays that are encoded in the file, by name.
         thresholds: of a multi-label model, the probability from which a text gets each class.
         novelty: statistics that novelty is measured against; None if there are none.
+        drift: sums that drift is measured against; None if there are none.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -76,6 +78,7 @@ class ModelFile:
     encoded: dict[str, EncodedArray] = field(default_factory=dict)
     thresholds: list[float] = field(default_factory=list)
     novelty: dict[str, Any] | None = None
+    drift: dict[str, Any] | None = None
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -121,8 +124,7 @@ def _contents(model: ModelFile) -> tuple[dict[str, NDArray[Any]], dict[str, str]
     }
     if model.thresholds:
         header["thresholds"] = model.thresholds
-    if model.novelty is not None:
-        header["novelty"] = model.novelty
+    header |= {name: section for name in STATISTICS if (section := getattr(model, name)) is not None}
     return tensors, {KEY: json.dumps(header, sort_keys=True)}
 
 
@@ -176,7 +178,7 @@ def read_model_file(path: Path, expected_arrays: Callable[[dict[str, Any]], Expe
         tensors=tensors,
         encoded=encoded,
         thresholds=[float(threshold) for threshold in header.get("thresholds", [])],
-        novelty=header.get("novelty"),
+        **{name: header.get(name) for name in STATISTICS},
         **{section: header[section] for section in SECTIONS if section != "storage"},
     )
 
@@ -266,8 +268,9 @@ def _check_values(header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> N
         # The extremes suffice, and need no memory.
         if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
             raise ModelFileError(f"expected finite numbers in {name!r}, found others")
-    if not isinstance(header.get("novelty"), dict | None):
-        raise ModelFileError("expected numbers by name in the section 'novelty'")
+    for name in STATISTICS:
+        if not isinstance(header.get(name), dict | None):
+            raise ModelFileError(f"expected numbers by name in the section {name!r}")
     thresholds = header.get("thresholds", [])
     is_list = isinstance(thresholds, list)
     if not is_list or not all(type(each) in (int, float) and 0 <= each <= 1 for each in thresholds):

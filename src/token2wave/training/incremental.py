@@ -50,6 +50,10 @@ Floats = NDArray[np.float32]
 PARTS = ("all", "rows", "network")
 EPOCHS = 3
 BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
+NO_DRIFT_REFERENCE = (
+    "The updated model has no drift reference, as that of the old model no longer fits. To measure drift, name "
+    "rows that neither has learned from with --reference."
+)
 LR_FACTOR = 0.3  # of the first training's learning rates, since the waves are nearly right
 
 
@@ -137,6 +141,8 @@ def update(
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
     updates = [*classifier.training.get("updates", []), update_record]
+    if classifier.drift_reference is not None:
+        log_notes([NO_DRIFT_REFERENCE])
     return replace(
         classifier,
         features=features,
@@ -144,6 +150,7 @@ def update(
         label_names=names,
         training={**classifier.training, "updates": updates},
         thresholds=(*classifier.thresholds, *((0.5,) * n_new if config.multi_label else ())),
+        drift_reference=None,
     )
 
 

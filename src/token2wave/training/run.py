@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
 from token2wave.metrics import (
@@ -133,7 +134,10 @@ class ValidatedFit:
     def classifiers(
         self, last: FitResult, label_names: tuple[str, ...], record: dict[str, Any]
     ) -> tuple[Classifier, Classifier]:
-        """Make the classifiers of the last fit and of this one, which has not seen the validation texts."""
+        """Make the classifiers of the last fit and of this one, which has not seen the validation texts.
+
+        Both have the drift reference of this one. A cross-validation of the last fit predicts more rows.
+        """
         network = last.network.compiled() if isinstance(last.network, AdditiveNetwork) else last.network
         refit_svm = {} if last is self.fitted or last.is_refit else {"refit_linear_svm": True}
         classifier = Classifier(
@@ -145,9 +149,15 @@ class ValidatedFit:
             novelty_reference=self.novelty_reference,
         )
         fitted, first_record = self.fitted, {**record, "refit": False}
-        return classifier, replace(
-            classifier, features=fitted.features, network=fitted.network, training=first_record
-        )
+        first = replace(classifier, features=fitted.features, network=fitted.network, training=first_record)
+        if self.novelty_reference is None or fitted.validation is None or fitted.n_unknown is None:
+            return classifier, first
+        features = fitted.validation.features
+        drift = DriftSums.of_features(first, features, fitted.n_unknown, fitted.network.logits(features))
+        first = replace(first, drift_reference=drift)
+        if last.cross_validation is not None:
+            drift = drift.with_predictions(first, last.cross_validation.in_order()[1])
+        return replace(classifier, drift_reference=drift), first
 
 
 @dataclass

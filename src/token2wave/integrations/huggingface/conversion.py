@@ -15,6 +15,7 @@ import torch
 from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
 from token2wave.features import describe_features, fit_features
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
@@ -46,7 +47,7 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
         ConfigError: the network uses an operation or read-out that this export does not support.
     """
     classifier.network.config.require_backend(HUGGING_FACE)
-    novelty = classifier.novelty_reference
+    novelty, drift = classifier.novelty_reference, classifier.drift_reference
     config = WaveNetworkConfig.of_network(
         classifier.network.config,
         classifier.label_names,
@@ -55,6 +56,7 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
         training=classifier.training,
         written_by=classifier.written_by,
         novelty_reference=None if novelty is None else novelty.to_dict(),
+        drift_reference=None if drift is None else drift.to_dict(),
         fingerprint=classifier.fingerprint,
     )
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced
@@ -67,8 +69,8 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
 def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokenizer) -> Classifier:
     """Make a classifier of a model and its tokenizer; it needs no torch if the network compiles.
 
-    If the weights have changed since :func:`to_huggingface`, the novelty reference is left out, and the
-    training record becomes ``continued_from``.
+    If the weights have changed since :func:`to_huggingface`, the references of novelty and drift are left
+    out, and the training record becomes ``continued_from``.
 
     Args:
         model: the model; it is not changed.
@@ -91,7 +93,7 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ConfigError("expected finite numbers, found others", location=f"network.{name}")
-    novelty = config.novelty_reference
+    novelty, drift = config.novelty_reference, config.drift_reference
     classifier = Classifier(
         features,
         build_network(network, arrays, "cpu"),
@@ -100,11 +102,13 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
         dict(config.written_by) or versions(["transformers"]),
         thresholds=tuple(config.thresholds) if network.multi_label else (),
         novelty_reference=None if novelty is None else NoveltyReference.from_dict(novelty),
+        drift_reference=None if drift is None else DriftSums.from_dict(drift, len(config.label_names)),
     )
     if config.fingerprint in (None, classifier.fingerprint):
         return classifier
     record = {"continued_from": classifier.training, "continued_with": "transformers"}
-    return replace(classifier, novelty_reference=None, training=record, written_by=versions(["transformers"]))
+    none = dict.fromkeys(("novelty_reference", "drift_reference"))
+    return replace(classifier, **none, training=record, written_by=versions(["transformers"]))
 
 
 def from_preset(

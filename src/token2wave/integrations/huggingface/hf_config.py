@@ -18,7 +18,7 @@ NETWORK_DEFAULTS = {
     field.name: field.default for field in fields(WaveConfig) if field.name not in OTHER_NAMES
 }
 METADATA_DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(("features", "novelty_reference", "fingerprint", "class_weights")),
+    **dict.fromkeys(("features", "novelty_reference", "drift_reference", "fingerprint", "class_weights")),
     "thresholds": [],
     "training": {},
     "written_by": {},
@@ -49,6 +49,7 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         training: training record of the classifier.
         written_by: versions of the packages that trained it.
         novelty_reference: statistics of validation texts, to measure novelty.
+        drift_reference: sums of predictions of validation texts, to measure drift.
         fingerprint: of the classifier; if the model's differs, its weights have changed.
 
     Raises:
