@@ -19,7 +19,7 @@ from token2wave.data.reader import read_segment
 from token2wave.data.rows import ROWS_CHUNK
 from token2wave.data.sources import is_name, names_files
 from token2wave.errors import ConfigError, DataError
-from token2wave.formatting import Described, percent
+from token2wave.formatting import Described, percent, shorten
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.options import TextOptions
 from token2wave.training.callbacks import Callback, CallbackList
@@ -117,19 +117,18 @@ class DriftResult(Described):
     @property
     def facts(self) -> dict[str, str]:
         """What the headline rests on, in words, by name."""
-        facts = {
-            NAMES[test.name]: test.verdict
-            if test.p is None
-            else f"{test.verdict} (index {test.psi:.3f}, p {'< 0.0001' if test.p < 1e-4 else f'= {test.p:.4f}'})"
-            for test in self.tests
-        }
-        changes = (
-            f"{c.label} {percent(c.before, 1)} -> {percent(c.now, 1)}" for c in self.changes[:MAX_CHANGES]
-        )
-        if self.changes:
-            facts["changed labels"] = "; ".join(changes) + (
-                "; ..." if len(self.changes) > MAX_CHANGES else ""
-            )
+        facts = {}
+        for test in self.tests:
+            facts[NAMES[test.name]] = test.verdict
+            if test.p is not None:
+                p = "< 0.0001" if test.p < 1e-4 else f"= {test.p:.4f}"
+                facts[NAMES[test.name]] += f" (index {test.psi:.3f}, p {p})"
+        changes = [
+            f"{shorten(c.label, 30)} {percent(c.before, 1)} -> {percent(c.now, 1)}" for c in self.changes
+        ]
+        if changes:
+            more = ["..."] if len(changes) > MAX_CHANGES else []
+            facts["changed labels"] = "; ".join([*changes[:MAX_CHANGES], *more])
         accuracy = f"{percent(self.expected_accuracy, 1)}, reference {percent(self.reference_accuracy, 1)}"
         facts["expected accuracy"] = f"{accuracy}, if words still mean the same labels"
         return facts
@@ -175,8 +174,8 @@ def drift(
         raise ConfigError(
             "expected a model with a drift reference, found one without",
             location="model",
-            hint="name old rows that it has not learned from with --reference (in Python reference=), or train "
-            "it again on more rows",
+            hint="name old rows that it has not learned from with --reference (in Python reference=), or "
+            "train it again on more rows",
         )
     callback_list, notes = CallbackList.with_logging(callbacks), list[str]()
     sides = [

@@ -79,6 +79,13 @@ INPUTS = {
         Input("inputs", "crawl", "crawl/deep/part.csv"),
         Input("inputs", "crawl/**/*.csv", "crawl/deep/part.csv"),
     ),
+    "drift": (
+        MODEL,
+        CONFIG,
+        Input("data", "data.csv", "data.csv"),
+        Input("data", "crawl", "crawl/deep/part.csv"),
+        Input("reference", "test.csv", "test.csv"),
+    ),
     "export": (MODEL, CONFIG, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
     "doctor": (MODEL, CONFIG),
     "serve": (

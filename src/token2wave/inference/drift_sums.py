@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from token2wave.errors import ModelFileError
 from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
-
-if TYPE_CHECKING:
-    from token2wave.inference.model import Model
 
 BOUNDS: dict[str, tuple[float, ...]] = {
     "confidence": (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999),
@@ -31,6 +28,7 @@ STEP = 2.0**-20  # probabilities are rounded to multiples of it, so that their s
 MAX_ROWS = 1 << 53  # larger counts are not exact in JSON
 
 Counts = tuple[int, ...]
+Model = Any  # token2wave.inference.model.Model, which imports this module
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ PARTS = ("all", "rows", "network")
 EPOCHS = 3
 BIASES = ("head.bias", "context.head.bias", "linear_svm.bias")
 NO_DRIFT_REFERENCE = (
-    "The updated model has no drift reference, as that of the old model no longer fits. To measure drift, name "
-    "rows that neither has learned from with --reference."
+    "The updated model has no drift reference, as that of the old model no longer fits. To measure drift, "
+    "name rows that neither has learned from with --reference."
 )
 LR_FACTOR = 0.3  # of the first training's learning rates, since the waves are nearly right
 
