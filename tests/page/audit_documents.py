@@ -81,12 +81,18 @@ def audit_document(n_rows: int = 50, **changes: Any) -> dict[str, Any]:
                 "name": "contradictions",
                 "title": "Same text, other label",
                 "severity": "error",
-                "count": 2,
+                "count": 3,
                 "hint": "Decide which label is right, and drop the other rows.",
-                "rows": [[3, 88], [5, 9]],
+                "rows": [[3, 88], [5, 9], 41],
                 "examples": [
-                    {"row": 3, "text": TEXTS["sport"], "label": "sport"},
-                    {"row": 88, "text": TEXTS["sport"], "label": "world"},
+                    {
+                        "row": 3,
+                        "split": "train",
+                        "text": TEXTS["sport"],
+                        "label": "sport",
+                        "detail": "the same text",
+                    },
+                    {"row": None, "text": "", "label": None, "detail": "several languages"},
                 ],
             },
             {

@@ -355,10 +355,10 @@ def test_layout_and_contrast(chromium: Chromium, tmp_path: Path, name: str, widt
 
 
 def test_the_page_reads_without_a_script_and_prints(chromium: Chromium, tmp_path: Path) -> None:
-    page = render_audit_page(audit_document(0, findings=[], learning_curve=None, attainable=None))
+    page = render_audit_page(audit_document(0, findings=[]))
     assert "Nothing was found." in page
     assert "No label looks wrong." in page
     page = render_audit_page(audit_document(3))
     assert "default-src &#x27;none&#x27;" in page
     assert "unsafe" not in page
-    assert "Rows: 3 = 88; 5 = 9" in page
+    assert "Rows: 3 = 88; 5 = 9; 41" in page

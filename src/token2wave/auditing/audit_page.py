@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
+from token2wave.auditing.learning_curve import helpful_sentences
 from token2wave.formatting import NOTHING, count, duration, percent, shorten
 from token2wave.reporting.charts import Series, line_chart
 from token2wave.reporting.html_report import Html, definitions, escaped, prose, section, table
@@ -29,12 +30,9 @@ def render_audit_page(document: Document) -> str:
         section("In short", _headline(document)),
         section("Findings", _findings(document["findings"])),
         section("Labels that look wrong", _pairs(document)),
-        *(
-            [section("More rows", _learning_curve(curve))]
-            if (curve := document.get("learning_curve"))
-            else []
-        ),
     ]
+    if document.get("learning_curve"):
+        sections.append(section("What would help", _help(document)))
     return Template(page_resource("audit.html")).substitute(
         title=escaped(f"Audit of {document['data']}"),
         subtitle=f"{count(document['rows'])} rows, {len(document['labels'])} labels",
@@ -87,13 +85,14 @@ def _examples(examples: Sequence[Document]) -> str:
         return ""
     rows = [
         [
-            count(example["row"]),
-            Html(f"<bdi>{escaped(shorten(example['text'], SNIPPET_COLUMNS)) or NOTHING}</bdi>"),
-            label_name(example["label"]),
+            count(example["row"]) + (" of the test" if example.get("split") == "test" else ""),
+            escaped(shorten(example["text"], SNIPPET_COLUMNS)) or NOTHING,
+            NOTHING if example["label"] is None else label_name(example["label"]),
+            example.get("detail") or "",
         ]
         for example in examples
     ]
-    return table("Examples", ["Row", "Text", "Label"], rows, n_names=3)
+    return table("Examples", ["Row", "Text", "Label", "Detail"], rows, n_names=4)
 
 
 def _row_numbers(rows: Sequence[int | Sequence[int]]) -> str:
@@ -123,23 +122,25 @@ def _pairs(document: Document) -> str:
     return table(caption, ["Label", "Proposed", "Rows", ""], rows, n_names=2)
 
 
-def _learning_curve(curve: Document) -> str:
-    """A chart of the score by the number of rows, and the classes that would gain."""
+def _help(document: Document) -> str:
+    """What more rows would bring: in words, as a chart, and for each class."""
+    curve = document["learning_curve"]
+    sentences = "".join(f"<p>{escaped(sentence)}</p>" for sentence in helpful_sentences(document))
     if curve["reason"] is not None:
-        return f"<p>{escaped(curve['reason'])}</p>"
-    measure = "accuracy" if curve["measure"] == "accuracy" else "micro-F1"
+        return sentences
+    measure, score = ("accuracy", "Recall") if curve["measure"] == "accuracy" else ("micro-F1", "F1")
     points = list(zip(curve["sizes"], curve["scores"], strict=True))
-    about = f"{measure} against the number of training rows: " + ", ".join(
-        f"{count(size)} rows {percent(score, 1)}" for size, score in points
+    about = f"{measure} of a quick model: " + ", ".join(
+        f"{percent(value, 1)} with {count(size)} rows" for size, value in points
     )
     chart = line_chart([Series(measure, points, "train")], "training rows", measure, about)
     rows = [
         [each["label"], percent(each["scores"][-1], 1), f"{100 * each['gain']:+.1f}"]
         for each in curve["classes"][:MAX_CLASSES]
     ]
-    caption = f"What {count(curve['more_rows'])} more rows would bring, in percentage points"
-    classes = table(caption, ["Label", "Recall", "Gain"], rows)
-    return f'<div class="charts"><figure>{chart}</figure>{classes}</div>'
+    caption = f"Points that {count(curve['more_rows'])} more rows would bring each class"
+    classes = table(caption, ["Label", score, "Gain"], rows)
+    return f'{sentences}<div class="charts"><figure>{chart}</figure>{classes}</div>'
 
 
 def label_name(label: str | Sequence[str]) -> str:

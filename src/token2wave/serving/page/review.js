@@ -102,6 +102,7 @@ export class Review {
     byId("review-problem").hidden = true;
     try {
       this.open(readAudit(await readText(file), file.name));
+      byId("review-save").before(byId("review-file").parentElement); // to open another one
       this.list.focus();
     } catch (error) {
       byId("review-open").hidden = false;
