@@ -26,21 +26,23 @@ from token2wave.training.linear_svm import LinearSVM
 from token2wave.training.preparation import encode_rows, features_for
 from token2wave.training.presets import preset_named
 
-FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+FRACTIONS = (1 / 16, 1 / 8, 0.25, 0.35, 0.5, 0.7, 1.0)
 """Sizes of the curve, relative to the rows that a model may learn from."""
-MIN_SIZES = 3
-"""The power law has three parameters."""
+N_FITTED = 5
+"""The largest sizes, to which the power law is fitted: small ones say little about the next doubling."""
 MIN_ROWS = 16
-"""In the smallest size, and at least two a class."""
+"""In the smallest size fitted, and at least two a class."""
 POWERS = np.linspace(0.1, 1.5, 29)
 """Candidates for ``c``; published curves of text classification lie between."""
-RECENCY = 2.0
-"""A size counts in the fit like this power of its rows: the last doublings say most about the next."""
 N_BLOCKS = 40
 """Rows of a fold are resampled in so many random blocks."""
 N_RESAMPLES = 200
 QUANTILES = (0.05, 0.95)
-"""The intervals hold the truth about nine times in ten."""
+"""Of the resamples that an interval holds."""
+MISFIT = 0.33
+"""Intervals of gains are wider by this part of the gain, since no curve is exactly a power law."""
+SUREST = 0.3
+"""Part of the rows of each fold in which nearly every model error is a wrong label."""
 LITTLE = 0.003
 """Gains below are little, whatever they are."""
 MAX_GAIN_WIDTH, MAX_LIMIT_WIDTH = 0.05, 0.1
@@ -81,7 +83,7 @@ def fit_power_law(sizes: Sequence[int], errors: Numbers) -> PowerLaw:
     """Fit a power law to errors ``(R, S)`` at ``S`` ascending sizes, with ``a`` and ``b`` at least zero."""
     scale = float(sizes[-1])
     rows = np.asarray(sizes) / scale
-    weights = rows**RECENCY / (rows**RECENCY).sum()
+    weights = rows / rows.sum()
     best: Numbers | None = None
     mean = errors @ weights
     for c in POWERS.tolist():
@@ -109,9 +111,10 @@ def attainable_and_curve(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Estimate the attainable accuracy and the gain from more rows; plain data.
 
-    ``attainable`` has ``noise``, the estimated fraction of rows with a wrong label; ``ceiling``, the accuracy
-    of a model without fault measured by these labels, None for multi-label texts; and ``limit`` with
-    ``limit_interval``, where the curve tends with ever more rows.
+    ``attainable`` has ``noise`` (:func:`estimate_noise`); ``ceiling``, the accuracy of a perfect model
+    measured by these labels; ``accuracy``, that of the audit's models measured by right labels; and ``limit``
+    with ``limit_interval``, where the curve tends with ever more rows. The first three are None for
+    multi-label texts.
 
     ``learning_curve`` has ``measure`` (``accuracy``, or ``micro_f1`` for multi-label texts), ``sizes`` and
     ``scores`` of the quick model; ``more_rows``, and ``gain`` and ``gain_interval`` of so many more rows;
@@ -129,13 +132,13 @@ def attainable_and_curve(
         callback_list: called as the work goes on.
     """
     names = tuple(label_names)
-    noise = None if quality is None else float(quality.noise)
-    attainable: dict[str, Any] = {
-        "noise": noise,
-        "ceiling": None if noise is None or rows.multi_label else 1 - noise,
-        "limit": None,
-        "limit_interval": None,
-    }
+    attainable: dict[str, Any] = dict.fromkeys(("noise", "ceiling", "accuracy", "limit", "limit_interval"))
+    if quality is not None and not rows.multi_label:
+        noise, accuracy = (
+            estimate_noise(quality),
+            float((quality.probabilities.argmax(axis=1) == quality.labels).mean()),
+        )
+        attainable |= {"noise": noise, "ceiling": 1 - noise, "accuracy": min(accuracy / (1 - noise), 1.0)}
     curve: dict[str, Any] = {
         "measure": "micro_f1" if rows.multi_label else "accuracy",
         "sizes": [],
@@ -159,30 +162,33 @@ def attainable_and_curve(
     )
     draws = np.concatenate([np.ones((1, len(right)), dtype=np.int64), draws])  # the first is the estimate
     right, counted = (np.tensordot(draws, sums, axes=1) for sums in (right, counted))  # (R, S, C)
-    law = fit_power_law(sizes, 1 - right.sum(axis=2) / np.maximum(counted.sum(axis=2), 1))
+    errors = 1 - right.sum(axis=2) / np.maximum(counted.sum(axis=2), 1)
+    law = fit_power_law(sizes[-N_FITTED:], errors[:, -N_FITTED:])
     n, n_more = len(rows), len(rows) + curve["more_rows"]
     limit, gain, doubling = 1 - law.a, law(n) - law(n_more), law(n) - law(2 * n)
     attainable |= {"limit": float(limit[0]), "limit_interval": _interval(limit)}
     # Errors of classes are linear in the same curve, so that their gains add up to the whole gain.
     scores = right / np.maximum(counted, 1)
-    class_gain = _slopes(law, sizes, scores) * (law.basis(n_more) - law.basis(n))[:, None]
+    class_gain = (
+        _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:]) * (law.basis(n_more) - law.basis(n))[:, None]
+    )
     parts = class_gain * (counted[:, -1] / counted[:, -1].sum(axis=1, keepdims=True))
     order = np.argsort(-parts[0], kind="stable")
     curve |= {
         "reason": None,
         "sizes": list(sizes),
-        "scores": (right[0].sum(axis=1) / counted[0].sum(axis=1)).tolist(),
+        "scores": (1 - errors[0]).tolist(),
         "gain": float(gain[0]),
-        "gain_interval": _interval(gain),
+        "gain_interval": _interval(gain, MISFIT),
         "doubling": float(doubling[0]),
-        "doubling_interval": _interval(doubling),
+        "doubling_interval": _interval(doubling, MISFIT),
         "main_classes": [names[c] for c in _main_classes(parts[:, order], order)],
         "classes": [
             {
                 "label": names[c],
                 "scores": scores[0, :, c].tolist(),
                 "gain": float(class_gain[0, c]),
-                "gain_interval": _interval(class_gain[:, c]),
+                "gain_interval": _interval(class_gain[:, c], MISFIT),
                 "share": float(parts[0, c] / parts[0].sum()) if parts[0].sum() > 0 else None,
             }
             for c in order.tolist()
@@ -206,7 +212,7 @@ def _measure(
     largest = min(len(fold.train_rows) for fold in folds)
     enough = max(MIN_ROWS, 2 * len(names))
     sizes = [size for size in (round(fraction * largest) for fraction in FRACTIONS) if size >= enough]
-    if len(sizes) < MIN_SIZES:
+    if len(sizes) < N_FITTED:
         return None
     features, encoded = features_for(examples.texts, preset, None, rows.source)
     examples = replace(examples, features=encoded)
@@ -258,9 +264,8 @@ def _right_and_counted(logits: Numbers, labels: NDArray[Any]) -> tuple[Numbers, 
 
 def _slopes(law: PowerLaw, sizes: Sequence[int], scores: Numbers) -> Numbers:
     """Least-squares slopes ``(R, C)`` of scores ``(R, S, C)`` along the power law."""
-    weights = np.asarray(sizes, dtype=np.float64) ** RECENCY
-    weights /= weights.sum()
-    basis = law.basis(np.asarray(sizes, dtype=np.float64))
+    rows = np.asarray(sizes, dtype=np.float64)
+    weights, basis = rows / rows.sum(), law.basis(rows)
     centred = weights * (basis - basis @ weights[:, None])
     return np.einsum("rs,rsc->rc", centred, scores) / (centred * basis).sum(axis=1)[:, None]
 
@@ -277,21 +282,41 @@ def _main_classes(parts: Numbers, order: NDArray[np.int64]) -> list[int]:
     return []
 
 
-def _interval(values: Numbers) -> list[float]:
-    """The interval of an estimate, the first value, from its resamples."""
-    low, high = np.quantile(values[1:], QUANTILES)
-    return [float(min(low, values[0])), float(max(high, values[0]))]
+def _interval(values: Numbers, misfit: float = 0.0) -> list[float]:
+    """The interval of an estimate, the first value, from its resamples; and the fit's own doubt."""
+    estimate, bounds = values[0], np.quantile(values[1:], QUANTILES)
+    low, high = np.hypot(np.maximum((estimate - bounds[0], bounds[1] - estimate), 0), misfit * estimate)
+    return [float(estimate - low), float(estimate + high)]
+
+
+def estimate_noise(quality: LabelQuality) -> float:
+    """Estimate the least fraction of rows with a wrong label; labels are ``(N,)``, one a text.
+
+    Where a model that has not seen the row is surest, it is nearly always right, so that what contradicts it
+    is a wrong label. If labels are wrong as often elsewhere, this fraction holds for all rows. Wrong labels
+    that follow from the text are learnt like right ones and escape it.
+    """
+    contradicted, confidence = (
+        quality.probabilities.argmax(axis=1) != quality.labels,
+        quality.probabilities.max(axis=1),
+    )
+    n_wrong = 0.0
+    for fold in np.unique(quality.fold):  # models differ in how sure they are
+        rows = np.flatnonzero(quality.fold == fold)
+        surest = rows[np.argsort(-confidence[rows], kind="stable")][: max(1, round(SUREST * len(rows)))]
+        n_wrong += len(rows) * contradicted[surest].mean()
+    return float(n_wrong / len(confidence))
 
 
 def helpful_sentences(document: Mapping[str, Any]) -> list[str]:
     """Say in plain English what would help, from an audit's document."""
     attainable, curve = document["attainable"], document["learning_curve"]
     sentences = []
-    if attainable["ceiling"] is not None:
-        noise, ceiling = (percent(attainable[key], 1) for key in ("noise", "ceiling"))
+    if attainable["noise"] is not None:
+        noise, ceiling, accuracy = (percent(attainable[key], 1) for key in ("noise", "ceiling", "accuracy"))
         sentences.append(
-            f"About {noise} of the labels look wrong. "
-            f"Measured by such labels, even a perfect model would reach about {ceiling}."
+            f"About {noise} of the labels are wrong, or more. Measured by them, even a perfect model would "
+            f"reach at most {ceiling}. Measured by right labels, this one would reach about {accuracy}."
         )
     if curve["reason"] is not None:
         return [*sentences, curve["reason"]]
