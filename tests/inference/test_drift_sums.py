@@ -73,7 +73,7 @@ def test_lengths_and_unknown_features() -> None:
 
 
 def test_several_labels_are_right_if_all_decisions_are() -> None:
-    model = replace(classifier_of("several labels"), thresholds=(0.5, 0.9, 0.2))
+    model = replace(classifier_of("several"), thresholds=(0.5, 0.9, 0.2))
     probabilities = np.array([[0.75, 0.5, 0.25], [0.5, 1.0, 0.0]], dtype=np.float32)
     sums = DriftSums.empty(0).with_predictions(model, probabilities)
     assert sums.labels == (2, 1, 1)
