@@ -27,7 +27,7 @@ STAIRS = (
     ("run_steps",),
     ("run_cross_validation",),
     ("pipeline", "evaluation", "drift_report"),
-    ("auditing",),
+    ("auditing", "labelling"),
     ("scoring",),
     ("integrations", "serving"),
     ("cli",),

@@ -12,6 +12,7 @@ from token2wave.errors import Token2WaveError, import_extra
 from token2wave.versions import __version__
 
 _HOME = {
+    "AnswersResult": "token2wave.labelling.answers",
     "BatchPredictor": "token2wave.scoring.batch_predictor",
     "Classifier": "token2wave.classifier",
     "Compression": "token2wave.compression",
@@ -21,6 +22,7 @@ _HOME = {
     "Prediction": "token2wave.inference.prediction",
     "Recipe": "token2wave.training.recipe",
     "ScoringSummary": "token2wave.scoring.job",
+    "SelectionResult": "token2wave.labelling.selection",
     "SlidingWindow": "token2wave.inference.state",
     "State": "token2wave.inference.state",
     "CompiledNetwork": "token2wave.inference.compiled",
@@ -34,8 +36,11 @@ _HOME = {
     "compress": "token2wave.compression",
     "drift": "token2wave.drift_report",
     "evaluate": "token2wave.evaluation",
+    "label_plan": "token2wave.labelling.plans",
     "load": "token2wave.classifier",
+    "read_answers": "token2wave.labelling.answers",
     "score": "token2wave.scoring.score",
+    "select": "token2wave.labelling.selection",
     "train": "token2wave.pipeline",
     "update": "token2wave.training.incremental",
 }

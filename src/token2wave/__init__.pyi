@@ -17,6 +17,8 @@ from token2wave.inference.prediction import Prediction as Prediction
 from token2wave.inference.state import SlidingWindow as SlidingWindow
 from token2wave.inference.state import State as State
 from token2wave.integrations.sklearn import WaveClassifier as WaveClassifier
+from token2wave.labelling.answers import AnswersResult as AnswersResult
+from token2wave.labelling.selection import SelectionResult as SelectionResult
 from token2wave.models import WaveConfig as WaveConfig
 from token2wave.models import WaveNetwork as WaveNetwork
 from token2wave.options import DataOptions as DataOptions
@@ -90,6 +92,42 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluate a classifier."""
 
+def label_plan(
+    data: SelectionResult | PathLike,
+    labels: Sequence[str] | Classifier | PathLike,
+    *,
+    out: PathLike | None = None,
+    prompts: PathLike | None = None,
+    instructions: str | None = None,
+    examples: PathLike | None = None,
+    label_separator: str | None = None,
+    overwrite: bool = False,
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+) -> int:
+    """Write rows to label as a sheet for people, as prompts for a language model, or both."""
+
+def read_answers(
+    data: SelectionResult | PathLike,
+    labels: Sequence[str] | Classifier | PathLike,
+    answers: PathLike | Sequence[PathLike],
+    *,
+    out: PathLike | None = None,
+    label_separator: str | None = None,
+    overwrite: bool = False,
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+) -> AnswersResult:
+    """Read the answers to a plan, and make labelled rows with weights of them."""
+
 def score(
     model: str | os.PathLike[str],
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -114,6 +152,27 @@ def score(
     quoting: str = "auto",
 ) -> ScoringSummary:
     """Predict every row of files of any size, and write the rows with their predictions."""
+
+def select(
+    model: Classifier | PathLike,
+    pool: Any,
+    *,
+    n: int = 200,
+    strategy: str = "mixture",
+    out: PathLike | None = None,
+    labelled: PathLike | None = None,
+    previous: Classifier | PathLike | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+) -> SelectionResult:
+    """Choose which texts of a pool to label next."""
 
 def train(
     data: Any,

@@ -15,7 +15,9 @@ from cli_helpers import CSV, TINY
 
 from token2wave.cli.main import app
 
-COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
+COMMANDS = {
+    command.callback.__name__.replace("_", "-"): command.callback for command in app.registered_commands
+}
 COMMAND_LINE = typer.main.get_command(app)  # once, because it takes time
 
 
@@ -88,6 +90,21 @@ INPUTS = {
     ),
     "export": (MODEL, CONFIG, Input("examples", "texts.txt", "texts.txt", ("--to", "html"))),
     "doctor": (MODEL, CONFIG),
+    "select": (
+        MODEL,
+        CONFIG,
+        Input("pool", "data.csv", "data.csv"),
+        Input("pool", "crawl", "crawl/deep/part.csv"),
+        Input("labelled", "test.csv", "test.csv"),
+        Input("previous", "model", "model"),
+    ),
+    "label-plan": (
+        Input("data", "data.csv", "data.csv"),
+        Input("labels", "model", "model"),
+        Input("examples", "test.csv", "test.csv"),
+        Input("answers", "test.csv", "test.csv"),
+        CONFIG,
+    ),
     "serve": (
         MODEL,
         CONFIG,
@@ -109,6 +126,8 @@ OUTPUTS = {
     "evaluate": (Output("bad_rows"),),
     "predict": (Output("out"),),
     "compress": (Output("out"),),
+    "select": (Output("out"),),
+    "label-plan": (Output("out"), Output("prompts")),
     "explain": (Output("html"),),
     "score": tuple(Output("output", below=f"{name}/file") for name in ("_job/staging", "parts", "rejected")),
     "export": (
@@ -141,7 +160,7 @@ NO_FILES = {
         "split",
     ),
     *("text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
-    *("host", "allow_origin", "allow_host"),
+    *("host", "allow_origin", "allow_host", "strategy", "instructions"),
 }
 """Options with values that are texts, but name no file."""
 REQUIRED = {
@@ -153,6 +172,8 @@ REQUIRED = {
     "explain": {"model": "model", "file": "texts.txt", "html": "new"},
     "score": {"model": "model", "inputs": "data.csv", "output": "new"},
     "export": {"model": "model", "out": "new"},
+    "select": {"model": "model", "pool": "data.csv", "out": "new.csv"},
+    "label-plan": {"data": "data.csv", "labels": "good,bad", "out": "new.csv"},
 }
 
 
@@ -232,6 +253,7 @@ CASES = [
     for source in INPUTS[command]
     if "--to" not in source.more or source.more == output.more
     if "--stream" not in source.more or output.option != "bad_rows"
+    if source.option != "answers" or output.option != "prompts"  # never in one call
 ]
 
 
@@ -299,6 +321,7 @@ RUNS = (
     ("export", "model", "--to", "onnx", "--out", "model.onnx"),
     ("export", "model", "--to", "huggingface", "--out", "exported"),
     ("score", "model", "data.csv", "--output", "scored", "--workers", "1", "--columns", "text"),
+    ("select", "model", "data.csv", "--out", "next.csv"),
 )
 
 

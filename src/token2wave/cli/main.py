@@ -16,6 +16,7 @@ from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_
 from token2wave.cli.doctor_command import doctor
 from token2wave.cli.drift_command import drift
 from token2wave.cli.export_command import export
+from token2wave.cli.labelling_commands import label_plan, select
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
 from token2wave.cli.score_command import score
 from token2wave.cli.serve_command import serve
@@ -74,6 +75,8 @@ for command in (
     explain,
     score,
     drift,
+    select,
+    label_plan,
     export,
     serve,
     doctor,

@@ -25,6 +25,10 @@ FILE_TYPES = {
     "file of probabilities": rb"PK\x03\x04.{26}\w+\.npy",
     "list of bad rows": rb"(?:\xef\xbb\xbf)?file,row,line,problem,beginning\r\n",
     "table of predictions": rb"\xef\xbb\xbf.*label[,;\t](?:predicted_)*probability[,;\t\r]",
+    "selected rows": rb"\xef\xbb\xbf[^\n]*predicted[,\t](?:model_)*probability[,\t](?:model_)*runner_up",
+    "new sheet": rb"(?!)",  # never replaced unasked: people write into it
+    "prompts": rb'\{"id": "\d+-[0-9a-f]{8}", "messages":',
+    "labelled rows": rb"\xef\xbb\xbf(?:[^\n]*[,\t])?label[,\t]weight[,\t]answers\r",
     "MLflow database": rb"SQLite format 3\x00",
 }
 """The kinds of files that commands write, and how the content of each begins."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from token2wave.errors import ConfigError, import_extra
 from token2wave.formatting import spreadsheet_cell
 from token2wave.storage.atomic import atomic_write
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
+MAX_ROWS = 1 << 20  # of a sheet
 
 
 def require_table_name(path: Path) -> None:
@@ -27,9 +29,16 @@ def require_table_name(path: Path) -> None:
 
 
 def write_table(
-    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = ","
+    path: Path,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    delimiter: str = ",",
+    choices: Sequence[Sequence[object]] = (),
 ) -> None:
     """Write a table whose cells a spreadsheet does not compute.
+
+    ``choices`` are the rows of a second sheet of .xlsx, ``labels``. The first column, below its header, is
+    offered where the column ``label`` is filled in.
 
     CSV is UTF-8 with a byte order mark, without which spreadsheets misread it. Where cells are separated by
     semicolons, numbers have a decimal comma: both belong to the same countries.
@@ -41,7 +50,7 @@ def write_table(
     suffix = path.suffix.lower()
     with atomic_write(path) as temporary:
         if suffix == ".xlsx":
-            _write_workbook(temporary, header, rows)
+            _write_workbook(temporary, header, rows, choices)
             return
         delimiter = "\t" if suffix == ".tsv" else delimiter
         with temporary.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
@@ -56,17 +65,35 @@ def _csv_cell(cell: object, delimiter: str) -> object:
     return spreadsheet_cell(cell)
 
 
-def _write_workbook(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _write_workbook(
+    path: Path,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    choices: Sequence[Sequence[object]],
+) -> None:
     with import_extra("excel", f"writing {path}"):
         from openpyxl import Workbook
         from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+        from openpyxl.utils import get_column_letter
+        from openpyxl.worksheet.datavalidation import DataValidation
 
     book = Workbook(write_only=True)
-    sheet = book.create_sheet()
-    for row in (header, *rows):
-        cells = (cell if isinstance(cell, int | float) else str(spreadsheet_cell(cell)) for cell in row)
-        sheet.append(
-            [ILLEGAL_CHARACTERS_RE.sub("", cell) if isinstance(cell, str) else cell for cell in cells]
-        )
+
+    def add_sheet(title: str | None, rows: Iterable[Sequence[object]]) -> Any:
+        sheet = book.create_sheet(title)
+        for row in rows:
+            cells = (cell if isinstance(cell, int | float) else str(spreadsheet_cell(cell)) for cell in row)
+            sheet.append(
+                [ILLEGAL_CHARACTERS_RE.sub("", cell) if isinstance(cell, str) else cell for cell in cells]
+            )
+        return sheet
+
+    sheet = add_sheet(None, (header, *rows))
+    if choices:
+        add_sheet("labels", choices)
+        offer = DataValidation("list", formula1=f"labels!$A$2:$A${len(choices)}")
+        letter = get_column_letter(header.index("label") + 1)
+        offer.add(f"{letter}2:{letter}{MAX_ROWS}")
+        sheet.data_validations.append(offer)
     with path.open("wb") as file:
         book.save(file)

@@ -1,0 +1,1 @@
+"""Chooses what to label next, writes it for people or language models, and reads their answers."""
