@@ -166,6 +166,8 @@ def find_codec(name: str) -> str:
 
 
 PathLike = str | os.PathLike[str]
+LABEL_CLEANINGS = ("drop_suspicious", "reweight", "relabel")
+"""Options that train without the labels that look wrong; one at a time."""
 IN_MEMORY_OPTIONS = (
     "baseline",
     "cv",
@@ -175,6 +177,7 @@ IN_MEMORY_OPTIONS = (
     "unlabelled",
     "init_from",
     "vocabulary",
+    *LABEL_CLEANINGS,
 )
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
 MAX_FOLDS = 100
@@ -212,6 +215,10 @@ class TrainOptions:
             scikit-learn is installed and it takes less time than training itself.
         cv: cross-validate in this many folds: every row is predicted by a model that has not seen it. The
             model you get then learns from all rows.
+        drop_suspicious: leave out training rows whose labels look wrong to models that have not seen them,
+            if the validation rows do not speak against it. The summary says how many, and both figures.
+        reweight: let such rows count less, likewise.
+        relabel: give such rows the label that fits better, likewise.
         report: folder for the report, ``report.html`` and ``report.json``. It holds some of the texts that
             the model got wrong.
         figures: also write the report's figures there as PNG and SVG files; needs matplotlib.
@@ -258,6 +265,9 @@ class TrainOptions:
     settings: Mapping[str, Any] | None = None
     baseline: bool | None = None
     cv: int | None = None
+    drop_suspicious: bool = False
+    reweight: bool = False
+    relabel: bool = False
     report: PathLike | None = None
     figures: bool = False
     overwrite: bool = False
@@ -298,6 +308,7 @@ class TrainOptions:
             for name, problem in problems.items():
                 if getattr(self, name) is not None:
                     raise ConfigError(problem, location="cv", hint=f"leave {name} out, or cv")
+        self._check_label_cleaning()
         if self.figures and self.report is None:
             raise ConfigError(
                 "figures are part of a report", location="figures", hint="name its folder with --report"
@@ -313,6 +324,19 @@ class TrainOptions:
             if getattr(self, name) is not None:
                 parse_size(getattr(self, name), name)
         self._check_checkpoint()
+
+    def _check_label_cleaning(self) -> None:
+        """Refuse two ways of cleaning labels, and what does not go together with one."""
+        ways = [name for name in LABEL_CLEANINGS if getattr(self, name)]
+        if len(ways) > 1:
+            raise ConfigError(f"cannot be combined with {ways[1]}", location=ways[0], hint="choose one")
+        problems = {
+            "teacher": "a teacher has learnt from the wrong labels, too",
+            "time_budget": "a time budget is that of a single training",
+        }
+        for name, problem in problems.items():
+            if ways and getattr(self, name) is not None:
+                raise ConfigError(problem, location=ways[0], hint=f"leave {name} out, or {ways[0]}")
 
     def _check_checkpoint(self) -> None:
         """Refuse a checkpoint that could not be resumed."""
@@ -335,6 +359,11 @@ class TrainOptions:
     def searches(self) -> bool:
         """Whether to search for better settings."""
         return self.time_budget is not None or self.candidates is not None
+
+    @property
+    def label_cleaning(self) -> str | None:
+        """The one of :data:`LABEL_CLEANINGS` that you ask for."""
+        return next((name for name in LABEL_CLEANINGS if getattr(self, name)), None)
 
     @property
     def max_bytes(self) -> int | None:

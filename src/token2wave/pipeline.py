@@ -37,7 +37,7 @@ from token2wave.reporting.record import (
 from token2wave.reporting.report import check_report, write_report
 from token2wave.reporting.summary import headline
 from token2wave.run_cross_validation import cross_validate
-from token2wave.run_steps import make_classifiers, prepare_run
+from token2wave.run_steps import fit_run, make_classifiers, prepare_run
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.training.baseline import costs_less_than, fit_baseline, require_baseline
@@ -132,6 +132,8 @@ def train(
             raise ConfigError(problem, location="bad_rows", hint="leave it out, or train without a stream")
     if options.cv is not None:
         require_one_process("a cross-validation")
+    if options.label_cleaning is not None:
+        require_one_process("training on cleaned labels")
     require_trainable(preset, options.device, options.stream)
     if options.baseline:
         require_baseline()
@@ -152,9 +154,8 @@ def train(
         if checkpoint is not None:
             run.checkpoint = Checkpoint.open(checkpoint, make_identity(run, context), options.resume)
         with callback_list.run(make_plan(run, command)):
-            first = run.fit_first()
-            last = run.fit_all_rows(first)
-            classifier, holdout_model, validated = make_classifiers(run, first, last, context)
+            learnt, first, last, context = fit_run(run, context)
+            classifier, holdout_model, validated = make_classifiers(learnt, first, last, context)
             last = cross_validate(run, last, context)
             measured = _measure(run, last, classifier, holdout_model, options)
             classifier.training["evaluation"] = evaluation_record(measured.evaluation, run.evaluated_on)

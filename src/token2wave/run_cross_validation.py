@@ -13,7 +13,7 @@ from token2wave.core import n_threads
 from token2wave.data import TextDataset
 from token2wave.errors import ConfigError, DataError
 from token2wave.reporting.record import RunContext
-from token2wave.run_steps import make_classifiers, prepare_run
+from token2wave.run_steps import fit_run, make_classifiers, prepare_run
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import CrossValidation, Fold, split_folds
 from token2wave.training.distributed import is_distributed
@@ -76,8 +76,7 @@ def predict_fold(data: TextDataset, context: RunContext) -> tuple[NDArray[np.flo
     """Train as :func:`train` does, and predict the test rows: probabilities, and classes or decisions."""
     budget = Budget(None, context.options.candidates)
     run, context = prepare_run(data, context, budget, CallbackList(()))
-    first = run.fit_first()
-    classifier = make_classifiers(run, first, run.fit_all_rows(first), context)[0]
+    classifier = make_classifiers(*fit_run(run, context))[0]
     assert data.test is not None
     probabilities = classifier.probabilities(data.test.texts)
     if classifier.multi_label:

@@ -18,6 +18,7 @@ from token2wave.reporting.record import RunContext, make_record
 from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import split_folds
+from token2wave.training.label_cleaning import fit_cleaned
 from token2wave.training.preparation import prepare
 from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.recipe import Recipe
@@ -90,6 +91,20 @@ def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bo
     is_refit = sum(map(len, splits.train.texts)) < recipe.refit_below
     has_more_choices = options.searches or options.max_bytes is not None or options.teacher is not None
     return has_more_choices or not (has_few_rows and is_refit)
+
+
+def fit_run(run: TrainingRun, context: RunContext) -> tuple[TrainingRun, ValidatedFit, FitResult, RunContext]:
+    """Fit, also to cleaned labels if you ask for it, and then to all rows.
+
+    Returns:
+        The run of the rows that the model has learnt from, the validated fit, the last one, and the context.
+    """
+    first, way = run.fit_first(), context.options.label_cleaning
+    if way is None:
+        return run, first, run.fit_all_rows(first), context
+    run, first, cleaning = fit_cleaned(run, first, way, context.options.class_weights)
+    last = replace(run.fit_all_rows(first), cross_validation=None)  # its rows are no longer those of the data
+    return run, first, last, replace(context, cleaning=cleaning)
 
 
 def make_classifiers(

@@ -87,6 +87,7 @@ GROUPS = {
     ),
     "Search and size": ("time_budget", "candidates", "max_size", "storage", "retrain"),
     "Evaluation": ("baseline", "cv"),
+    "Wrong labels": ("drop_suspicious", "reweight", "relabel"),
     "Streams and interrupted runs": ("stream", "memory", "max_rejected", "checkpoint", "resume"),
     "Output": ("out", "output", "report", "figures", "html", "overwrite", "tracker", "as_json"),
     "General": ("config", "quiet", "verbose", "help"),

@@ -18,6 +18,7 @@ from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
 from token2wave.training.cross_validation import Fold
 from token2wave.training.distributed import traffic
+from token2wave.training.label_cleaning import LabelCleaning
 from token2wave.training.preparation import default_vocabulary
 from token2wave.training.presets import Preset
 from token2wave.training.result import Baseline, Summary, machine
@@ -42,6 +43,7 @@ class RunContext:
     teacher_info: Mapping[str, Any] = field(default_factory=dict)  # what the model file records of a teacher
     search: SearchHistory | None = None
     folds: Sequence[Fold] | None = None  # of a cross-validation that you ask for
+    cleaning: LabelCleaning | None = None  # once it is done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,8 @@ def make_record(
         record["class_weights"] = weights if isinstance(weights, str) else dict(weights)
     if context.search is not None:
         record["search"] = context.search.of_model()
+    if context.cleaning is not None:
+        record["label_cleaning"] = context.cleaning.to_dict()
     return record
 
 
@@ -167,6 +171,7 @@ def make_identity(run: TrainingRun, context: RunContext) -> dict[str, Any]:
         "init from": None if run.embedding_init is None else run.embedding_init.name,
         "vocabulary": None if vocabulary is None else zlib.crc32(Path(vocabulary).read_bytes()),
         "teacher": dict(context.teacher_info),
+        "label cleaning": context.options.label_cleaning,
         "texts and labels": run.checksums(),
     }
 
@@ -191,6 +196,8 @@ def make_summary(
     caveats = texts.caveats
     if last.lr_factor < 1:
         caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.lr_factor))
+    if context.cleaning is not None:
+        caveats = (*caveats, context.cleaning.caveat())
     plan = {**vars(make_plan(run, context.command))}
     del plan["settings"]  # here they include what the data decided
     return Summary(
@@ -228,6 +235,7 @@ def make_summary(
         machine=machine(n_threads(), run.computed_on),
         max_bytes=context.options.max_bytes,
         search=None if context.search is None else context.search.to_dict(),
+        label_cleaning=None if context.cleaning is None else context.cleaning.to_dict(),
         traffic=None if sent is None else sent.per_step(),
     )
 

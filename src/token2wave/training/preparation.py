@@ -118,7 +118,7 @@ def prepare(
         return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
     own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
     validation = replace(train, weights=own, positive_weights=None).take(rows[validation_rows])
-    train = candidates.take(train_rows)
+    train = replace(candidates.take(train_rows), rows=rows[train_rows])
     if any(examples.weights is not None and not examples.weights.any() for examples in (train, validation)):
         raise ConfigError(
             "expected rows of some weight both to train on and to hold out, found too few",

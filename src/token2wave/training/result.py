@@ -81,6 +81,8 @@ class Summary(Described):
         command: the command line, if there was one.
         max_bytes: the size limit of the model file, if there was one.
         search: the settings search (`SearchHistory`), if there was one; a dictionary.
+        label_cleaning: what was done about labels that look wrong
+            (:class:`token2wave.training.label_cleaning.LabelCleaning`), if you asked for it; a dictionary.
         mistakes: the surest `Mistake` of each true and predicted label, on the rows of ``evaluation``;
             dictionaries. Only the report shows them: they hold texts.
         traffic: mean bytes that each of several training processes sent in a step: ``row_bytes`` for the
@@ -124,6 +126,7 @@ class Summary(Described):
     validation_micro_f1: float | None = None
     max_bytes: int | None = None
     search: Mapping[str, Any] | None = None
+    label_cleaning: Mapping[str, Any] | None = None
     traffic: Mapping[str, float] | None = None
     mistakes: Sequence[Any] = ()
 

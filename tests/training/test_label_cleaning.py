@@ -1,0 +1,242 @@
+"""Training on cleaned labels: what the validation rows see, when it is applied, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import token2wave
+from token2wave.data import TextDataset, TextSplit
+from token2wave.errors import CheckpointError, ConfigError, DataError
+from token2wave.options import LABEL_CLEANINGS
+from token2wave.training import label_cleaning
+from token2wave.training.label_cleaning import clean_rows, is_worse
+from token2wave.training.label_quality import LabelQuality
+
+FAST = {"preset": "fast", "settings": {"network.width": 8, "recipe.epochs": 3}, "baseline": False}
+WORDS = {"colour": ("red", "green", "blue", "grey"), "animal": ("dog", "horse", "owl", "trout")}
+NAMES = ("animal", "colour")
+
+
+def rows(n, noise=0.0, seed=0, source="train"):
+    """Texts with a number of their own, and the true labels; every so many labels are wrong."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 2, n)
+    texts = [
+        " ".join([*random.choice(WORDS[NAMES[y]], 2), *random.choice(list("abcdef"), 3), f"{source}{i}"])
+        for i, y in enumerate(truth)
+    ]
+    is_wrong = np.zeros(n, dtype=bool)
+    is_wrong[random.permutation(n)[: round(noise * n)]] = True
+    labels = [NAMES[y ^ w] for y, w in zip(truth, is_wrong, strict=True)]
+    return TextSplit(texts, labels, source), is_wrong
+
+
+def dataset(noise=0.2, n=1_200, test=True):
+    return TextDataset(
+        "made-up", rows(n, noise)[0], test=rows(300, 0.0, 1, "test")[0] if test else None, label_names=NAMES
+    )
+
+
+@pytest.fixture
+def assessed(monkeypatch):
+    """The texts of each assessment, and what is found; ``assessed.result`` changes it."""
+
+    class Assessments(list):
+        result = staticmethod(lambda quality: quality)
+
+    calls, assess = Assessments(), label_cleaning.assess_labels
+
+    def watched(rows, *arguments, **options):
+        calls.append(list(rows.texts))
+        return calls.result(assess(rows, *arguments, **options))
+
+    monkeypatch.setattr(label_cleaning, "assess_labels", watched)
+    return calls
+
+
+def accuse(quality):
+    """Take the rows that look right for wrong."""
+    is_right = quality.probabilities.argmax(axis=1) == quality.labels
+    proposed = np.where(is_right, 1 - quality.labels, quality.labels)
+    return replace(quality, suspicion=is_right.astype(float), is_suspicious=is_right, proposed=proposed)
+
+
+@pytest.mark.parametrize("way", LABEL_CLEANINGS)
+def test_wrong_labels_are_cleaned_where_validation_agrees(way, assessed):
+    data = dataset()
+    plain = token2wave.train(data, **FAST)
+    result = token2wave.train(data, **{way: True}, **FAST)
+    summary = result.summary
+    cleaning = summary.label_cleaning
+    assert (cleaning["way"], cleaning["is_applied"], cleaning["rows"]) == (way, True, 1_200)
+    assert 150 < cleaning["suspicious_rows"] < 300
+    assert cleaning["noise"] == pytest.approx(0.2, abs=0.05)
+    assert cleaning["validation_accuracy"] == pytest.approx(plain.summary.validation_accuracy)
+    assert cleaning["cleaned_validation_accuracy"] == pytest.approx(summary.validation_accuracy)
+    assert summary.validation_accuracy < 0.9  # its wrong labels are not cleaned
+    assert summary.accuracy > 0.95
+    assert result.classifier.training["label_cleaning"] == cleaning
+    (note,) = (caveat for caveat in summary.caveats if "look wrong" in caveat)
+    for words in (f"{cleaning['suspicious_rows']} of 1,200", label_cleaning.WAYS[way], "token2wave audit"):
+        assert words in note
+    assert f"{100 * cleaning['validation_accuracy']:.2f}%" in note
+    assert f"{100 * cleaning['cleaned_validation_accuracy']:.2f}%" in note
+    assert not np.allclose(
+        result.classifier.probabilities(data.test.texts), plain.classifier.probabilities(data.test.texts)
+    )
+
+
+def test_validation_and_test_rows_are_not_part_of_the_first_assessment(assessed):
+    data = dataset()
+    summary = token2wave.train(data, drop_suspicious=True, **FAST).summary
+    train, everything = map(set, assessed)
+    assert len(train) == summary.train_rows < 1_200
+    assert summary.train_rows + summary.validation_rows == 1_200
+    assert everything == set(data.train.texts)
+    assessed.clear()
+    no_refit = {**FAST, "settings": {**FAST["settings"], "recipe.refit_below": 0}}
+    assert token2wave.train(data, drop_suspicious=True, **no_refit).summary.label_cleaning["is_applied"]
+    assert len(assessed) == 1  # nothing learns from the validation rows
+
+
+def test_a_validation_set_is_neither_assessed_nor_cleaned(assessed):
+    validation = rows(200, 0.2, 2, "validation")[0]
+    data = replace(dataset(), validation=validation)
+    summary = token2wave.train(data, relabel=True, **FAST).summary
+    assert summary.label_cleaning["is_applied"]
+    assert [set(texts) for texts in assessed] == [set(data.train.texts)]
+    assert summary.validation_accuracy < 0.9
+
+
+@pytest.mark.parametrize("way", LABEL_CLEANINGS)
+def test_cleaning_that_makes_it_worse_is_not_applied(way, assessed):
+    assessed.result = accuse
+    data = dataset()
+    plain, cleaned = (token2wave.train(data, **options, **FAST) for options in ({}, {way: True}))
+    cleaning = cleaned.summary.label_cleaning
+    assert not cleaning["is_applied"]
+    assert cleaning["cleaned_validation_accuracy"] < cleaning["validation_accuracy"]
+    assert cleaned.summary.accuracy == plain.summary.accuracy > 0.95
+    assert np.array_equal(*(result.classifier.probabilities(data.test.texts) for result in (plain, cleaned)))
+    assert any("were not" in caveat for caveat in cleaned.summary.caveats)
+
+
+def test_a_cross_validation_cleans_within_each_fold(assessed):
+    data = dataset(test=False)
+    summary = token2wave.train(data, cv=3, drop_suspicious=True, **FAST).summary
+    assert summary.evaluated_on == "cross-validation"
+    assert summary.cv["rows"] == 1_200
+    assert 0.7 < summary.accuracy < 0.9  # of the labels as they are
+    of_folds = assessed[3::2]  # all rows that a fold learns from, after those to train on alone
+    assert len(of_folds) == 3
+    held_out = [
+        set(data.train.texts).difference(*pair) for pair in zip(assessed[2::2], of_folds, strict=True)
+    ]
+    assert sorted(text for texts in held_out for text in texts) == sorted(data.train.texts)
+
+
+def test_few_rows_are_evaluated_with_their_labels_as_they_are(assessed):
+    data = dataset(n=240, test=False)
+    summary = token2wave.train(data, drop_suspicious=True, **FAST).summary
+    assert (summary.evaluated_on, summary.evaluation["rows"]) == ("cross-validation", 240)
+    assert summary.accuracy < 0.9
+    assert all(len(texts) < 240 for texts in assessed[2:])
+
+
+def test_multi_label_rows(assessed):
+    split, _ = rows(1_200, 0.2)
+    sets = replace(split, labels=[(label,) for label in split.labels])
+    test = rows(300, 0.0, 1, "test")[0]
+    data = TextDataset("sets", sets, test=replace(test, labels=[(label,) for label in test.labels]))
+    for way in LABEL_CLEANINGS:
+        summary = token2wave.train(data, **{way: True}, **FAST).summary
+        assert summary.label_cleaning["is_applied"]
+        assert summary.micro_f1 > 0.95
+
+
+def quality(labels, suspicion, proposed, is_suspicious):
+    labels = np.array(labels)
+    return LabelQuality(
+        NAMES,
+        labels,
+        np.full((len(labels), 2), 0.5),
+        np.zeros(len(labels), dtype=np.int64),
+        (),
+        np.array(suspicion),
+        np.array(proposed),
+        np.array(is_suspicious),
+        0.5,
+    )
+
+
+def test_what_each_way_does_to_rows():
+    split = TextSplit(
+        list("wxyz"), ["animal", "animal", "colour", "colour"], "rows", weights=[2.0, 1.0, 1.0, 1.0]
+    )
+    scores = quality([0, 0, 1, 1], [0.0, 0.99, 0.6, 0.1], [0, 1, 0, 1], [False, True, True, False])
+    dropped = clean_rows(split, scores, "drop_suspicious")
+    assert (dropped.texts, dropped.labels, dropped.weights) == (["w", "z"], ["animal", "colour"], [2.0, 1.0])
+    weighted = clean_rows(split, scores, "reweight")
+    assert weighted.labels == split.labels
+    assert weighted.weights[0] == 2.0
+    assert 0 < weighted.weights[1] < weighted.weights[2] < 1
+    relabelled = clean_rows(split, scores, "relabel")
+    assert list(relabelled.labels) == ["animal", "colour", "colour", "colour"]  # the surest alone
+    assert relabelled.weights[1] == 1.0
+    assert relabelled.weights[2] < 1
+
+
+@pytest.mark.parametrize("way", ["drop_suspicious", "relabel"])
+def test_no_class_loses_all_its_rows(way):
+    split = TextSplit(list("xyz"), ["animal", "animal", "colour"], "rows")
+    scores = quality([0, 0, 1], [0.99, 0.95, 0.1], [1, 1, 1], [True, True, False])
+    cleaned = clean_rows(split, scores, way)
+    kept = [text for text, label in zip(cleaned.texts, cleaned.labels, strict=True) if label == "animal"]
+    assert kept == ["y"]  # the least suspicious
+
+
+def test_a_loss_within_chance_is_not_worse():
+    assert not is_worse(np.zeros(10))
+    assert not is_worse(np.array([1.0, -1.0, -1.0, 1.0]))
+    assert is_worse(np.full(20, -1.0))
+    mixed = np.array([1.0] + [-1.0] * 20)
+    assert is_worse(mixed)
+    assert not is_worse(mixed, np.array([25.0] + [1.0] * 20))
+
+
+def test_options_that_do_not_go_together():
+    data = dataset(n=100)
+    for options, words in (
+        ({"drop_suspicious": True, "relabel": True}, "drop_suspicious: cannot be combined with relabel"),
+        ({"reweight": True, "teacher": "t.npz"}, "reweight: a teacher has learnt"),
+        ({"relabel": True, "time_budget": "1min"}, "relabel: a time budget"),
+        ({"reweight": True, "stream": True}, "needs all texts in memory"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            token2wave.train(data, **options, **FAST)
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(DataError, match="too few rows to judge cleaned labels"):
+        token2wave.train(["a b", "c d"], ["x", "y"], drop_suspicious=True, **FAST)
+
+
+def test_a_run_resumes_with_the_same_cleaning_alone(tmp_path, monkeypatch):
+    data, options = dataset(n=400), {"checkpoint": tmp_path / "state", "out": tmp_path / "model", **FAST}
+    token2wave.train(data, relabel=True, **options)
+    expected = (tmp_path / "model").read_bytes()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label_cleaning, "is_worse", interrupted)  # after the fit to cleaned rows
+        with pytest.raises(KeyboardInterrupt):
+            token2wave.train(data, relabel=True, **options)
+    with pytest.raises(CheckpointError, match="label cleaning was"):
+        token2wave.train(data, reweight=True, resume=True, **options)
+    token2wave.train(data, relabel=True, resume=True, **options)
+    assert (tmp_path / "model").read_bytes() == expected
