@@ -235,6 +235,23 @@ def test_rows_of_several_labels(chromium: Chromium, tmp_path: Path) -> None:
     ]
 
 
+def test_a_thousand_rows_are_quick_and_a_phone_stays_at_the_row(chromium: Chromium, tmp_path: Path) -> None:
+    text = "the card was not accepted at the shop abroad " * 40
+    rows = [suspicious_row(i, f"{text} {i}", "sport", "world") for i in range(1, 1_001)]
+    _open(chromium, tmp_path, audit_document(suspicious=rows), width=390, height=800)
+    chromium.find("review-list").send_keys("1")
+    seconds = chromium.evaluate(
+        "const start = performance.now();"
+        "for (let i = 0; i < 20; i++) { token2waveReview.decide('drop'); document.body.offsetHeight; }"
+        "return (performance.now() - start) / 1000"
+    )
+    assert seconds < 6  # it took 15 while each decision laid out the list
+    assert _current(chromium) == 22
+    chromium.find("review-drop").click()
+    top = "return document.getElementById('review-row').getBoundingClientRect().top"
+    assert 0 <= chromium.driver.execute_script(top) < 100
+
+
 def test_hostile_texts_labels_and_fields_stay_text(chromium: Chromium, tmp_path: Path) -> None:
     labels = [HOSTILE, "=1+1", "", 'a "quoted", label']
     rows = [

@@ -92,7 +92,9 @@ def _examples(examples: Sequence[Document]) -> str:
         ]
         for example in examples
     ]
-    return table("Examples", ["Row", "Text", "Label", "Detail"], rows, n_names=4)
+    n_columns = 4 if any(row[3] for row in rows) else 3
+    head = ["Row", "Text", "Label", "Detail"][:n_columns]
+    return table("Examples", head, [row[:n_columns] for row in rows], n_names=n_columns)
 
 
 def _row_numbers(rows: Sequence[int | Sequence[int]]) -> str:

@@ -8,6 +8,7 @@ const MARKS = { keep: "✓", change: "✎", drop: "✕" };
 const DIGITS = "4567890"; // keys of the labels, if there are no more of them
 const MIN_SCALE = 0.5; // log-odds; so that weak effects get weak colours
 const STRONG = 0.3; // of the strongest effect; underlined, so that colour is not the only sign
+const LABEL_CHARACTERS = 32;
 const SNIPPET_CHARACTERS = 120;
 const SPOKEN_CHARACTERS = 300;
 const MAX_FIELD_CHARACTERS = 200;
@@ -44,6 +45,10 @@ function isLabel(value) {
 
 function labelName(label) {
   return (Array.isArray(label) ? label.join(", ") || "none" : label) || "–";
+}
+
+function shortLabel(label) {
+  return foreign(shorten(labelName(label), LABEL_CHARACTERS));
 }
 
 function isSameLabel(a, b) {
@@ -145,7 +150,7 @@ export class Review {
       { role: "option", id: `review-item-${i}`, "aria-selected": "false" },
       make("span", { class: "state", "aria-hidden": "true" }),
       make("span", { class: "snippet" }, foreign(shorten(text, SNIPPET_CHARACTERS))),
-      make("small", { class: "pair" }, foreign(labelName(label)), " → ", foreign(labelName(proposed)), ` ${fraction(probability)}`),
+      make("small", { class: "pair" }, shortLabel(label), " → ", shortLabel(proposed), ` ${fraction(probability)}`),
       make("span", { class: "hidden" }),
     );
   }
@@ -266,9 +271,8 @@ export class Review {
   showButtons() {
     const { label, proposed } = this.row;
     const own = this.decisions.get(this.current);
-    const name = (each) => foreign(shorten(labelName(each), 40));
-    byId("review-keep").replaceChildren("Keep ", name(label), make("kbd", {}, "1"));
-    byId("review-change").replaceChildren("Change to ", name(proposed), make("kbd", {}, "2"));
+    byId("review-keep").replaceChildren("Keep ", shortLabel(label), make("kbd", {}, "1"));
+    byId("review-change").replaceChildren("Change to ", shortLabel(proposed), make("kbd", {}, "2"));
     byId("review-change").disabled = isSameLabel(label, proposed);
     const press = (id, isPressed) => byId(id).setAttribute("aria-pressed", String(isPressed));
     press("review-keep", own?.decision === "keep");
@@ -278,7 +282,7 @@ export class Review {
     const chosen = own?.decision === "keep" ? label : own?.label;
     const buttons = this.digitLabels.map((each, i) => {
       const isPressed = chosen !== undefined && isSameLabel(each, chosen);
-      const button = make("button", { type: "button", "aria-pressed": isPressed }, name(each), make("kbd", {}, DIGITS[i]));
+      const button = make("button", { type: "button", "aria-pressed": isPressed }, shortLabel(each), make("kbd", {}, DIGITS[i]));
       button.addEventListener("click", () => this.choose(each));
       return button;
     });
@@ -461,5 +465,5 @@ export class Review {
 }
 
 function fraction(probability) {
-  return typeof probability === "number" ? percent(probability, 0) : "";
+  return typeof probability === "number" ? percent(probability, 0).replace(" ", "\u00a0") : "";
 }
