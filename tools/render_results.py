@@ -304,6 +304,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: tables.serving_table(benchmark("serving")),
     "distillation": lambda: tables.teacher_table(benchmark("distillation")),
     "few_shot": lambda: tables.few_shot_table(benchmark("few_shot")),
+    "predicted-gains": lambda: tables.predicted_gains_table(with_part(benchmark("learning_curves"), "rows")),
+    "estimated-noise": lambda: tables.estimated_noise_table(with_part(benchmark("learning_curves"), "noise")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
