@@ -816,7 +816,7 @@ def estimated_noise_table(document: Document) -> str:
         for data, runs in document["noise"].items()
     ]
     note = (
-        "Estimated percentage of wrong labels, where some were planted in random rows: any other label, or the "
+        "Estimated percentage of wrong labels, where some were planted in random rows: any other, or the "
         "class that is confused most. In brackets: the percentage of rows that look wrong, hard right ones "
         "among them. The sets have wrong labels of their own, too."
     )

@@ -172,8 +172,8 @@ def attainable_and_curve(
     class_gain = (
         _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:]) * (law.basis(n_more) - law.basis(n))[:, None]
     )
-    parts = class_gain * (counted[:, -1] / counted[:, -1].sum(axis=1, keepdims=True))
-    order = np.argsort(-parts[0], kind="stable")
+    gains = class_gain * (counted[:, -1] / counted[:, -1].sum(axis=1, keepdims=True))
+    order = np.argsort(-gains[0], kind="stable")
     curve |= {
         "reason": None,
         "sizes": list(sizes),
@@ -182,14 +182,14 @@ def attainable_and_curve(
         "gain_interval": _interval(gain, MISFIT),
         "doubling": float(doubling[0]),
         "doubling_interval": _interval(doubling, MISFIT),
-        "main_classes": [names[c] for c in _main_classes(parts[:, order], order)],
+        "main_classes": [names[c] for c in _main_classes(gains[:, order], order)],
         "classes": [
             {
                 "label": names[c],
                 "scores": scores[0, :, c].tolist(),
                 "gain": float(class_gain[0, c]),
                 "gain_interval": _interval(class_gain[:, c], MISFIT),
-                "share": float(parts[0, c] / parts[0].sum()) if parts[0].sum() > 0 else None,
+                "share": float(gains[0, c] / gains[0].sum()) if gains[0].sum() > 0 else None,
             }
             for c in order.tolist()
         ],
@@ -246,10 +246,8 @@ def _nested_order(
     counts = np.bincount(classes)
     starts = np.cumsum(counts) - counts
     of_class = classes[shuffled]
-    place = (np.arange(len(rows)) - starts[of_class] + random.random(len(counts))[of_class]) / counts[
-        of_class
-    ]
-    return rows[shuffled[np.argsort(place, kind="stable")]]
+    ranks = np.arange(len(rows)) - starts[of_class] + random.random(len(counts))[of_class]
+    return rows[shuffled[np.argsort(ranks / counts[of_class], kind="stable")]]
 
 
 def _right_and_counted(logits: Numbers, labels: NDArray[Any]) -> tuple[Numbers, Numbers]:
@@ -258,8 +256,8 @@ def _right_and_counted(logits: Numbers, labels: NDArray[Any]) -> tuple[Numbers, 
         decisions = logits > 0
         both = 2.0 * (decisions & labels)
         return both, both + (decisions ^ labels)
-    given = labels[:, None] == np.arange(logits.shape[1])
-    return 1.0 * (given & (logits.argmax(axis=1) == labels)[:, None]), 1.0 * given
+    is_label = labels[:, None] == np.arange(logits.shape[1])
+    return 1.0 * (is_label & (logits.argmax(axis=1) == labels)[:, None]), 1.0 * is_label
 
 
 def _slopes(law: PowerLaw, sizes: Sequence[int], scores: Numbers) -> Numbers:
@@ -270,13 +268,13 @@ def _slopes(law: PowerLaw, sizes: Sequence[int], scores: Numbers) -> Numbers:
     return np.einsum("rs,rsc->rc", centred, scores) / (centred * basis).sum(axis=1)[:, None]
 
 
-def _main_classes(parts: Numbers, order: NDArray[np.int64]) -> list[int]:
+def _main_classes(gains: Numbers, order: NDArray[np.int64]) -> list[int]:
     """The few classes that have most of the gain in nearly all resamples; none if there are none.
 
-    ``parts``, ``(R, C)``, are the classes' parts of the gain, the largest first; ``order`` are the classes.
+    ``gains``, ``(R, C)``, are the classes' parts of the gain, the largest first; ``order`` are the classes.
     """
     for n_named in range(1, min(MAX_NAMED, max(1, len(order) // 3)) + 1):
-        most = parts[:, :n_named].sum(axis=1) > parts.sum(axis=1) / 2
+        most = gains[:, :n_named].sum(axis=1) > gains.sum(axis=1) / 2
         if most[0] and most.mean() > QUANTILES[1] - QUANTILES[0]:
             return [int(c) for c in order[:n_named]]
     return []
