@@ -45,10 +45,10 @@ def test_each_way_in_has_the_same_options_and_defaults() -> None:
     for function, expected in (
         (token2wave.train, FIELDS.keys()),
         (token2wave.update, EVALUATE | {"weight_column"}),
-        (token2wave.evaluate, EVALUATE),
+        (token2wave.evaluate, EVALUATE | {"overwrite"}),
         (training_commands.train, FIELDS.keys()),
         (training_commands.update, EVALUATE | {"weight_column"} | UPDATE),
-        (model_commands.evaluate, EVALUATE),
+        (model_commands.evaluate, EVALUATE | {"overwrite"}),
     ):
         own = UPDATE if "update" in function.__name__ else set()
         options = options_of(function)

@@ -138,11 +138,17 @@ class Classifier(Model):
         """
         if not self.multi_label:
             return [(label,) for label in self.labels(texts)]
-        decisions = self._decide(self.probabilities(texts))
+        decisions = self.decide(self.probabilities(texts))
         return [tuple(self.label_names[i] for i in np.flatnonzero(row)) for row in decisions]
 
-    def _decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Compare the probabilities of a multi-label model with its thresholds, ``(N, C)``."""
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+        """Choose the class of every text, ``(N,)`` int64; with several labels, which it has, ``(N, C)`` bool.
+
+        Args:
+            probabilities: ``(N, C)``, as :meth:`probabilities` gives them.
+        """
+        if not self.multi_label:
+            return probabilities.argmax(axis=1)
         return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
 
     def novelty(self, texts: Any) -> NDArray[np.float64] | None:
@@ -234,9 +240,8 @@ class Classifier(Model):
             rows = TextSplit(texts, to_labels(labels, "labels", self.label_names), "labels")
             labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)
-        if self.multi_label:
-            return evaluate_decisions(labels, self._decide(probabilities), self.label_names, probabilities)
-        return evaluate_predictions(labels, probabilities.argmax(axis=1), self.label_names, probabilities)
+        evaluate = evaluate_decisions if self.multi_label else evaluate_predictions
+        return evaluate(labels, self.decide(probabilities), self.label_names, probabilities)
 
     # ---- streams and explanations ----
 

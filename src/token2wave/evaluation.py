@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.config import accept_options
-from token2wave.data import encode_label_sets, encode_labels, load_split
+from token2wave.data import TextSplit, encode_label_sets, encode_labels, load_split
 from token2wave.data.bad_rows import check_bad_rows, write_bad_rows
 from token2wave.data.datasets import possible_paths
+from token2wave.data.objects import python_value
 from token2wave.data.sources import is_name
+from token2wave.data.values import is_missing, join_names
+from token2wave.errors import DataError
 from token2wave.formatting import Described, join_classes, percent
-from token2wave.metrics import Evaluation
+from token2wave.metrics import (
+    Evaluation,
+    GroupScore,
+    evaluate_decisions,
+    evaluate_predictions,
+    score_groups,
+)
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
 from token2wave.reporting.summary import evaluation_headline
+from token2wave.storage.atomic import private_files
 from token2wave.storage.outputs import Outputs
+from token2wave.storage.tables import require_table_name, write_table
 from token2wave.training.callbacks import Callback, CallbackList
 
 FAMILIAR = 0.25
 """Texts of a lower mean novelty may be training texts; validation texts have 0.5."""
+MAX_GROUPS = 30  # of a column; the other texts make one more
+N_BINS = 5  # of lengths, and of numbers that are too many for groups of their own
+LENGTH = "length"
+MISSING = "(missing)"
+_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ].*)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,10 +57,17 @@ class EvaluationResult(Described):
     Attributes:
         evaluation: accuracy, F1, scores of each class, confusion matrix.
         figures: plain data, which the command line prints as JSON. Some come from the model's record.
+        errors: the wrong predictions, the surest first, as columns of the table that ``errors`` writes: row,
+            label, predicted, probability, label_probability, novelty, and the texts or, if a table is
+            written, the columns of the data. For multi-label texts there are ``missed`` and ``extra`` labels
+            instead of ``label_probability``, and the probability is that of the surest wrong decision.
+        groups: scores of the groups of each column that ``by`` names.
     """
 
     evaluation: Evaluation
     figures: dict[str, Any]
+    errors: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[GroupScore]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -54,6 +85,9 @@ class EvaluationResult(Described):
     def _describe(self) -> tuple[str, dict[str, str]]:
         facts = {"classes": join_classes([score.label for score in self.evaluation.classes])}
         facts["macro-F1"] = percent(self.evaluation.macro_f1)
+        for column, groups in self.groups.items():
+            if worse := [group.name for group in groups if group.is_worse]:
+                facts[f"worse, by {column}"] = ", ".join(worse)
         facts |= {"note" if i == 0 else f"note {i + 1}": n for i, n in enumerate(self.figures["caveats"])}
         return self.headline, facts
 
@@ -65,6 +99,9 @@ def evaluate(
     labels: Any = None,
     *,
     split: str = "test",
+    errors: str | os.PathLike[str] | None = None,
+    by: str | Sequence[str] = (),
+    overwrite: bool = False,
     data_options: DataOptions,
     callbacks: Sequence[Callback] = (),
 ) -> EvaluationResult:
@@ -75,6 +112,11 @@ def evaluate(
         data: a file, a folder, a name, or rows in memory, as for :func:`token2wave.train`.
         labels: the true label, or labels, of each text, if ``data`` is texts.
         split: ``train``, ``validation`` or ``test``; a single file is all of it.
+        errors: table to write, .csv, .tsv or .xlsx: the wrong predictions, the surest first, with all columns
+            of the data.
+        by: columns whose groups are scored, e.g. ``language``. Dates become months, and many different
+            numbers five bins. ``length`` is the number of words, if no column has that name.
+        overwrite: replace a file of another kind than such a table. An input is never replaced.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
             arguments. The default label separator is that of training.
         callbacks: called as the work goes on.
@@ -94,9 +136,14 @@ def evaluate(
         label_separator=separator,
         normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
     )
-    outputs = Outputs(possible_paths(data))
+    outputs = Outputs(possible_paths(data), overwrite=overwrite)
     check_bad_rows(data_options, outputs)
-    dataset = load_split(data, split, data_options, labels=labels)
+    if errors is not None:
+        outputs.check_file(errors, "table of wrong predictions")
+        require_table_name(Path(errors))
+    by = [by] if isinstance(by, str) else list(by)
+    dataset = load_split(data, split, data_options, labels=labels, with_table=errors is not None or bool(by))
+    groups = {column: group_rows(dataset, column) for column in by}
     write_bad_rows(data_options, dataset.bad_rows, outputs)
     dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
     dataset = dataset.for_classes(classifier.label_names)
@@ -104,10 +151,16 @@ def evaluate(
     callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("evaluation", len(dataset))
     predicting = time.perf_counter()
-    result = classifier.evaluate(dataset.texts, classes, callback_list.advance)
+    probabilities, known = classifier.probabilities_and_known(dataset.texts, callback_list.advance)
+    predicted = classifier.decide(probabilities)
+    compare = evaluate_decisions if multi_label else evaluate_predictions
+    result = compare(classes, predicted, classifier.label_names, probabilities)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
-    n_unknown = len(dataset) - int(classifier.known(dataset.texts).sum())
+    scored = {
+        column: score_groups(index, names, classes, predicted) for column, (index, names) in groups.items()
+    }
+    n_unknown = len(dataset) - int(known.sum())
     caveats = [*dataset.notes, *dataset.unknown_label_notes()]
     if n_unknown:
         texts = f"{n_unknown:,} of {len(dataset):,} texts"
@@ -140,6 +193,159 @@ def evaluate(
         "split": split,
         "unknown_texts": n_unknown,
         "caveats": caveats,
+        "coverage": [asdict(point) for point in result.answered],
+        "by": {column: [asdict(score) for score in scores] for column, scores in scored.items()},
         "evaluation": result.to_dict(),
     }
-    return EvaluationResult(result, figures)
+    rows = error_rows(dataset, classifier.label_names, classes, predicted, probabilities, novelty)
+    if errors is not None:
+        segment = None if dataset.table is None else dataset.table.segment
+        delimiter = segment.dialect.delimiter if segment is not None else ""
+        with private_files(outputs.is_private):
+            write_table(Path(errors), list(rows), zip(*rows.values(), strict=True), delimiter or ",")
+    return EvaluationResult(result, figures, rows, scored)
+
+
+def error_rows(
+    rows: TextSplit,
+    label_names: Sequence[str],
+    truth: NDArray[Any],
+    predicted: NDArray[Any],
+    probabilities: NDArray[np.floating],
+    novelty: NDArray[np.float64] | None,
+) -> dict[str, list[object]]:
+    """Columns of the wrong predictions, the surest first, with all columns of the data or the texts.
+
+    Args:
+        rows: ``N`` texts.
+        label_names: the ``C`` classes.
+        truth: ``(N,)`` true classes, or ``(N, C)`` bool, as :func:`token2wave.metrics.evaluate_predictions`
+            and :func:`token2wave.metrics.evaluate_decisions` take them, like ``predicted``.
+        predicted: the predictions.
+        probabilities: ``(N, C)``.
+        novelty: ``(N,)``, if it is known.
+    """
+    multi_label = truth.ndim == 2
+    padding = (0, truth.shape[1] - len(label_names) if multi_label else 1)  # labels without a class
+    probabilities = np.pad(probabilities, ((0, 0), padding))
+    if multi_label:
+        is_wrong = truth != np.pad(predicted, ((0, 0), padding))
+        sureness = np.where(is_wrong, np.abs(truth - probabilities), -1).max(axis=1, initial=-1)
+    else:
+        is_wrong = (truth != predicted)[:, None]
+        sureness = probabilities[np.arange(len(truth)), predicted]
+    numbers = np.flatnonzero(is_wrong.any(axis=1))
+    numbers = numbers[np.argsort(-sureness[numbers], kind="stable")]
+    sets = [rows.labels[i] for i in numbers]
+    columns: dict[str, list[object]] = {"row": [rows.row(i) for i in numbers.tolist()]}
+    if multi_label:
+        given = [[label_names[c] for c in np.flatnonzero(predicted[i])] for i in numbers]
+        columns |= {"label": list(map(list, sets)), "predicted": list(given)}
+        pairs = list(zip(map(set, sets), map(set, given), strict=True))
+        columns |= {"missed": [sorted(truth - given) for truth, given in pairs]}
+        columns |= {"extra": [sorted(given - truth) for truth, given in pairs]}
+    else:
+        columns |= {"label": list(sets), "predicted": [label_names[c] for c in predicted[numbers]]}
+    columns["probability"] = sureness[numbers].astype(float).round(4).tolist()
+    if not multi_label:
+        columns["label_probability"] = probabilities[numbers, truth[numbers]].astype(float).round(4).tolist()
+    columns["novelty"] = [None] * len(numbers) if novelty is None else novelty[numbers].round(4).tolist()
+    columns = {name: list(map(_cell, values)) for name, values in columns.items()}
+    table = {"text": rows.texts} if rows.table is None else rows.table.columns
+    for name, values in table.items():
+        cells = [_cell(values[i]) for i in numbers]
+        if name in columns and all(map(_same_label, cells, columns[name])):
+            continue
+        while name in columns:
+            name = f"input_{name}"
+        columns[name] = cells
+    return columns
+
+
+def _cell(value: object) -> object:
+    """A value as a cell of a table: empty if it is missing, JSON if it has several parts."""
+    value = python_value(value)
+    if is_missing(value):
+        return ""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str | int | float) else str(value)
+
+
+def _same_label(cell: object, label: object) -> bool:
+    """Whether a cell of the data says no more than the label made of it, e.g. ``["x"]`` in fastText."""
+    return str(cell) in (str(label), json.dumps([label], ensure_ascii=False, default=str))
+
+
+def group_rows(rows: TextSplit, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Put rows into groups by the values of a column, or by the number of words.
+
+    Returns:
+        The index of each row's group, ``(N,)``, and the names of the groups: months and numbers in their
+        order, others by size, the missing values, and the rest of more than :data:`MAX_GROUPS`.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    columns = {} if rows.table is None else rows.table.columns
+    if column not in columns and column != LENGTH:
+        raise DataError(
+            f"there is no column {column!r}; the columns are {join_names(columns)}",
+            location=rows.source,
+            hint=f"name one of them with --by, or {LENGTH} for the number of words",
+        )
+    if column not in columns:
+        names, order = _bin_numbers([len(text.split()) for text in rows.texts])
+    else:
+        names, order = _name_values(columns[column])
+    counts = Counter(name for name in names if name is not None)
+    largest = dict(counts.most_common(MAX_GROUPS))
+    if len(counts) > MAX_GROUPS:
+        largest = {name: n for name, n in largest.items() if n > 1}
+    index: dict[str | None, int] = {
+        name: i for i, name in enumerate(name for name in order if name in largest)
+    }
+    groups = list(map(str, index))
+    if len(counts) < len(set(names)):
+        index[None] = len(groups)
+        groups.append(MISSING)
+    if n_others := len(counts) - len(largest):
+        groups.append(f"({n_others:,} others)")
+    return np.array([index.get(name, len(groups) - 1) for name in names], dtype=np.int64), tuple(groups)
+
+
+def _name_values(values: Sequence[object]) -> tuple[list[str | None], list[str]]:
+    """The name of each value's group, None if it is missing, and the order of the groups."""
+    texts = [None if is_missing(value) else str(value).strip() or None for value in values]
+    present = Counter(text for text in texts if text is not None)
+    if all(map(_DATE.fullmatch, present)):
+        return [text and text[:7] for text in texts], sorted({text[:7] for text in present})
+    numbers = {text: number for text in present if (number := _finite_number(text)) is not None}
+    if len(present) > MAX_GROUPS and len(numbers) == len(present):
+        return _bin_numbers([None if text is None else numbers[text] for text in texts])
+    return texts, [text for text, _ in present.most_common()]
+
+
+def _bin_numbers(values: Sequence[float | None]) -> tuple[list[str | None], list[str]]:
+    """Put numbers into bins of about equal size; results as of :func:`_name_values`."""
+    numbers = np.array([value for value in values if value is not None])
+    edges = np.quantile(numbers, np.arange(1, N_BINS) / N_BINS)
+    bins = np.searchsorted(edges, numbers)
+    order = {
+        i: f"{_short(numbers[bins == i].min())} to {_short(numbers[bins == i].max())}"
+        for i in np.unique(bins)
+    }
+    names = iter(bins.tolist())
+    return [None if value is None else order[next(names)] for value in values], list(order.values())
+
+
+def _finite_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number == round(number) else f"{number:.4g}"

@@ -22,7 +22,8 @@ Floats = NDArray[np.floating]
 Ids = NDArray[np.int64]
 Counts = NDArray[np.integer]
 Flags = NDArray[np.bool_]
-COVERAGES = (0.95, 0.9, 0.8, 0.7, 0.5)
+COVERAGES = tuple(percent / 100 for percent in range(100, 0, -5))
+SIGNIFICANCE = 0.05  # of all groups of a column together
 NORMAL_95 = 1.959964  # a normal deviate is at most this far from zero with probability 0.95
 
 UNKNOWN_LABELS = "(labels without a class)"
@@ -62,6 +63,33 @@ class Answered:
     coverage: float
     threshold: float
     accuracy: float
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """Predictions of a group of texts, such as those of one language.
+
+    Attributes:
+        name: of the group.
+        rows: number of texts.
+        accuracy: as that of an :class:`Evaluation`.
+        interval: 95 % confidence interval of the accuracy (:func:`wilson_interval`).
+        macro_f1: as that of an :class:`Evaluation`.
+        p_value: probability of so many wrong texts or more, if the wrong ones were spread over all groups by
+            chance (Fisher's exact test, one-sided).
+        is_worse: whether the group is worse than the others beyond chance, corrected for the number of groups
+            by Holm's method.
+        micro_f1: as that of an :class:`Evaluation`.
+    """
+
+    name: str
+    rows: int
+    accuracy: float
+    interval: tuple[float, float] | None
+    macro_f1: float
+    p_value: float
+    is_worse: bool
+    micro_f1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +200,57 @@ def evaluate_decisions(
         hamming_loss=float((truth != predicted).mean()) if truth.size else 0.0,
         interval=_micro_f1_interval(truth, predicted, micro_f1),
     )
+
+
+def score_groups(
+    groups: Ids, names: Sequence[str], truth: Ids | Flags, predicted: Ids | Flags
+) -> tuple[GroupScore, ...]:
+    """Score each group of texts, and mark those that are worse than the others beyond chance.
+
+    Args:
+        groups: ``(N,)``, the index of each text's group in ``names``.
+        names: of the groups.
+        truth: as for :func:`evaluate_predictions` or :func:`evaluate_decisions`, like ``predicted``.
+        predicted: the predictions.
+    """
+    multi_label = truth.ndim == 2
+    if multi_label:
+        predicted = np.pad(predicted, ((0, 0), (0, truth.shape[1] - predicted.shape[1])))
+    right = (truth == predicted).all(axis=1) if multi_label else truth == predicted
+    n_classes = 1 + int(max(truth.max(initial=0), predicted.max(initial=0)))
+    sizes = np.bincount(groups, minlength=len(names)).tolist()
+    n_wrong = np.bincount(groups[~right], minlength=len(names)).tolist()
+    p_values = [
+        _chance_of_more(wrong, n, sum(n_wrong), len(groups)) for wrong, n in zip(n_wrong, sizes, strict=True)
+    ]
+    is_worse, n_left = [False] * len(names), len(names)
+    for i in sorted(range(len(names)), key=p_values.__getitem__):
+        if p_values[i] * n_left > SIGNIFICANCE:
+            break
+        is_worse[i], n_left = True, n_left - 1
+    scores = []
+    for i, name in enumerate(names):
+        rows, micro_f1 = groups == i, None
+        accuracy = 1 - n_wrong[i] / max(sizes[i], 1)
+        if multi_label:
+            micro_f1, macro_f1 = f1_of_decisions(truth[rows], predicted[rows])
+        else:
+            macro_f1 = macro_f1_of(truth[rows], predicted[rows], n_classes)
+        interval = wilson_interval(accuracy, sizes[i])
+        scores.append(
+            GroupScore(name, sizes[i], accuracy, interval, macro_f1, p_values[i], is_worse[i], micro_f1)
+        )
+    return tuple(scores)
+
+
+def _chance_of_more(wrong: int, n: int, all_wrong: int, n_all: int) -> float:
+    """Probability that ``n`` of ``n_all`` texts drawn by chance have ``wrong`` or more of the wrong ones."""
+    numbers = np.arange(max(0, n + all_wrong - n_all), min(n, all_wrong) + 1)
+    # The hypergeometric distribution, by the ratio of neighbouring probabilities.
+    ratios = (all_wrong - numbers) * (n - numbers) / ((numbers + 1) * (n_all - all_wrong - n + numbers + 1))
+    logs = np.append(0.0, np.cumsum(np.log(ratios[:-1])))
+    weights = np.exp(logs - logs.max())
+    return min(1.0, float(weights[numbers >= wrong].sum() / weights.sum()))
 
 
 def majority_score(train: Ids | Flags, truth: Ids | Flags) -> float:

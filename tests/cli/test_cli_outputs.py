@@ -123,7 +123,7 @@ OUTPUTS = {
         Output("tracker", "mlflow:{}", "mlflow.db", message="mlflow.db"),
     ),
     "update": (Output("out"), Output("bad_rows")),
-    "evaluate": (Output("bad_rows"),),
+    "evaluate": (Output("bad_rows"), Output("errors")),
     "predict": (Output("out"),),
     "compress": (Output("out"),),
     "select": (Output("out"),),
@@ -159,7 +159,7 @@ NO_FILES = {
         "parts",
         "split",
     ),
-    *("text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
+    *("by", "text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
     *("host", "allow_origin", "allow_host", "strategy", "instructions"),
 }
 """Options with values that are texts, but name no file."""

@@ -86,10 +86,10 @@ GROUPS = {
         *("vocabulary", "teacher", "init_from", "parts"),
     ),
     "Search and size": ("time_budget", "candidates", "max_size", "storage", "retrain"),
-    "Evaluation": ("baseline", "cv"),
+    "Evaluation": ("baseline", "cv", "by"),
     "Wrong labels": ("drop_suspicious", "reweight", "relabel"),
     "Streams and interrupted runs": ("stream", "memory", "max_rejected", "checkpoint", "resume"),
-    "Output": ("out", "output", "report", "figures", "html", "overwrite", "tracker", "as_json"),
+    "Output": ("out", "output", "errors", "report", "figures", "html", "overwrite", "tracker", "as_json"),
     "General": ("config", "quiet", "verbose", "help"),
 }
 """The options of each group in the help."""

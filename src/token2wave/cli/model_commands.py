@@ -41,26 +41,53 @@ def evaluate(
     data: Data,
     options: dict[str, Any],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table to write, .csv, .tsv or .xlsx: the wrong predictions, the surest first, with all "
+            "columns of the data."
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Score each group of a column, e.g. language, source or date (by month); length is the "
+            "number of words. May be repeated.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on labelled data."""
     from token2wave.classifier import load
-    from token2wave.data.datasets import possible_paths
     from token2wave.evaluation import evaluate as run
-    from token2wave.storage.outputs import Outputs
+    from token2wave.storage.outputs import protected
 
-    if options["bad_rows"] is not None:
-        Outputs([model, *possible_paths(data)]).check_file(options["bad_rows"], "list of bad rows")
     classifier = load(model)
-    with terminal.progress() as callback:
-        result = run(classifier, data, split=split, **options, callbacks=[callback])
+    with terminal.progress() as callback, protected(model):
+        result = run(
+            classifier,
+            data,
+            split=split,
+            errors=errors,
+            by=by or (),
+            overwrite=overwrite,
+            **options,
+            callbacks=[callback],
+        )
     for caveat in result.figures["caveats"]:
         terminal.print_note(caveat)
     if as_json:
         print_json({**result.figures, "model_bytes": model.stat().st_size})
     else:
         terminal.print_evaluation(result.headline, result.evaluation)
+        for column, groups in result.groups.items():
+            terminal.print_groups(column, groups)
+        print()
         terminal.print_novelty(result.figures["mean_novelty"])
+        if errors is not None and not terminal.verbosity.is_quiet:
+            print(f"wrong predictions: {errors}, {len(result.errors['row']):,} rows")
 
 
 @takes_options(TextOptions)

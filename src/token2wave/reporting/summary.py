@@ -217,12 +217,24 @@ def _describe_traffic(traffic: Mapping[str, float]) -> str:
 
 def render_classes(classes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Render a table of the classes' scores."""
-    names = [shorten(score["label"], LABEL_COLUMNS) for score in classes]
-    width = max([len("class"), *map(columns, names)])
-    lines = [f"  {'class':<{width}}  precision   recall       F1     texts"]
-    for name, score in zip(names, classes, strict=True):
-        lines.append(
-            f"  {name}{' ' * (width - columns(name))}  {percent(score['precision']):>9}  "
-            f"{percent(score['recall']):>7}  {percent(score['f1']):>7}  {count(score['support']):>8}"
-        )
+    rows = [
+        [
+            score["label"],
+            *(percent(score[key]) for key in ("precision", "recall", "f1")),
+            count(score["support"]),
+        ]
+        for score in classes
+    ]
+    return render_table(["class", "precision", "recall", "F1", "texts"], rows)
+
+
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Render a table: names to the left, figures to the right. Remarks, which have no head, follow."""
+    cells = [[shorten(name, LABEL_COLUMNS), *others] for name, *others in (head, *rows)]
+    widths = [max(columns(row[i]) for row in cells) for i in range(len(head))]
+    lines = []
+    for name, *figures in cells:
+        padded = [f"  {name}{' ' * (widths[0] - columns(name))}"]
+        padded += [f"{figure:>{width}}" for figure, width in zip(figures, widths[1:], strict=False)]
+        lines.append("  ".join([*padded, *figures[len(head) - 1 :]]).rstrip())
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from token2wave.reporting.summary import (
     describe_recorded,
     describe_rows,
     render_classes,
+    render_table,
 )
 from token2wave.training.callbacks import Callback
 from token2wave.training.distributed import rank
@@ -24,7 +25,11 @@ from token2wave.training.distributed import rank
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from token2wave.metrics import Evaluation
+    from token2wave.metrics import Evaluation, GroupScore
+
+
+PRINTED_COVERAGES = (0, 1, 2, 4, 6, 10)
+"""The points that are printed of a coverage curve."""
 
 
 class _Lines(logging.Handler):
@@ -168,12 +173,30 @@ def print_evaluation(headline: str, result: Evaluation) -> None:
         print(f"95% interval of the {figures.split()[0]} {low} to {high}")
     if result.calibration_error is not None:
         print(f"expected calibration error {percent(result.calibration_error)}")
-    for point in result.answered:
-        print(
-            f"  {percent(point.accuracy)} of the surest {percent(point.coverage, 0)} are right: "
-            f"those from probability {math.floor(1e6 * point.threshold) / 1e6:.6f} on"
-        )
-    print("\n".join(render_classes(result.to_dict()["classes"])))
+    print("\n".join(["", *render_classes(result.to_dict()["classes"])]))
+    if result.answered:
+        print("\nThe surest texts alone (predict --abstain-below THRESHOLD)")
+        cells = [
+            (
+                f"{math.floor(1e4 * each.threshold) / 1e4:.4f}",
+                percent(each.coverage, 1),
+                percent(each.accuracy),
+            )
+            for each in map(result.answered.__getitem__, PRINTED_COVERAGES)
+        ]
+        print("\n".join(render_table(["threshold", "answered", "right"], list(dict.fromkeys(cells)))))
+
+
+def print_groups(column: str, groups: Sequence[GroupScore]) -> None:
+    """Print the scores of each group of texts."""
+    multi_label = any(group.micro_f1 is not None for group in groups)
+    head = [column, "texts", "exact match" if multi_label else "accuracy", "95% interval", "macro-F1"]
+    rows = []
+    for group in groups:
+        interval = " to ".join(percent(bound, 1) for bound in group.interval or ())
+        row = [group.name, count(group.rows), percent(group.accuracy), interval, percent(group.macro_f1)]
+        rows.append([*row, f"worse than the others (p = {group.p_value:.2g})" if group.is_worse else ""])
+    print("\n".join(["", *render_table(head, rows)]))
 
 
 def print_novelty(mean: float | None) -> None:

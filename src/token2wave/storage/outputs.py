@@ -29,6 +29,7 @@ FILE_TYPES = {
     "new sheet": rb"(?!)",  # never replaced unasked: people write into it
     "prompts": rb'\{"id": "\d+-[0-9a-f]{8}", "messages":',
     "labelled rows": rb"\xef\xbb\xbf(?:[^\n]*[,\t])?label[,\t]weight[,\t]answers\r",
+    "table of wrong predictions": rb"\xef\xbb\xbfrow(.)label\1predicted\1",
     "MLflow database": rb"SQLite format 3\x00",
 }
 """The kinds of files that commands write, and how the content of each begins."""
@@ -42,7 +43,8 @@ _further_inputs: ContextVar[tuple[PathLike, ...]] = ContextVar("further_inputs",
 @contextmanager
 def protected(*paths: PathLike | None) -> Iterator[None]:
     """Make files inputs of every call in the block, beside those that the call names."""
-    token = _further_inputs.set(tuple(path for path in paths if path is not None))
+    named = (path for path in paths if path is not None)
+    token = _further_inputs.set((*_further_inputs.get(), *named))
     try:
         yield
     finally:
