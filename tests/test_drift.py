@@ -92,7 +92,6 @@ def test_the_reference_is_of_validation_texts_of_the_model_without_them(model: P
     assert sums is not None
     assert 100 <= sums.n_measured <= 130  # a tenth of the rows
     assert sum(sums.novelty) == sums.n_measured
-    assert max(sums.novelty) < 0.2 * sums.n_measured  # novelties of validation texts are spread evenly
     assert sums.rows >= sums.n_measured
     few = token2wave.train(["good film", "bad film", "good", "bad"], ["a", "b", "a", "b"], **TINY).classifier
     assert few.drift_reference is None

@@ -78,7 +78,12 @@ class DriftSums:
 
     @classmethod
     def of_features(
-        cls, model: Model, features: Ragged, n_unknown: NDArray[np.int64], logits: NDArray[np.float32]
+        cls,
+        model: Model,
+        features: Ragged,
+        n_unknown: NDArray[np.int64],
+        logits: NDArray[np.float32],
+        n_unknown_later: NDArray[np.int64] | None = None,
     ) -> Self:
         """Sum the predictions of ``N`` texts.
 
@@ -87,19 +92,24 @@ class DriftSums:
             features: of the texts.
             n_unknown: ``(N,)``, their words and n-grams that have no row.
             logits: ``(N, C)``.
+            n_unknown_later: the same of a model with more rows, which will be compared with these sums.
 
         Raises:
             ModelFileError: the weights overflow, so a prediction is not finite.
         """
         n_known, ngrams = model.features.n_known(features), model.features.reach + 1
-        known, n_features = n_known > 0, features.lengths - model.features.n_special + n_unknown
+        n_features = features.lengths - model.features.n_special + n_unknown
+        if n_unknown_later is not None:
+            n_known, n_unknown = n_known + n_unknown - n_unknown_later, n_unknown_later
+        known = n_known > 0
         n_unknown_features = n_features - n_known
         unknown = np.where(known, n_unknown_features / np.maximum(n_features, 1), 1.0)
         # A text of n words has n words, n - 1 word pairs, and so on.
         n_words = (n_features + ngrams * (ngrams - 1) // 2) // ngrams
         measured = {"unknown": unknown, "words": np.where(n_features > 0, n_words, 0)}
         if model.novelty_reference is not None and len(logits):
-            novelty = model.novelty_reference.novelty(n_unknown, features.lengths, logits)
+            n_rows = n_features + model.features.n_special - n_unknown
+            novelty = model.novelty_reference.novelty(n_unknown, n_rows, logits)
             measured["novelty"] = np.where(known, novelty, 1.0)
         histograms = {name: histogram(name, values) for name, values in measured.items()}
         totals = {"features": int(n_features.sum()), "unknown_features": int(n_unknown_features.sum())}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
@@ -80,7 +81,8 @@ class FitResult:
         network: the network.
         history: of its training.
         validation: the encoded validation examples; None if there were none.
-        n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none.
+        n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none. After
+            a fit on all rows, those that would have none in a vocabulary of all rows but this one.
         char_ngram_weight: weight of the words' character n-grams in the linear SVM.
         branch_weights: one a branch; empty if no validation rows could weigh them.
         cross_validation: of all rows; None if there was none.
@@ -153,8 +155,11 @@ class ValidatedFit:
         if self.novelty_reference is None or fitted.validation is None or fitted.n_unknown is None:
             return classifier, first
         features = fitted.validation.features
-        drift = DriftSums.of_features(first, features, fitted.n_unknown, fitted.network.logits(features))
+        logits = fitted.network.logits(features)
+        drift = DriftSums.of_features(first, features, fitted.n_unknown, logits)
         first = replace(first, drift_reference=drift)
+        if last.is_refit and last.n_unknown is not None:  # it knows more words
+            drift = DriftSums.of_features(first, features, fitted.n_unknown, logits, last.n_unknown)
         if last.cross_validation is not None:
             drift = drift.with_predictions(first, last.cross_validation.in_order()[1])
         return replace(classifier, drift_reference=drift), first
@@ -263,7 +268,14 @@ class TrainingRun:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, char_ngram_weight=char_ngram_weight)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
-        return replace(again, cross_validation=cross_validation, previous=fitted)
+        n_unknown, validation = fitted.n_unknown, fitted.validation
+        if (
+            isinstance(again.features, WordFeatures)
+            and validation is not None
+            and self.embedding_init is None
+        ):
+            n_unknown = _n_unknown_alone(again.features, validation.texts, full_train.texts)
+        return replace(again, cross_validation=cross_validation, previous=fitted, n_unknown=n_unknown)
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
         """Solve the linear SVM from all rows; the rest stays as it is."""
@@ -438,3 +450,15 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return WaveNetwork(config).to(self.computed_on)
+
+
+def _n_unknown_alone(features: WordFeatures, texts: HashedTexts, all_texts: HashedTexts) -> NDArray[np.int64]:
+    """Count the features of each text that would have no row in a vocabulary of all texts but this one."""
+    encoded, n_unknown = features.with_unknown(texts)
+    counts = np.bincount(features(all_texts).ids, minlength=features.n_rows)
+    owners = np.repeat(np.arange(len(encoded)), encoded.lengths)
+    _, inverse, own = np.unique(
+        owners * features.n_rows + encoded.ids, return_inverse=True, return_counts=True
+    )
+    is_lost = counts[encoded.ids] - own[inverse] < min(features.config.min_count, counts.min())
+    return n_unknown + np.bincount(owners[is_lost], minlength=len(encoded))
