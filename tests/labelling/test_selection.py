@@ -95,7 +95,7 @@ def test_a_pool_of_copies_leaves_room_for_others(classifier):
 
 def test_memory_does_not_grow_with_the_pool(classifier, tmp_path):
     peaks = []
-    for n_rows in (20_000, 80_000):
+    for n_rows in (10_000, 30_000):
         path = tmp_path / f"{n_rows}.csv.gz"
         with gzip.open(path, "wt") as file:
             file.write("text\n")

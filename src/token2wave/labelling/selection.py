@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier, load
 from token2wave.config import accept_options, require, require_choice
-from token2wave.data import load_texts, read_texts
+from token2wave.data import load_texts
 from token2wave.data.columns import guess_stream_columns, log_notes
 from token2wave.data.duplicates import group_duplicates
 from token2wave.data.file_segments import find_inputs, segment_size, segments_of
@@ -34,7 +36,9 @@ from token2wave.training.callbacks import Callback, CallbackList
 STRATEGIES = ("mixture", "uncertainty", "diverse", "random")
 CANDIDATES_PER_ROW = 20  # texts kept for each row to choose
 MAX_CANDIDATES = 20_000  # unless more rows are to be chosen
+SAMPLE_TEXTS = 1_500  # of the pool, which say what its texts are like
 VECTOR_WIDTH = 512  # of the sketch of a text's words
+MIN_DENSITY = 1e-4  # so that a text unlike all others can be chosen
 STABLE_KAPPA = 0.99  # Bloodgood & Vijay-Shanker 2009, section 4
 ADDED = ("predicted", "probability", "runner_up", "margin", "novelty")
 """The columns that say why a row was chosen."""
@@ -106,7 +110,7 @@ def select(
     n: int = 200,
     strategy: str = "mixture",
     out: PathLike | None = None,
-    labelled: PathLike | None = None,
+    labelled: Any = None,
     previous: Classifier | PathLike | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -126,7 +130,7 @@ def select(
             ways. ``uncertainty`` takes those that it is least sure of, ``diverse`` takes different ones among
             these, and ``random`` takes any.
         out: table to write: .csv, .tsv or .xlsx.
-        labelled: file of texts that have labels. They, and texts nearly the same, are left out.
+        labelled: texts that have labels, or a file of them. They, and texts nearly the same, are left out.
         previous: the model of the round before, or its file. The result then says how much the predictions
             still change.
         seed: of the random choices. The same seed chooses the same rows.
@@ -150,9 +154,11 @@ def select(
         require_table_name(Path(out))
     classifier = model if isinstance(model, Classifier) else load(model)
     agreement = None if previous is None else _Agreement(previous, classifier)
-    labelled_texts = [] if labelled is None else read_texts(labelled, data_options)
+    labelled_texts = [] if labelled is None else load_texts(labelled, data_options, argument="labelled")
     n_candidates = n if strategy == "random" else max(n, min(CANDIDATES_PER_ROW * n, MAX_CANDIDATES))
-    candidates, random = _Candidates(n_candidates, HashedTexts(labelled_texts)), np.random.default_rng(seed)
+    random = np.random.default_rng(seed)
+    candidates = _Candidates(n_candidates, HashedTexts(labelled_texts))
+    sample: list[tuple[float, str]] = []  # of the pool, by random numbers
     n_pool = n_blank = n_rejected = 0
     for block in _read_pool(pool, inputs, data_options, CallbackList.with_logging(callbacks)):
         n_rejected += block.n_rejected
@@ -161,15 +167,17 @@ def select(
         probabilities = classifier.probabilities(block.texts).astype(np.float64)
         if agreement is not None:
             agreement.add(block.texts, probabilities)
-        is_random = strategy == "random"
-        scores = random.random(len(block.texts)) if is_random else uncertainty(classifier, probabilities)
+        draws = random.random(len(block.texts))
+        scores = draws if strategy == "random" else uncertainty(classifier, probabilities)
         has_text = np.array([bool(text.strip()) for text in block.texts])
         candidates.add(block, np.flatnonzero(has_text), scores, probabilities)
+        sample = heapq.nlargest(SAMPLE_TEXTS, chain(sample, zip(draws.tolist(), block.texts, strict=True)))
         n_pool, n_blank = n_pool + len(block.texts), n_blank + int((~has_text).sum())
     if not n_pool:
         raise DataError("expected texts, found none", location="pool", hint="name other files")
     candidates.compact()
-    chosen = candidates.take(candidates.choose(strategy, n, classifier, random))
+    sampled = [text for _, text in sample]
+    chosen = candidates.take(candidates.choose(strategy, n, classifier, sampled, random))
     notes = []
     if len(chosen) < n:
         notes.append(
@@ -276,18 +284,30 @@ class _Candidates:
         if len(self.rows) == self.limit:
             self.threshold = self.rows[-1].score
 
-    def choose(self, strategy: str, n: int, classifier: Classifier, random: np.random.Generator) -> Rows:
-        """Choose up to ``n``; their numbers."""
-        if not self.rows:
-            return np.zeros(0, dtype=np.int64)
+    def choose(
+        self,
+        strategy: str,
+        n: int,
+        classifier: Classifier,
+        sample: Sequence[str],
+        random: np.random.Generator,
+    ) -> Rows:
+        """Choose up to ``n``; their numbers. ``sample`` are texts of the pool."""
+        if strategy in ("uncertainty", "random") or len(self.rows) <= n:
+            return np.arange(min(n, len(self.rows)))
         probabilities = np.array([row.probabilities for row in self.rows])
         decisions = probabilities >= (
             np.array(classifier.thresholds)
             if classifier.multi_label
             else probabilities.max(axis=1, keepdims=True)
         )
-        scores = np.array([row.score for row in self.rows])
-        return choose(strategy, [row.text for row in self.rows], probabilities, scores, decisions, n, random)
+        vectors = sketch([*(row.text for row in self.rows), *sample])
+        vectors, of_pool = vectors[: len(self.rows)], vectors[len(self.rows) :]
+        if strategy == "diverse":
+            scores = np.array([[row.score] for row in self.rows])
+            return spread(scores, vectors, np.ones(len(vectors)), n, random)
+        density = np.maximum(vectors @ of_pool.mean(axis=0), MIN_DENSITY).astype(np.float64)
+        return spread(probabilities - decisions, vectors, density, n, random)
 
     def take(self, numbers: Rows) -> list[_Candidate]:
         """Return the candidates of these numbers."""
@@ -317,52 +337,31 @@ def _margins(classifier: Classifier, probabilities: Numbers) -> tuple[Numbers, R
     return best - second, order[:, 1]
 
 
-def choose(
-    strategy: str,
-    texts: Sequence[str],
-    probabilities: Numbers,
-    scores: Numbers,
-    decisions: NDArray[np.bool_],
+def spread(
+    gradients: Numbers,
+    vectors: NDArray[np.float32],
+    weights: Numbers,
     n: int,
     random: np.random.Generator,
 ) -> Rows:
-    """Choose among candidates; their numbers, ``(n,)`` or fewer, the first chosen first.
-
-    Args:
-        strategy: see :func:`select`.
-        texts: ``N`` strings, the highest score first.
-        probabilities: ``(N, C)``.
-        scores: ``(N,)``, how unsure the model is.
-        decisions: ``(N, C)`` bool, the classes predicted.
-        n: how many to choose.
-        random: of the choice.
-    """
-    if strategy in ("uncertainty", "random") or len(texts) <= n:
-        return np.arange(min(n, len(texts)))
-    vectors = sketch(texts)
-    gradients = scores[:, None] if strategy == "diverse" else probabilities - decisions
-    return _spread(gradients, vectors, n, random)
-
-
-def _spread(gradients: Numbers, vectors: NDArray[np.float32], n: int, random: np.random.Generator) -> Rows:
-    """Choose by k-means++ among the gradients of the last layer (BADGE, arXiv 1906.03671).
+    """Choose by k-means++ among the gradients of the last layer (BADGE, arXiv 1906.03671), ``(n,)``.
 
     The gradient of a text is the outer product of ``gradients``, ``(N, C)``, and ``vectors``, ``(N, D)`` of
-    length one. Its length says how much the text would change the model, and the distance between two how
-    differently.
+    length one. Its length says how much a label would change the model, and the distance between two how
+    differently. ``weights``, ``(N,)``, say how much each text counts.
     """
     squares = (gradients**2).sum(axis=1)
-    distances, chosen = squares.copy(), [int(squares.argmax())]
+    distances, chosen = squares.copy(), [int((squares * weights).argmax())]
     while len(chosen) < n:
         last = chosen[-1]
         products = (gradients @ gradients[last]) * (vectors @ vectors[last])
         distances = np.minimum(distances, np.maximum(squares + squares[last] - 2 * products, 0))
         distances[chosen] = 0
-        total = distances.sum()
-        if total <= 0:  # all others are like those chosen
-            rest = np.setdiff1d(np.arange(len(squares)), chosen)
-            return np.array([*chosen, *rest[: n - len(chosen)]])
-        chosen.append(int(random.choice(len(distances), p=distances / total)))
+        chances = distances * weights
+        if not chances.any():  # all others are like those chosen
+            others = np.setdiff1d(np.arange(len(squares)), chosen)
+            return np.array([*chosen, *others[: n - len(chosen)]])
+        chosen.append(int(random.choice(len(chances), p=chances / chances.sum())))
     return np.array(chosen)
 
 
