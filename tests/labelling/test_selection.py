@@ -12,7 +12,7 @@ from labelling_data import FILLERS, make_texts
 import token2wave
 from token2wave.data.duplicates import group_duplicates
 from token2wave.errors import ConfigError, DataError, OutputError
-from token2wave.labelling.selection import ADDED, STRATEGIES, kappa_of, sketch, uncertainty
+from token2wave.labelling.selection import ADDED, STRATEGIES, describe_words, kappa_of, uncertainty
 
 
 def read_rows(path):
@@ -185,8 +185,14 @@ def test_the_result_says_whether_labels_still_pay(classifier, pool):
     assert kappa_of(np.array([[20, 5], [10, 15]])) == pytest.approx(0.4)  # the textbook's example
 
 
-def test_vectors_say_which_texts_are_alike():
-    vectors = sketch(["a fine new film", "a fine new movie", "snow in the north", ""])
-    products = vectors @ vectors.T
+def test_words_say_which_texts_are_alike_usual_and_new():
+    texts = ["a fine new film", "a fine new movie", "snow in the north", "", "opera"]
+    words = describe_words(
+        texts, ["a new film", "the new film", "an old opera", "a poor opera"], ["one opera"]
+    )
+    products = words.vectors @ words.vectors.T
     assert products[0, 1] > 0.3 > abs(products[0, 2])
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1, 0], abs=1e-6)
+    assert np.linalg.norm(words.vectors, axis=1) == pytest.approx([1, 1, 1, 0, 1], abs=1e-6)
+    assert words.density[0] > words.density[1] > words.density[2]
+    assert words.gain[0] > words.gain[1] > words.gain[4] > words.gain[2]
+    assert describe_words(["", "x"], ["x"], []).density.shape == (2,)

@@ -36,9 +36,10 @@ from token2wave.training.callbacks import Callback, CallbackList
 STRATEGIES = ("mixture", "uncertainty", "diverse", "random")
 CANDIDATES_PER_ROW = 20  # texts kept for each row to choose
 MAX_CANDIDATES = 20_000  # unless more rows are to be chosen
-SAMPLE_TEXTS = 1_500  # of the pool, which say what its texts are like
+SAMPLE_TEXTS = 4_000  # of the pool, which say what its texts are like
 VECTOR_WIDTH = 512  # of the sketch of a text's words
-MIN_DENSITY = 1e-4  # so that a text unlike all others can be chosen
+MIN_DENSITY, MIN_GAIN, MIN_DIFFERENCE = 1e-4, 1e-3, 1e-6  # no factor rules out a text
+BALANCE = 0.25  # how much a class loses with each text that is chosen of it
 STABLE_KAPPA = 0.99  # Bloodgood & Vijay-Shanker 2009, section 4
 ADDED = ("predicted", "probability", "runner_up", "margin", "novelty")
 """The columns that say why a row was chosen."""
@@ -301,13 +302,12 @@ class _Candidates:
             if classifier.multi_label
             else probabilities.max(axis=1, keepdims=True)
         )
-        vectors = sketch([*(row.text for row in self.rows), *sample])
-        vectors, of_pool = vectors[: len(self.rows)], vectors[len(self.rows) :]
+        scores = np.array([row.score for row in self.rows])
+        words = describe_words([row.text for row in self.rows], sample, self.labelled)
         if strategy == "diverse":
-            scores = np.array([[row.score] for row in self.rows])
-            return spread(scores, vectors, np.ones(len(vectors)), n, random)
-        density = np.maximum(vectors @ of_pool.mean(axis=0), MIN_DENSITY).astype(np.float64)
-        return spread(probabilities - decisions, vectors, density, n, random)
+            return choose_different(scores, words.vectors, decisions, 0, n)
+        scores = scores * np.sqrt(words.density * words.gain)
+        return choose_different(scores, words.vectors, decisions, BALANCE, n)
 
     def take(self, numbers: Rows) -> list[_Candidate]:
         """Return the candidates of these numbers."""
@@ -337,50 +337,71 @@ def _margins(classifier: Classifier, probabilities: Numbers) -> tuple[Numbers, R
     return best - second, order[:, 1]
 
 
-def spread(
-    gradients: Numbers,
+def choose_different(
+    scores: Numbers,
     vectors: NDArray[np.float32],
-    weights: Numbers,
+    decisions: NDArray[np.bool_],
+    balance: float,
     n: int,
-    random: np.random.Generator,
 ) -> Rows:
-    """Choose by k-means++ among the gradients of the last layer (BADGE, arXiv 1906.03671), ``(n,)``.
+    """Choose one text after the other: high scores that are unlike those chosen; their numbers, ``(n,)``.
 
-    The gradient of a text is the outer product of ``gradients``, ``(N, C)``, and ``vectors``, ``(N, D)`` of
-    length one. Its length says how much a label would change the model, and the distance between two how
-    differently. ``weights``, ``(N,)``, say how much each text counts.
+    Args:
+        scores: ``(N,)``, at least zero.
+        vectors: ``(N, D)``, of length one.
+        decisions: ``(N, C)``, the classes that the model predicts.
+        balance: how much a class loses with each text that is chosen of it; 0 does not count classes.
+        n: less than ``N``.
     """
-    squares = (gradients**2).sum(axis=1)
-    distances, chosen = squares.copy(), [int((squares * weights).argmax())]
+    similarity, counts = np.zeros(len(scores)), np.zeros(decisions.shape[1])
+    members, chosen = decisions.astype(np.float64), list[int]()
     while len(chosen) < n:
-        last = chosen[-1]
-        products = (gradients @ gradients[last]) * (vectors @ vectors[last])
-        distances = np.minimum(distances, np.maximum(squares + squares[last] - 2 * products, 0))
-        distances[chosen] = 0
-        chances = distances * weights
-        if not chances.any():  # all others are like those chosen
-            others = np.setdiff1d(np.arange(len(squares)), chosen)
-            return np.array([*chosen, *others[: n - len(chosen)]])
-        chosen.append(int(random.choice(len(chances), p=chances / chances.sum())))
+        values = scores * np.maximum(1 - similarity, MIN_DIFFERENCE) / (1 + members @ counts) ** balance
+        values[chosen] = -1
+        best = int(values.argmax())
+        chosen.append(best)
+        counts += members[best]
+        similarity = np.maximum(similarity, vectors @ vectors[best])
     return np.array(chosen)
 
 
-def sketch(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors of ``N`` texts, ``(N, D)`` float32 of length one: their words, weighted by rarity and hashed.
+class Words(NamedTuple):
+    """What the words of ``N`` texts say.
 
-    Unlike the model's own vectors they also hold the words that the model does not know.
+    Attributes:
+        vectors: ``(N, D)`` float32 of length one, the words weighted by rarity and hashed. Unlike the model's
+            own vectors they hold the words that the model does not know.
+        density: ``(N,)``, mean similarity to texts of the pool.
+        gain: ``(N,)``, how many words that the pool has often a label would be the first for.
     """
-    hashes, lengths = hash_tokens(texts)
+
+    vectors: NDArray[np.float32]
+    density: Numbers
+    gain: Numbers
+
+
+def describe_words(texts: Sequence[str], sample: Sequence[str], labelled: Sequence[str]) -> Words:
+    """Compare texts with a sample of the pool, and with the texts that have labels."""
+    hashes, lengths = hash_tokens([*texts, *sample, *labelled])
     words, number = np.unique(hashes, return_inverse=True)
-    text, word = np.divmod(
-        np.unique(np.repeat(np.arange(len(texts)), lengths) * len(words) + number), len(words)
-    )
-    rarity = np.log(len(texts) / np.bincount(word, minlength=len(words)))
-    cell = text * VECTOR_WIDTH + (words % np.uint64(VECTOR_WIDTH)).astype(np.int64)[word]
-    signs = np.where(words >> np.uint64(63), 1.0, -1.0)
-    vectors = np.bincount(cell, (signs * rarity)[word], len(texts) * VECTOR_WIDTH).reshape(-1, VECTOR_WIDTH)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-9)).astype(np.float32)
+    n_words, n_texts, n_sampled = len(words), len(texts), len(sample)
+    pairs = np.unique(np.repeat(np.arange(len(lengths)), lengths) * n_words + number)  # each word once a text
+    text, word = np.divmod(pairs, max(n_words, 1))
+    ends = np.searchsorted(text, [n_texts, n_texts + n_sampled])
+    in_sample = np.bincount(word[ends[0] : ends[1]], minlength=n_words)
+    in_labelled = np.bincount(word[ends[1] :], minlength=n_words)
+    rarity = np.log((n_sampled + 1) / (in_sample + 0.5)).clip(0)
+    own_text, own_word = text[: ends[1]], word[: ends[1]]
+    cell = own_text * VECTOR_WIDTH + (words % np.uint64(VECTOR_WIDTH)).astype(np.int64)[own_word]
+    signed = np.where(words >> np.uint64(63), rarity, -rarity)
+    vectors = np.bincount(cell, signed[own_word], (n_texts + n_sampled) * VECTOR_WIDTH)
+    vectors = vectors.reshape(-1, VECTOR_WIDTH)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    density = vectors[:n_texts] @ vectors[n_texts:].mean(axis=0)
+    value = np.sqrt(in_sample) * rarity * (in_sample > 1) / (1.0 + in_labelled) ** 2
+    gain = np.bincount(own_text, value[own_word], n_texts + n_sampled)[:n_texts]
+    gain /= np.sqrt(np.bincount(own_text, minlength=n_texts + n_sampled)[:n_texts].clip(1))
+    return Words(vectors[:n_texts].astype(np.float32), density.clip(MIN_DENSITY), gain.clip(MIN_GAIN))
 
 
 # ---- what the result says ----
