@@ -97,22 +97,9 @@ class DriftSums:
         Raises:
             ModelFileError: the weights overflow, so a prediction is not finite.
         """
-        n_known, ngrams = model.features.n_known(features), model.features.reach + 1
-        n_features = features.lengths - model.features.n_special + n_unknown
-        if n_unknown_later is not None:
-            n_known, n_unknown = n_known + n_unknown - n_unknown_later, n_unknown_later
-        known = n_known > 0
-        n_unknown_features = n_features - n_known
-        unknown = np.where(known, n_unknown_features / np.maximum(n_features, 1), 1.0)
-        # A text of n words has n words, n - 1 word pairs, and so on.
-        n_words = (n_features + ngrams * (ngrams - 1) // 2) // ngrams
-        measured = {"unknown": unknown, "words": np.where(n_features > 0, n_words, 0)}
-        if model.novelty_reference is not None and len(logits):
-            n_rows = n_features + model.features.n_special - n_unknown
-            novelty = model.novelty_reference.novelty(n_unknown, n_rows, logits)
-            measured["novelty"] = np.where(known, novelty, 1.0)
-        histograms = {name: histogram(name, values) for name, values in measured.items()}
-        totals = {"features": int(n_features.sum()), "unknown_features": int(n_unknown_features.sum())}
+        measures = measure_features(model, features, n_unknown, logits, n_unknown_later)
+        totals = {name: int(measures.pop(name).sum()) for name in ("features", "unknown_features")}
+        histograms = {name: histogram(name, values) for name, values in measures.items()}
         sums = replace(cls.empty(0), **histograms, **totals)
         return sums.with_predictions(model, probabilities(logits, model.multi_label))
 
@@ -206,3 +193,31 @@ def histogram(name: str, values: NDArray[Any]) -> Counts:
     """Count values in the bins of :data:`BOUNDS`."""
     bounds = BOUNDS[name]
     return tuple(np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1).tolist())
+
+
+def measure_features(
+    model: Model,
+    features: Ragged,
+    n_unknown: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    n_unknown_later: NDArray[np.int64] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Measure ``N`` texts: what :class:`DriftSums` sums of features, each ``(N,)``; arguments as there."""
+    n_known, ngrams = model.features.n_known(features), model.features.reach + 1
+    n_features = features.lengths - model.features.n_special + n_unknown
+    if n_unknown_later is not None:
+        n_known, n_unknown = n_known + n_unknown - n_unknown_later, n_unknown_later
+    known, n_unknown_features = n_known > 0, n_features - n_known
+    # A text of n words has n words, n - 1 word pairs, and so on.
+    n_words = (n_features + ngrams * (ngrams - 1) // 2) // ngrams
+    measures: dict[str, NDArray[Any]] = {
+        "unknown": np.where(known, n_unknown_features / np.maximum(n_features, 1), 1.0),
+        "words": np.where(n_features > 0, n_words, 0),
+        "features": n_features,
+        "unknown_features": n_unknown_features,
+    }
+    if model.novelty_reference is not None and len(logits):
+        n_rows = n_features + model.features.n_special - n_unknown
+        novelty = model.novelty_reference.novelty(n_unknown, n_rows, logits)
+        measures["novelty"] = np.where(known, novelty, 1.0)
+    return measures

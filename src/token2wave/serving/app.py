@@ -92,6 +92,7 @@ class Service:
         allow_origins: origins whose web pages may read the responses; ``*`` allows all.
         allow_hosts: hosts that requests may name, beside loopback and the address at which they arrive; ``*``
             allows all.
+        model_name: name of the model in the metrics.
         log_access: log each request as a line of JSON to the logger ``token2wave.serving.access``.
 
     Raises:
@@ -106,13 +107,14 @@ class Service:
         *,
         allow_origins: Sequence[str] = (),
         allow_hosts: Sequence[str] = (),
+        model_name: str = "model",
         log_access: bool = False,
     ) -> None:
         self.limits, self.metrics = limits or ServiceLimits(), ServiceMetrics()
         self._allow_origins = [origin.encode("latin-1") for origin in allow_origins]
         self._allow_hosts = check_allowed_hosts(allow_hosts)
         self._log_access = log_access
-        self._batcher = Batcher(classifier, self.limits, self.metrics)
+        self._batcher = Batcher(classifier, self.limits, self.metrics, model_name)
         self.replace(classifier)
         self.n_held = {"requests": 0, "responses": 0}
         self.ready = True

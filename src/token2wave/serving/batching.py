@@ -108,10 +108,17 @@ class Batcher:
         classifier: computes; may be replaced between batches.
         limits: limits of the queue.
         metrics: counts batches and texts.
+        model_name: name of the model in the metrics.
     """
 
-    def __init__(self, classifier: Classifier, limits: ServiceLimits, metrics: ServiceMetrics) -> None:
-        self.classifier = classifier
+    def __init__(
+        self,
+        classifier: Classifier,
+        limits: ServiceLimits,
+        metrics: ServiceMetrics,
+        model_name: str = "model",
+    ) -> None:
+        self.classifier, self._model_name = classifier, model_name
         self._limits, self._metrics = limits, metrics
         self._waiting: deque[Waiting] = deque()
         self._is_running = self._is_closed = False
@@ -178,7 +185,9 @@ class Batcher:
         probabilities, known = classifier.probabilities_and_known(texts)
         self._metrics.texts.inc(len(texts))
         self._metrics.batch_texts.observe(len(texts))
-        return BatchResult(classifier, probabilities.tolist(), known.tolist())
+        result = BatchResult(classifier, probabilities.tolist(), known.tolist())
+        self._metrics.count_predictions(classifier, self._model_name, texts, *result[1:])
+        return result
 
     def close(self) -> None:
         """Drop what waits, and tell what runs to stop."""

@@ -79,6 +79,7 @@ class ServerOptions:
             self.limits,
             allow_origins=self.allow_origins,
             allow_hosts=(self.host, *self.allow_hosts),
+            model_name=self.model.stem,
             log_access=self.log_access,
         )
 
