@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from token2wave.auditing import learning_curve
-from token2wave.auditing.learning_curve import attainable_and_curve, fit_power_law, helpful_sentences
+from token2wave.auditing.learning_curve import (
+    attainable_and_curve,
+    estimate_noise,
+    fit_power_law,
+    helpful_sentences,
+)
 from token2wave.data import TextSplit
 from token2wave.training.examples import Examples
 from token2wave.training.label_quality import assess_labels
 
 SIZES = [100, 200, 400, 800, 1600]
-QUALITY = None  # of labels
 HARD = ("fish", "birds")
 NAMES = ("ale", "bread", "cheese", "dates", *HARD)
 
@@ -50,6 +56,32 @@ def test_noise_moves_the_continuation_little():
     assert gain.min() >= 0
 
 
+def test_a_known_curve_is_continued_for_all_and_for_each_class(monkeypatch):
+    random, names, sizes = np.random.default_rng(1), ("ale", "bread", "cheese"), [25, 50, *SIZES]
+    removable = np.array([4.0, 0.5, 0.5])  # of each class
+    errors = error(np.array(sizes)[:, None], 0.05, removable)
+    n_tested = np.full((200, len(sizes), 3), 100.0)
+    right = n_tested - random.binomial(100, errors, n_tested.shape)
+    monkeypatch.setattr(learning_curve, "_measure", lambda *_: (sizes, right, n_tested))
+    rows = TextSplit(["a"] * 2000, ["ale"] * 2000, "made")
+    attainable, curve = attainable_and_curve(rows, names, None)
+    assert curve["more_rows"] == 1000
+    truth = error(2000, 0.05, removable) - error(3000, 0.05, removable)
+    assert curve["gain"] == pytest.approx(truth.mean(), abs=0.002)
+    twice = error(2000, 0.05, removable) - error(4000, 0.05, removable)
+    assert curve["doubling"] == pytest.approx(twice.mean(), abs=0.004)
+    assert attainable["limit"] == pytest.approx(0.95, abs=0.02)
+    assert curve["main_classes"] == ["ale"]
+    assert curve["classes"][0]["share"] == pytest.approx(0.8, abs=0.05)
+    gains = {item["label"]: item for item in curve["classes"]}
+    for name, gain in zip(names, truth, strict=True):
+        assert gains[name]["gain"] == pytest.approx(gain, abs=0.003)
+        low, high = gains[name]["gain_interval"]
+        assert low < gain < high
+    low, high = curve["gain_interval"]
+    assert high - low > 2 * learning_curve.MISFIT * curve["gain"]  # no curve is exactly a power law
+
+
 @pytest.mark.parametrize("errors", [[0.1, 0.2, 0.3], [0.2, 0.2, 0.2]])
 def test_a_curve_that_does_not_fall_promises_nothing(errors):
     law = fit_power_law(SIZES[:3], np.array([errors]))
@@ -69,7 +101,7 @@ def test_every_part_of_the_rows_has_the_classes_in_proportion(multi_label):
 
 
 def test_the_classes_that_need_rows_have_the_gain(rows):
-    attainable, curve = attainable_and_curve(rows, NAMES, QUALITY)
+    attainable, curve = attainable_and_curve(rows, NAMES, None)
     assert attainable["noise"] is None
     assert curve["reason"] is None
     assert curve["scores"] == sorted(curve["scores"])
@@ -83,6 +115,17 @@ def test_the_classes_that_need_rows_have_the_gain(rows):
     low, high = curve["gain_interval"]
     assert low <= curve["gain"] <= high < curve["doubling"]
     assert "most of it in" in " ".join(helpful_sentences({"attainable": attainable, "learning_curve": curve}))
+
+
+def test_folds_whose_models_are_surer_do_not_stand_for_all():
+    rows = np.arange(2000)
+    fold = rows % 2
+    confidence = np.where(fold == 0, 0.99, 0.7) - rows / 20_000
+    labels = np.where((fold == 0) & (rows % 10 < 4), 1, 0)  # two of five in the sure fold, none in the other
+    quality = SimpleNamespace(
+        probabilities=np.stack([confidence, 1 - confidence], axis=1), labels=labels, fold=fold
+    )
+    assert estimate_noise(quality) == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1])
@@ -106,13 +149,13 @@ def test_planted_noise_is_estimated(fraction):
 
 
 def test_the_same_seed_gives_the_same_curve(rows):
-    first, second = (attainable_and_curve(rows, NAMES, QUALITY, seed=4) for _ in range(2))
+    first, second = (attainable_and_curve(rows, NAMES, None, seed=4) for _ in range(2))
     assert first == second
 
 
 def test_multi_label_texts_are_measured_by_f1(rows):
     sets = TextSplit(rows.texts, [(label,) for label in rows.labels], "sets")
-    attainable, curve = attainable_and_curve(sets, NAMES, QUALITY)
+    attainable, curve = attainable_and_curve(sets, NAMES, None)
     assert curve["measure"] == "micro_f1"
     assert attainable["noise"] is None
     assert 0.5 < curve["scores"][-1] < 1
