@@ -48,6 +48,12 @@ def test_a_power_law_is_recovered(a, b, c):
     assert law(6400)[0] == pytest.approx(error(6400, a, b, c), abs=1e-6)
 
 
+def test_a_curve_that_falls_faster_than_to_nothing_is_followed_as_far_as_possible():
+    law = fit_power_law([1, 2, 4, 8, 16], np.array([[0.5, 0.4, 0.3, 0.2, 0.1]]))
+    assert law.a[0] == 0
+    assert law(16)[0] == pytest.approx(0.1226, abs=0.0001)  # the least squares of all powers of the grid
+
+
 def test_noise_moves_the_continuation_little():
     noisy = error(SIZES) + np.random.default_rng(0).normal(0, 0.002, (200, len(SIZES)))
     law = fit_power_law(SIZES, noisy)
