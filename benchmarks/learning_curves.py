@@ -22,7 +22,7 @@ from measuring import comma_list, command_line, describe_origin, make_parser, wr
 from planted_noise import WAYS, plant_noise
 
 from token2wave import train
-from token2wave.auditing.learning_curve import attainable_and_curve, estimate_noise
+from token2wave.auditing.learning_curve import attainable_and_curve, estimate_noise, helpful_sentences
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, encode_labels, label_names_of, load_splits
 from token2wave.training.label_quality import assess_labels
@@ -30,6 +30,7 @@ from token2wave.training.label_quality import assess_labels
 DATA = "dbpedia14,imdb,zh_chnsenticorp,zh_tnews,ar_arsarcasm2,hi_bbc,ag_news,banking77,trec,emotion"
 CHOSEN = "ag_news,banking77,trec,emotion"
 NOISE_DATA = "ag_news,banking77,trec,emotion,dbpedia14,debian-sections"
+EXAMPLE = "debian-sections"
 MAX_HELD_OUT = 5_000
 FRACTIONS = (0.0, 0.05, 0.1)
 FIRST_DRAW = 100  # the draws before chose the settings
@@ -91,6 +92,18 @@ def measure_noise(splits: TextDataset, max_rows: int) -> list[dict[str, Any]]:
     return runs
 
 
+def example() -> dict[str, Any]:
+    """What the audit says of the built-in corpus."""
+    splits = load_splits(EXAMPLE)
+    names = label_names_of(splits.train, splits.label_names)
+    quality = assess_labels(splits.train, names)
+    attainable, curve = attainable_and_curve(splits.train, names, quality)
+    return {
+        "data": EXAMPLE,
+        "sentences": helpful_sentences({"attainable": attainable, "learning_curve": curve}),
+    }
+
+
 def main() -> None:
     """Measure all sets."""
     parser = make_parser(__doc__, data=comma_list(DATA))
@@ -99,7 +112,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--max-rows", type=int, default=30_000, help="of a set's learning curve")
     parser.add_argument("--noise-rows", type=int, default=5_000, help="of a set's noise")
-    parser.add_argument("--parts", type=comma_list, default=["rows", "noise"])
+    parser.add_argument("--parts", type=comma_list, default=["example", "rows", "noise"])
     options = parser.parse_args()
     path = options.results / "learning_curves.json"
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -111,6 +124,9 @@ def main() -> None:
     }
     gains, noises = ({} if part in options.parts else document.get(part, {}) for part in ("rows", "noise"))
     document |= {"rows": gains, "noise": noises}
+    if "example" in options.parts:
+        document["example"] = example()
+        write_document(path, document)
     for name in options.data if "rows" in options.parts else []:
         splits = load_splits(name)
         for draw in range(options.draws):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -780,6 +781,12 @@ def text_columns_table(document: Document) -> str:
     note = f"Test accuracy in %, preset `{document['preset']}`, mean ± standard deviation of {n_seeds} seeds."
     head = ["data", "columns", "joined", "marked", "both"]
     return join(markdown(head, rows, n_left=2), [note, *caveat_lines(document["caveats"])])
+
+
+def sentences_block(document: Document) -> str:
+    """What the audit says of the built-in corpus."""
+    lines = chain.from_iterable(textwrap.wrap(each, 110) for each in document["example"]["sentences"])
+    return "\n".join(["```text", *lines, "```"]) + "\n"
 
 
 def predicted_gains_table(document: Document) -> str:

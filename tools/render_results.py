@@ -304,6 +304,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": lambda: tables.serving_table(benchmark("serving")),
     "distillation": lambda: tables.teacher_table(benchmark("distillation")),
     "few_shot": lambda: tables.few_shot_table(benchmark("few_shot")),
+    "what-would-help": lambda: tables.sentences_block(with_part(benchmark("learning_curves"), "example")),
     "predicted-gains": lambda: tables.predicted_gains_table(with_part(benchmark("learning_curves"), "rows")),
     "estimated-noise": lambda: tables.estimated_noise_table(with_part(benchmark("learning_curves"), "noise")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),

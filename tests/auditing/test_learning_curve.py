@@ -210,7 +210,7 @@ def document(**changes):
 
 def test_sentences_say_what_more_rows_bring():
     noise, gain, limit = helpful_sentences(document())
-    assert noise.startswith("About 5.0% of the labels are wrong, or more.")
+    assert noise.startswith("At least about 5.0% of the labels are wrong.")
     assert "at most 95.0%" in noise
     assert "about 89.0%" in noise
     assert gain == (

@@ -41,3 +41,8 @@ def test_estimated_noise_stands_beside_what_was_planted(document):
     table = tables.estimated_noise_table(document)
     assert "| planted | 0% | 5% random |" in table
     assert "| trec | 1.0 (4.0) | 6.0 (9.0) |" in table
+
+
+def test_sentences_are_printed_as_they_are():
+    block = tables.sentences_block({"example": {"sentences": ["One.", "Two."]}})
+    assert block == "```text\nOne.\nTwo.\n```\n"

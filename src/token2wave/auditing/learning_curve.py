@@ -313,8 +313,9 @@ def helpful_sentences(document: Mapping[str, Any]) -> list[str]:
     if attainable["noise"] is not None:
         noise, ceiling, accuracy = (percent(attainable[key], 1) for key in ("noise", "ceiling", "accuracy"))
         sentences.append(
-            f"About {noise} of the labels are wrong, or more. Measured by them, even a perfect model would "
-            f"reach at most {ceiling}. Measured by right labels, this one would reach about {accuracy}."
+            f"At least about {noise} of the labels are wrong. Measured by them, even a perfect model would "
+            f"reach at most {ceiling}. Measured by right labels, the audit's models would reach about "
+            f"{accuracy}."
         )
     if curve["reason"] is not None:
         return [*sentences, curve["reason"]]
