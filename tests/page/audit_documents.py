@@ -58,7 +58,13 @@ def audit_document(n_rows: int = 50, **changes: Any) -> dict[str, Any]:
         "notes": ["The text is in the column `text`."],
         "accuracy": 0.86,
         "noise": 0.05,
-        "attainable": {"noise": 0.05, "ceiling": 0.95, "limit": 0.9, "limit_interval": [0.88, 0.93]},
+        "attainable": {
+            "noise": 0.05,
+            "ceiling": 0.95,
+            "accuracy": 0.9,
+            "limit": 0.9,
+            "limit_interval": [0.88, 0.93],
+        },
         "learning_curve": {
             "measure": "accuracy",
             "sizes": [50, 100, 200, 400, 800],

@@ -52,12 +52,10 @@ def _headline(document: Document) -> str:
     n_errors = sum(finding["severity"] == "error" for finding in document["findings"])
     figures = [
         ("Labels that look wrong", percent(document["noise"], 1), "estimated"),
-        ("Accuracy", percent(document["accuracy"], 1), "on rows the model has not seen, by these labels"),
+        ("Accuracy", percent(document["accuracy"], 1), "on unseen rows, measured by these labels"),
     ]
     if attainable.get("ceiling") is not None:
-        figures.append(
-            ("Attainable", percent(attainable["ceiling"], 1), "by a perfect model, with these labels")
-        )
+        figures.append(("Attainable", percent(attainable["ceiling"], 1), "at most, measured by these labels"))
     figures.append(("Findings", count(len(document["findings"])), f"errors: {count(n_errors)}"))
     figures.append(("Time", duration(document["seconds"]), ""))
     notes = "".join(f"<li>{prose(note)}</li>" for note in document["notes"])
