@@ -54,7 +54,7 @@ def measure_gain(splits: TextDataset, max_rows: int, draw: int) -> dict[str, Any
     scores = []
     for rows in (half, pool):
         data = TextDataset(splits.train.source, rows, test=held_out, label_names=names)
-        scores.append(train(data, seed=draw, baseline=False).summary.accuracy)
+        scores.append(train(data, seed=draw, baseline=False).accuracy)
     happened = scores[1] - scores[0]
     return {
         "draw": draw,

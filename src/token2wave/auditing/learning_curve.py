@@ -134,11 +134,10 @@ def attainable_and_curve(
     names = tuple(label_names)
     attainable: dict[str, Any] = dict.fromkeys(("noise", "ceiling", "accuracy", "limit", "limit_interval"))
     if quality is not None and not rows.multi_label:
-        noise, accuracy = (
-            estimate_noise(quality),
-            float((quality.probabilities.argmax(axis=1) == quality.labels).mean()),
-        )
-        attainable |= {"noise": noise, "ceiling": 1 - noise, "accuracy": min(accuracy / (1 - noise), 1.0)}
+        noise = estimate_noise(quality)
+        accuracy = float((quality.probabilities.argmax(axis=1) == quality.labels).mean())
+        accuracy = min(accuracy / max(1 - noise, 1e-9), 1.0)
+        attainable |= {"noise": noise, "ceiling": 1 - noise, "accuracy": accuracy}
     curve: dict[str, Any] = {
         "measure": "micro_f1" if rows.multi_label else "accuracy",
         "sizes": [],
@@ -157,10 +156,9 @@ def attainable_and_curve(
     if measured is None:
         return attainable, curve
     sizes, right, counted = measured
-    draws = np.random.default_rng(seed).multinomial(
-        len(right), np.full(len(right), 1 / len(right)), N_RESAMPLES
-    )
-    draws = np.concatenate([np.ones((1, len(right)), dtype=np.int64), draws])  # the first is the estimate
+    n_blocks = len(right)
+    draws = np.random.default_rng(seed).multinomial(n_blocks, [1 / n_blocks] * n_blocks, N_RESAMPLES)
+    draws = np.concatenate([np.ones((1, n_blocks), dtype=np.int64), draws])  # the first is the estimate
     right, counted = (np.tensordot(draws, sums, axes=1) for sums in (right, counted))  # (R, S, C)
     errors = 1 - right.sum(axis=2) / np.maximum(counted.sum(axis=2), 1)
     law = fit_power_law(sizes[-N_FITTED:], errors[:, -N_FITTED:])
@@ -169,10 +167,9 @@ def attainable_and_curve(
     attainable |= {"limit": float(limit[0]), "limit_interval": _interval(limit)}
     # Errors of classes are linear in the same curve, so that their gains add up to the whole gain.
     scores = right / np.maximum(counted, 1)
-    class_gain = (
-        _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:]) * (law.basis(n_more) - law.basis(n))[:, None]
-    )
-    gains = class_gain * (counted[:, -1] / counted[:, -1].sum(axis=1, keepdims=True))
+    slopes = _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:])
+    class_gain = slopes * (law.basis(n_more) - law.basis(n))[:, None]
+    gains = class_gain * counted[:, -1] / np.maximum(counted[:, -1].sum(axis=1, keepdims=True), 1)
     order = np.argsort(-gains[0], kind="stable")
     curve |= {
         "reason": None,
@@ -265,7 +262,8 @@ def _slopes(law: PowerLaw, sizes: Sequence[int], scores: Numbers) -> Numbers:
     rows = np.asarray(sizes, dtype=np.float64)
     weights, basis = rows / rows.sum(), law.basis(rows)
     centred = weights * (basis - basis @ weights[:, None])
-    return np.einsum("rs,rsc->rc", centred, scores) / (centred * basis).sum(axis=1)[:, None]
+    slopes = np.einsum("rs,rsc->rc", centred, scores)
+    return np.asarray(slopes / (centred * basis).sum(axis=1, keepdims=True))
 
 
 def _main_classes(gains: Numbers, order: NDArray[np.int64]) -> list[int]:
