@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ SIGNIFICANCE = 0.05  # of all groups of a column together
 NORMAL_95 = 1.959964  # a normal deviate is at most this far from zero with probability 0.95
 
 UNKNOWN_LABELS = "(labels without a class)"
-MAX_MISTAKES, MAX_MISTAKES_OF_PAIR = 500, 5  # in all; of one true and one predicted label
-MISTAKE_COLUMNS = 300  # of a text
+MAX_TEXTS, MAX_TEXTS_OF_CELL = 5000, 200  # of a report; of one true and one predicted label
+MAX_CHARACTERS, MIN_COLUMNS, MAX_COLUMNS = 1_000_000, 300, 1200  # of the texts of a report; of a text
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A wrong prediction, with the text for people to read.
+class EvaluatedText:
+    """A prediction, with the text for people to read.
 
-    A multi-label text has a mistake for each wrong decision: ``label`` is None if the text does not have the
+    A multi-label text has one for each wrong decision: ``label`` is None if the text does not have the
     predicted label, and ``predicted`` is None if the text's label was not predicted.
 
     Attributes:
@@ -143,7 +143,9 @@ class Mistake:
         text: its beginning, as one line.
         label: the true label.
         predicted: the predicted label.
-        probability: of the wrong prediction.
+        probability: of the prediction.
+        words: pieces of the text's beginning, each with its effect on the log-odds of the predicted label
+            against the true one, or of a right prediction against the next label; empty if unknown.
     """
 
     row: int | None
@@ -151,6 +153,7 @@ class Mistake:
     label: str | None
     predicted: str | None
     probability: float
+    words: tuple[tuple[str, float], ...] = ()
 
 
 def evaluate_predictions(
@@ -275,15 +278,19 @@ def majority_score(train: Ids | Flags, truth: Ids | Flags) -> float:
     return float(2 * truth[:, classes].sum() / (len(truth) * len(classes) + truth.sum()))
 
 
-def surest_mistakes(
+def evaluated_texts(
     texts: Sequence[str],
     truth: Ids | Flags,
     predicted: Ids | Flags,
     label_names: tuple[str, ...],
     probabilities: Floats,
     rows: Ids | None,
-) -> tuple[Mistake, ...]:
-    """Choose the mistakes with the highest probability, the surest first: a few of each pair of labels.
+    explain: Callable[[int, int, int | None], Sequence[tuple[str, float]]] | None = None,
+) -> tuple[EvaluatedText, ...]:
+    """Choose texts of each pair of a true and a predicted label, as many as a report holds.
+
+    Wrong predictions come first, the surest at the top; then right ones, the least sure at the top. Of
+    multi-label texts there are the wrong decisions alone.
 
     Args:
         texts: ``N`` strings.
@@ -292,6 +299,8 @@ def surest_mistakes(
         label_names: the classes.
         probabilities: of the classes.
         rows: ``(N,)``, the number of each text in its split, from 0; None if unknown.
+        explain: gives the words of a text by its index, with their effects on a class, or on a class against
+            another; called for the first texts of every pair first.
     """
     if truth.ndim == 2:
         unknown = ((0, 0), (0, truth.shape[1] - len(label_names)))
@@ -300,24 +309,46 @@ def surest_mistakes(
         probability = np.abs(missed - np.pad(probabilities, unknown)[numbers, classes])
         pairs = np.stack([np.where(missed, classes, -1), np.where(missed, -1, classes)], axis=1)
     else:
-        numbers = np.flatnonzero(truth != predicted)
-        pairs = np.stack([truth, predicted], axis=1)[numbers]
-        probability = probabilities[numbers, pairs[:, 1]]
-    order = np.argsort(-probability, kind="stable")
+        numbers = np.arange(len(truth))
+        pairs = np.stack([truth, predicted], axis=1)
+        probability = probabilities[numbers, predicted]
+    is_right = pairs[:, 0] == pairs[:, 1]
+    order = np.lexsort((np.where(is_right, probability, -probability), is_right))
     n_of_pair: Counter[tuple[int, ...]] = Counter()
     candidates = []
     for rank, pair in enumerate(map(tuple, pairs[order].tolist())):
         n_of_pair[pair] += 1
-        if n_of_pair[pair] <= MAX_MISTAKES_OF_PAIR:
-            candidates.append((n_of_pair[pair], rank))
+        if n_of_pair[pair] <= MAX_TEXTS_OF_CELL:
+            candidates.append((bool(is_right[order[rank]]), n_of_pair[pair], rank))
+    chosen = order[[rank for *_, rank in sorted(candidates)[:MAX_TEXTS]]].tolist()
+    limit = min(max(MAX_CHARACTERS // max(len(chosen), 1), MIN_COLUMNS), MAX_COLUMNS)
     names = (*label_names, UNKNOWN_LABELS, None)  # -1 stands for None
-    mistakes = []
-    for i in order[sorted(rank for _, rank in sorted(candidates)[:MAX_MISTAKES])].tolist():
+    result = {}
+    for i in chosen:
         number, (label, guess) = int(numbers[i]), pairs[i].tolist()
-        text = shorten(texts[number][: 4 * MISTAKE_COLUMNS], MISTAKE_COLUMNS)
+        words: Sequence[tuple[str, float]] = ()
+        target = label if guess < 0 else guess
+        if explain is not None and target < len(label_names):
+            is_alone = guess < 0 or label in (guess, -1, len(label_names))
+            words = explain(number, target, None if is_alone else label)
+        text = shorten(texts[number][: 4 * limit], limit)
         row = None if rows is None else int(rows[number]) + 1
-        mistakes.append(Mistake(row, text, names[label], names[guess], round(float(probability[i]), 6)))
-    return tuple(mistakes)
+        result[i] = EvaluatedText(
+            row, text, names[label], names[guess], round(float(probability[i]), 6), _beginning(words, limit)
+        )
+    return tuple(result[i] for i in order.tolist() if i in result)
+
+
+def _beginning(words: Sequence[tuple[str, float]], limit: int) -> tuple[tuple[str, float], ...]:
+    """The first words, with an ellipsis if there are more characters."""
+    beginning, n_left = [], limit
+    for word, effect in words:
+        if len(word) > n_left:
+            beginning.append((word[:n_left] + "\N{HORIZONTAL ELLIPSIS}", effect))
+            break
+        beginning.append((word, effect))
+        n_left -= len(word)
+    return tuple(beginning)
 
 
 def wilson_interval(fraction: float, n: int) -> tuple[float, float] | None:

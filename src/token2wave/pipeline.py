@@ -228,7 +228,7 @@ def _measure(
     options: TrainOptions,
 ) -> Measurement:
     """Evaluate, and compare with the most frequent class and a baseline of the same rows."""
-    evaluation, mistakes = run.evaluate(last, classifier, holdout_model)
+    evaluation, texts = run.evaluate(last, classifier, holdout_model, explains=options.report is not None)
     pairs = run.evaluated_pairs(last)
     majority = baseline = None
     peak_memory_bytes = peak_memory_of(run.computed_on)
@@ -252,7 +252,7 @@ def _measure(
     return Measurement(
         evaluation=evaluation,
         cv=None if cross_validation is None else cross_validation.figures(run.texts.all_rows.labels),
-        mistakes=mistakes,
+        evaluated_texts=texts,
         majority=majority,
         baseline=baseline,
         peak_memory_bytes=peak_memory_bytes,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from token2wave.core import n_threads
 from token2wave.data import TextDataset
 from token2wave.errors import ConfigError, DataError
+from token2wave.features import Features
+from token2wave.inference.model import Network
 from token2wave.reporting.record import RunContext
 from token2wave.run_steps import fit_run, make_classifiers, prepare_run
 from token2wave.training.callbacks import CallbackList
@@ -50,18 +52,19 @@ def _predict_folds(
         options=replace(context.options, **unused, resume=False, baseline=False, figures=False),
         data_options=replace(context.data_options, multi_label=run.texts.multi_label),
     )
+    keeps = context.options.report is not None  # its texts are explained
     n_processes = min(len(folds), n_threads())
     if run.computed_on == "cuda" or len(folds) * last.train_seconds < MIN_PARALLEL_SECONDS:
         n_processes = 1
     run.callback_list.stage("cross-validation", sum(len(fold.rows) for fold in folds))
     predictions = call_in_processes(
         predict_fold,
-        [(_fold_data(run.splits, run.texts.label_names, fold), fold_context) for fold in folds],
+        [(_fold_data(run.splits, run.texts.label_names, fold), fold_context, keeps) for fold in folds],
         n_processes,
         lambda number: run.callback_list.advance(len(folds[number].rows)),
     )
-    probabilities, decisions = zip(*predictions, strict=True)
-    return CrossValidation(folds, probabilities, decisions)
+    probabilities, decisions, models = zip(*predictions, strict=True)
+    return CrossValidation(folds, probabilities, decisions, models if keeps else ())
 
 
 def _fold_data(splits: TextDataset, label_names: tuple[str, ...], fold: Fold) -> TextDataset:
@@ -72,13 +75,17 @@ def _fold_data(splits: TextDataset, label_names: tuple[str, ...], fold: Fold) ->
     return TextDataset(splits.name, train, splits.validation, test, label_names)
 
 
-def predict_fold(data: TextDataset, context: RunContext) -> tuple[NDArray[np.floating], NDArray[Any]]:
-    """Train as :func:`train` does, and predict the test rows: probabilities, and classes or decisions."""
+def predict_fold(
+    data: TextDataset, context: RunContext, keeps: bool
+) -> tuple[NDArray[np.floating], NDArray[Any], tuple[Features, Network] | None]:
+    """Train as :func:`train` does, and predict the test rows: probabilities, and classes or decisions.
+
+    The third value has features and network, if ``keeps``.
+    """
     budget = Budget(None, context.options.candidates)
     run, context = prepare_run(data, context, budget, CallbackList(()))
     classifier = make_classifiers(*fit_run(run, context))[0]
     assert data.test is not None
     probabilities = classifier.probabilities(data.test.texts)
-    if classifier.multi_label:
-        return probabilities, probabilities.astype(np.float64) >= np.array(classifier.thresholds)
-    return probabilities, probabilities.argmax(axis=1)
+    model = (classifier.features, classifier.network) if keeps else None
+    return probabilities, classifier.decide(probabilities), model

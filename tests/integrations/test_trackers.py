@@ -195,8 +195,8 @@ def test_mlflow(runs, tmp_path):
     assert "sport" in table
     assert (runs / "artifacts").is_dir()
     report = Path(client.download_artifacts(run.info.run_id, "report.json", str(tmp_path))).read_text()
-    assert json.loads(report)["mistakes"] == []
-    assert json.loads((tmp_path / "report" / "report.json").read_text())["mistakes"] != []
+    assert json.loads(report)["evaluated_texts"] == []
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["evaluated_texts"] != []
 
 
 def test_mlflow_marks_a_run_that_fails(runs):

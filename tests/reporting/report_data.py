@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from token2wave.metrics import evaluate_predictions, surest_mistakes
+from token2wave.metrics import evaluate_predictions, evaluated_texts
 from token2wave.training.loop import Epoch
 from token2wave.training.result import Summary
 
 CAVEATS = ("The test texts overlap the training texts by 3%.", "Labels <are> noisy & few.")
 BASELINE = {"name": "naive Bayes", "accuracy": 0.5, "macro_f1": 0.25, "train_seconds": 0.5}
+
+
+def words_of(index: int, label: int, against: int | None) -> list[tuple[str, float]]:
+    return [("text", 1.0), (f" {index} ", 0.0), ("<b>", -0.6)]
 
 
 def a_summary(n_classes: int = 3, *, label_names: tuple[str, ...] | None = None, **changes: Any) -> Summary:
@@ -23,9 +27,8 @@ def a_summary(n_classes: int = 3, *, label_names: tuple[str, ...] | None = None,
     predicted = np.where(random.random(len(truth)) < 0.8, truth, guess)
     evaluation = evaluate_predictions(truth, predicted, names)
     texts = [f"text {i} <b>" for i in range(len(truth))]
-    mistakes = surest_mistakes(
-        texts, truth, predicted, names, random.random((len(truth), len(names))), np.arange(len(truth))
-    )
+    probabilities = random.random((len(truth), len(names)))
+    chosen = evaluated_texts(texts, truth, predicted, names, probabilities, np.arange(len(truth)), words_of)
     history = [Epoch(i, 1 / i, 1 - 0.5 / i, 1.25 / i, 1 - 0.625 / i) for i in range(1, 5)]
     values: dict[str, Any] = {
         "accuracy": evaluation.accuracy,
@@ -54,7 +57,7 @@ def a_summary(n_classes: int = 3, *, label_names: tuple[str, ...] | None = None,
         "evaluated_on": "test",
         "label_names": names,
         "baseline": None,
-        "mistakes": mistakes,
+        "evaluated_texts": chosen,
         "settings": {
             "features": {"kind": "words"},
             "network": {"dim": 64, "sentence_ends": False},
@@ -74,4 +77,4 @@ def without_test_set(**changes: Any) -> Summary:
 
 def without_evaluation(**changes: Any) -> Summary:
     nothing = dict.fromkeys(("accuracy", "macro_f1", "test_rows", "evaluated_on", "evaluation"))
-    return a_summary(**(nothing | {"mistakes": ()} | changes))
+    return a_summary(**(nothing | {"evaluated_texts": ()} | changes))

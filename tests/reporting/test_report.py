@@ -16,7 +16,7 @@ import pytest
 from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, without_test_set
 
 from token2wave.errors import MissingExtraError, OutputError
-from token2wave.metrics import Mistake, evaluate_predictions
+from token2wave.metrics import EvaluatedText, evaluate_predictions
 from token2wave.reporting.html_report import prose
 from token2wave.reporting.report import write_report
 from token2wave.training.loop import Epoch
@@ -97,7 +97,8 @@ def test_report_holds_every_file(tmp_path: Path) -> None:
     assert write_report(summary, folder) == [folder / name for name in NAMES]
     assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
     plain = json.loads((folder / "report.json").read_text("utf-8"))
-    assert plain.pop("mistakes") == list(summary.mistakes)
+    texts = [{name: text[name] for name in text if name != "words"} for text in summary.evaluated_texts]
+    assert plain.pop("evaluated_texts") == texts
     assert plain == summary.to_dict()
 
 
@@ -214,7 +215,7 @@ def test_any_number_of_classes(n_classes: int, tmp_path: Path) -> None:
     text, _ = page_of(tmp_path)
     assert matrix_of(text) == summary.evaluation["confusion"]
     assert ("<small>" in text.partition('class="matrix')[2].partition("</table>")[0]) == (n_classes <= 20)
-    assert len(text) < 450_000
+    assert len(text) < 1_000_000
 
 
 def matrix_of(text: str) -> tuple[tuple[int, ...], ...]:
@@ -227,28 +228,40 @@ def matrix_of(text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(rows)
 
 
-def test_cells_open_the_texts_that_were_confused_so(tmp_path: Path) -> None:
+def test_every_cell_opens_its_texts(tmp_path: Path) -> None:
     summary = a_summary(4)
     write_report(summary, tmp_path)
     text, _ = page_of(tmp_path)
     matrix = text.partition('class="matrix')[2].partition("</table>")[0]
-    pairs = {(mistake["label"], mistake["predicted"]) for mistake in summary.mistakes}
-    assert matrix.count("<button") == len(pairs) == sum(map(bool, np.array(matrix_of(text)).ravel())) - 4
-    mistake = summary.mistakes[0]
-    title = f"{mistake['label']} as {mistake['predicted']}:"
+    pairs = {(each["label"], each["predicted"]) for each in summary.evaluated_texts}
+    assert matrix.count("<button") == len(pairs) == sum(map(bool, np.array(matrix_of(text)).ravel()))
+    wrong = summary.evaluated_texts[0]
+    title = f"{wrong['label']} as {wrong['predicted']}:"
     (anchor,) = re.findall(f'title="{title}[^>]*><button popovertarget="([^"]*)">', matrix)
     panel = Page(text[text.index(f'<div popover id="{anchor}"') :].partition("</div>")[0] + "</div>")
-    assert f"{mistake['label']} predicted as {mistake['predicted']}" in panel.text
-    assert f"{mistake['text']} row {mistake['row']}" in panel.text
+    assert f"{wrong['label']} predicted as {wrong['predicted']}" in panel.text
+    assert f"{wrong['text']} row {wrong['row']}" in panel.text
     assert {"h3", "ol", "li"} <= set(panel.seen)
-    write_report(a_summary(4, mistakes=()), tmp_path)
+    assert ("autofocus", None) in panel.attributes  # so that the keyboard scrolls it
+    words = f'<span class="f3">text</span> {wrong["row"] - 1} <span class="a2">&lt;b&gt;</span>'
+    assert f"<bdi>{words}</bdi>" in text
+    assert f"Words speak for {wrong['predicted']}, words for {wrong['label']}." in panel.text
+    assert (
+        "The least sure first. Words speak for class 0, words for the next label."
+        in page_of(tmp_path)[1].text
+    )
+    few = [each for each in summary.evaluated_texts if each["label"] != each["predicted"]]
+    right = [each for each in summary.evaluated_texts if each["label"] == each["predicted"] == "class 0"]
+    write_report(a_summary(4, evaluated_texts=[*few, right[0]]), tmp_path)
+    assert f"The least sure first, 1 of {len(right)}." in page_of(tmp_path)[1].text
+    write_report(a_summary(4, evaluated_texts=()), tmp_path)
     assert "<button" not in page_of(tmp_path)[0]
 
 
 def test_wrong_decisions_of_multi_label_texts_open_by_class(tmp_path: Path) -> None:
-    mistakes = [Mistake(1, "x", "class 1", None, 0.9), Mistake(None, "y", None, "class 1", 0.8)]
+    texts = [EvaluatedText(1, "x", "class 1", None, 0.9), EvaluatedText(None, "y", None, "class 1", 0.8)]
     evaluation = a_summary().evaluation | {"confusion": (), "micro_f1": 0.5}
-    summary = a_summary(mistakes=mistakes, evaluation=evaluation, validation_micro_f1=0.5, micro_f1=0.5)
+    summary = a_summary(evaluated_texts=texts, evaluation=evaluation, validation_micro_f1=0.5, micro_f1=0.5)
     write_report(summary, tmp_path, figures=True)
     _, page = page_of(tmp_path)
     assert page.cells[page.cells.index("missed") + 2 :][:3] == ["class 1", "1", "1"]
@@ -277,7 +290,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     write_report(summary, tmp_path)
     text, page = page_of(tmp_path)
     assert not {"script", "b", "i", "u", "img"} & set(page.seen)
-    assert summary.mistakes
+    assert summary.evaluated_texts
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.seen.count("svg") == 2
     for label in (HOSTILE[0], HOSTILE[2], HOSTILE[3], HOSTILE[4], HOSTILE[9], HOSTILE[10]):

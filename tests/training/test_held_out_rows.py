@@ -7,6 +7,7 @@ import pytest
 from training_data import WORDS, write_csv, written_rows
 
 import token2wave
+import token2wave.explanation.explain as explanation
 from token2wave.data import TextDataset, TextSplit
 from token2wave.metrics import evaluate_decisions, wilson_interval
 from token2wave.training.cross_validation import FOLDS
@@ -44,27 +45,27 @@ def test_random_labels_give_the_accuracy_of_chance(n, options):
 
 
 @pytest.mark.parametrize("rows", ["cross-validation", "held-out", "validation file", "test"])
-def test_mistakes_name_rows(rows):
+def test_evaluated_texts_name_rows(rows):
     random = random_rows(1_200 if rows == "held-out" else 300)
     other = random_rows(100, seed=1)
     splits = {"validation file": {"validation": other}, "test": {"test": other}}.get(rows, {})
     summary = token2wave.train(dataset(*random, **splits), preset="fast", settings=SETTINGS).summary
     texts, labels = other if splits else random
-    assert 5 <= len(summary.mistakes) <= 10
-    for mistake in summary.mistakes:
-        assert (texts[mistake["row"] - 1], labels[mistake["row"] - 1]) == (mistake["text"], mistake["label"])
-        assert mistake["predicted"] != mistake["label"]
-    assert "mistakes" not in summary.to_dict()
+    assert len(summary.evaluated_texts) == summary.evaluation["rows"]
+    for each in summary.evaluated_texts:
+        assert (texts[each["row"] - 1], labels[each["row"] - 1]) == (each["text"], each["label"])
+        assert not each["words"]  # without a report nobody reads them
+    assert "evaluated_texts" not in summary.to_dict()
 
 
-def test_mistakes_name_rows_where_parts_of_held_out_texts_are_in_no_split():
+def test_evaluated_texts_name_rows_where_parts_of_held_out_texts_are_in_no_split():
     texts, labels = random_rows(300)
     texts += [" ".join(text.split()[:4]) for text in texts] + [" ".join(text.split()[5:9]) for text in texts]
     options = {"settings": {**SETTINGS, "recipe.refit_below": 0}, "preset": "fast"}
     summary = token2wave.train(dataset(texts, 3 * labels), **options).summary
     assert summary.evaluated_on == "held-out"
-    assert summary.mistakes
-    assert all(texts[mistake["row"] - 1] == mistake["text"] for mistake in summary.mistakes)
+    assert summary.evaluated_texts
+    assert all(texts[each["row"] - 1] == each["text"] for each in summary.evaluated_texts)
 
 
 def test_no_network_that_chooses_has_seen_them(monkeypatch):
@@ -160,3 +161,46 @@ def test_the_interval_of_micro_f1_covers_it_as_often_as_it_says():
         low, high = evaluate_decisions(*draw(200), names).interval
         covered += low <= population <= high
     assert 0.9 < covered / 300 < 0.99
+
+
+@pytest.mark.parametrize("rows", ["few, cross-validated", "cv", "held-out", "test", "several labels"])
+def test_words_are_explained_by_the_model_that_evaluated(tmp_path, monkeypatch, rows):
+    """It has not seen the text; so its explanation has the probability of the evaluation."""
+    texts, labels = random_rows(1_200 if rows == "held-out" else 120)
+    options = {"cv": 3} if rows == "cv" else {}
+    if rows == "several labels":
+        labels = [[label] for label in labels]
+    splits = {"test": random_rows(40, seed=1)} if rows == "test" else {}
+    explained = []
+
+    original = explanation.explain
+
+    def explain(model, text, **how):
+        result = original(model, text, **how)
+        explained.append((text, dict(zip(result.label_names, result.probabilities, strict=True))))
+        return result
+
+    monkeypatch.setattr(explanation, "explain", explain)
+    monkeypatch.setattr(explanation, "MAX_SECONDS", 60)
+    data = dataset(texts, labels, **splits)
+    summary = token2wave.train(data, preset="fast", report=tmp_path, settings=SETTINGS, **options).summary
+    assert len(explained) == len(summary.evaluated_texts) > 20
+    probabilities = dict(explained)
+    for each in summary.evaluated_texts:
+        of_label = probabilities[each["text"]]
+        missed = each["predicted"] is None
+        expected = 1 - of_label[each["label"]] if missed else of_label[each["predicted"]]
+        assert each["probability"] == pytest.approx(expected, abs=1e-5)
+        assert "".join(word for word, _ in each["words"]) == each["text"]
+
+
+def test_explanations_end_when_the_time_is_over(monkeypatch):
+    classifier = token2wave.train(dataset(*random_rows(60)), preset="fast", settings=SETTINGS).classifier
+    monkeypatch.setattr(explanation, "MAX_SECONDS", 0)
+    late = explanation.limited_explainer([classifier], np.zeros(1, int), ["1 2 3"])
+    assert late(0, 0, 1) == []
+    monkeypatch.setattr(explanation, "MAX_SECONDS", 60)
+    pieces = explanation.limited_explainer([classifier], np.zeros(1, int), ["1 2 3"])(0, 0, None)
+    parts = classifier.explain("1 2 3").parts
+    effects = [part.logit_effects[0] - part.logit_effects[1] for part in parts]
+    assert pieces == [("1", effects[0]), (" ", 0.0), ("2", effects[1]), (" ", 0.0), ("3", effects[2])]

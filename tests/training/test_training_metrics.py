@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from token2wave.metrics import UNKNOWN_LABELS, Mistake, answer_surest, evaluate_predictions, surest_mistakes
+from token2wave.metrics import (
+    UNKNOWN_LABELS,
+    EvaluatedText,
+    answer_surest,
+    evaluate_predictions,
+    evaluated_texts,
+)
 
 NAMES = ("a", "b", "c", "d")
 indices = st.integers(0, 3)
@@ -66,29 +72,56 @@ def test_the_surest_texts_are_answered():
     assert scores.calibration_error == pytest.approx((0.1 + 0.2 + 0.6 + 0.55) / 4)
 
 
-def test_surest_mistakes_are_a_few_of_each_pair_of_labels():
+def test_texts_are_some_of_each_pair_of_labels(monkeypatch):
+    """Wrong predictions come first, the surest at the top; then right ones, the least sure at the top."""
+    monkeypatch.setattr("token2wave.metrics.MAX_TEXTS_OF_CELL", 5)
     texts = [f"text {i}" for i in range(9)]
     truth, predicted = np.array([0, 0, 0, 0, 0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 1, 1, 1, 0, 1])
     probabilities = np.full((9, 2), 0.5)
     probabilities[1:7, 1] = [0.6, 0.9, 0.7, 0.8, 0.95, 0.65]
-    mistakes = surest_mistakes(texts, truth, predicted, ("a", "b"), probabilities, np.arange(9) + 10)
-    assert [mistake.row for mistake in mistakes] == [16, 13, 15, 14, 17, 18, 19]  # row 12 is the sixth
-    assert mistakes[0] == Mistake(16, "text 5", "a", "b", 0.95)
-    assert mistakes[-1].label == UNKNOWN_LABELS
+    chosen = evaluated_texts(texts, truth, predicted, ("a", "b"), probabilities, np.arange(9) + 10)
+    assert [each.row for each in chosen] == [16, 13, 15, 14, 17, 18, 19, 11]  # row 12 is the sixth
+    assert chosen[0] == EvaluatedText(16, "text 5", "a", "b", 0.95)
+    assert (chosen[-2].label, chosen[-1].label, chosen[-1].predicted) == (UNKNOWN_LABELS, "a", "a")
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4]])
+    right = evaluated_texts(["x", "y"], np.zeros(2, int), np.zeros(2, int), ("a", "b"), probabilities, None)
+    assert [each.text for each in right] == ["y", "x"]
 
 
-def test_mistakes_are_bounded_and_each_pair_has_its_surest_first(monkeypatch):
-    monkeypatch.setattr("token2wave.metrics.MAX_MISTAKES", 2)
+def test_words_are_of_the_predicted_label_against_the_true_one(monkeypatch):
+    monkeypatch.setattr("token2wave.metrics.MAX_CHARACTERS", 0)  # so that each has the least
+    asked = []
+
+    def explain(*question):
+        asked.append(question)
+        return [("x" * 299, 1.5), ("yz", -2.0), ("w", 0.0)]
+
+    names, probabilities = ("a", "b"), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    truth, predicted = np.array([1, 0, 2]), np.array([0, 0, 1])
+    chosen = evaluated_texts(["x", "y", "z"], truth, predicted, names, probabilities, None, explain)
+    assert asked == [(0, 0, 1), (2, 1, None), (1, 0, None)]  # no class: nothing to compare with
+    assert chosen[0].words == (("x" * 299, 1.5), ("y\N{HORIZONTAL ELLIPSIS}", -2.0))
+    truth = np.array([[True, False, True]])
+    asked.clear()
+    evaluated_texts(["x"], truth, np.array([[False, True]]), names, np.array([[0.1, 0.9]]), None, explain)
+    assert sorted(asked) == [(0, 0, None), (0, 1, None)]  # a label without a class has no effects
+
+
+def test_texts_are_bounded_and_each_pair_has_its_surest_first(monkeypatch):
+    monkeypatch.setattr("token2wave.metrics.MAX_TEXTS", 2)
     probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
     truth, predicted = np.array([0, 0, 1]), np.array([1, 1, 0])
-    mistakes = surest_mistakes(["x\n" * 400, "", "z"], truth, predicted, ("a", "b"), probabilities, None)
-    assert [(mistake.row, mistake.label) for mistake in mistakes] == [(None, "a"), (None, "b")]
-    assert mistakes[0].text == ("x " * 149 + "x\N{HORIZONTAL ELLIPSIS}")
+    chosen = evaluated_texts(["x\n" * 900, "", "z"], truth, predicted, ("a", "b"), probabilities, None)
+    assert [(each.row, each.label) for each in chosen] == [(None, "a"), (None, "b")]
+    assert chosen[0].text == ("x " * 599 + "x\N{HORIZONTAL ELLIPSIS}")
 
 
-def test_multi_label_mistakes_are_wrong_decisions():
+def test_multi_label_texts_are_those_of_wrong_decisions():
     truth = np.array([[True, False, False], [False, True, True]])
     predicted = np.array([[True, True], [False, True]])
     probabilities = np.array([[0.9, 0.75], [0.4, 0.8]])
-    mistakes = surest_mistakes(["x", "y"], truth, predicted, ("a", "b"), probabilities, np.arange(2))
-    assert mistakes == (Mistake(2, "y", UNKNOWN_LABELS, None, 1.0), Mistake(1, "x", None, "b", 0.75))
+    chosen = evaluated_texts(["x", "y"], truth, predicted, ("a", "b"), probabilities, np.arange(2))
+    assert chosen == (
+        EvaluatedText(2, "y", UNKNOWN_LABELS, None, 1.0),
+        EvaluatedText(1, "x", None, "b", 0.75),
+    )

@@ -130,6 +130,23 @@ class Explanation(Described):
         ordered = sorted(self.parts, key=lambda unit: -abs(finite(unit.effects[index])))
         return ordered[: max(n, 0)]
 
+    def pieces(self, label: int, against: int | None = None) -> list[tuple[str, float]]:
+        """Cut the text into pieces, each with its effect on the logit of a class, or on its log-odds.
+
+        The pieces make up the text. What belongs to no part has no effect.
+
+        Args:
+            label: index of the class.
+            against: index of another class, for the log-odds of the first against it.
+        """
+        pieces, end = [], 0
+        for part in self.parts:
+            pieces.append((self.text[end : part.start], 0.0))
+            effect = part.logit_effects[label] - (0.0 if against is None else part.logit_effects[against])
+            pieces.append((self.text[part.start : part.end], finite(effect)))
+            end = part.end
+        return [piece for piece in [*pieces, (self.text[end:], 0.0)] if piece[0]]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold; a number that is not finite becomes None."""
         return {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import require_choice
-from token2wave.errors import require_text
+from token2wave.errors import ConfigError, require_text
 from token2wave.explanation.effects import UNITS, Explanation, TextPart
 from token2wave.features import WordPieceFeatures
 from token2wave.features.ragged import offsets_of
@@ -23,6 +24,7 @@ from token2wave.inference.reference import probabilities as to_probabilities
 from token2wave.inference.sums import Sums
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=。)|\n+")
+MAX_SECONDS = 2.0  # for the texts of a report
 Numbers = NDArray[np.float64]
 Bounds = NDArray[np.int64]  # first and past-the-last token of each part, (P, 2)
 
@@ -75,6 +77,41 @@ def explain(
     numbers = tuple(probabilities.tolist()), tuple(logits.tolist())
     is_complete, is_known = len(parts) == len(bounds), bool(sums.n_known[0] > 0)
     return Explanation(text, unit, model.label_names, *numbers, parts, is_complete, is_known)
+
+
+def limited_explainer(
+    models: Sequence[Model], model_of_text: NDArray[np.integer], texts: Sequence[str]
+) -> Callable[[int, int, int | None], list[tuple[str, float]]]:
+    """Return a function that explains texts until :data:`MAX_SECONDS` are over, and then gives no words.
+
+    The function takes the index of a text, that of a class, and that of another to compare with, or None. It
+    gives pieces of the text as :meth:`Explanation.pieces`. A prediction of one class is compared with the
+    next probable class, if there is no other.
+
+    Args:
+        models: without one, and where a network does not compile, there are no words.
+        model_of_text: ``(N,)``, the index of the model of each text.
+        texts: ``N`` strings.
+    """
+    try:
+        models = [replace(model, network=model.compiled()) for model in models]
+    except ConfigError:
+        models = []
+    deadline = time.perf_counter() + MAX_SECONDS
+
+    def is_late() -> bool:
+        return time.perf_counter() > deadline
+
+    def pieces(index: int, label: int, against: int | None) -> list[tuple[str, float]]:
+        if not models or is_late():
+            return []
+        model = models[model_of_text[index]]
+        explanation = explain(model, texts[index], should_stop=is_late)
+        if against is None and not model.multi_label:
+            against = next(other for other in explanation.ranking() if other != label)
+        return explanation.pieces(label, against) if explanation.complete else []
+
+    return pieces
 
 
 def _visible_tokens(model: Model, text: str) -> Tokens:

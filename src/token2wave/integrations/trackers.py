@@ -297,7 +297,7 @@ class MLflowCallback(Tracker):
                     self._client.set_tag(self._run_id, "mlflow.note.content", "\n\n".join(summary.caveats))
                 self._client.log_text(self._run_id, _class_csv(summary), "classes.csv")
                 with TemporaryDirectory() as folder:  # no text leaves the machine
-                    report = write_report(replace(summary, mistakes=()), Path(folder))
+                    report = write_report(replace(summary, evaluated_texts=()), Path(folder))
                     without_texts = {path.name: path for path in report}
                     for path in files:
                         path = without_texts.get(path.name, path)

@@ -1,11 +1,13 @@
-"""Renders a confusion matrix as a table of HTML whose cells open texts that were confused so."""
+"""Renders a confusion matrix as a table of HTML whose cells open their texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from itertools import groupby
 from typing import Any
 
+from token2wave.explanation.effects import displayable
 from token2wave.formatting import NOTHING, columns, count, percent, shorten
 from token2wave.reporting.html_report import Html, escaped
 
@@ -14,20 +16,33 @@ MAX_HORIZONTAL = 8  # columns of a label above a cell
 LABEL_COLUMNS = 40
 MIN_SHADE, MAX_SHADE = 0.1, 0.6  # opacity of cells; on more, the ink would be hard to read
 
-Pair = tuple[str | None, str | None]  # a true and a predicted label, as in token2wave.metrics.Mistake
+Pair = tuple[str | None, str | None]  # a true and a predicted label, as in token2wave.metrics.EvaluatedText
 
 
-class MistakePanels:
+class TextPanels:
     """Panels with the texts of each pair of a true and a predicted label, and buttons that open them.
 
     The panels are popovers, which need no script.
+
+    Args:
+        texts: see :attr:`token2wave.training.result.Summary.evaluated_texts`.
+        confusion: the number of texts of each pair, for what the panels leave out.
+        names: of the rows of the confusion matrix.
     """
 
-    def __init__(self, mistakes: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        texts: Iterable[Mapping[str, Any]],
+        confusion: Sequence[Sequence[int]] = (),
+        names: Sequence[str] = (),
+    ) -> None:
         self._by_pair: dict[Pair, list[Mapping[str, Any]]] = {}
-        for mistake in mistakes:
-            self._by_pair.setdefault((mistake["label"], mistake["predicted"]), []).append(mistake)
+        for text in texts:
+            self._by_pair.setdefault((text["label"], text["predicted"]), []).append(text)
         self._numbers = {pair: number for number, pair in enumerate(self._by_pair, start=1)}
+        self._n_texts = {
+            (names[i], names[j]): n for i, row in enumerate(confusion) for j, n in enumerate(row)
+        }
 
     def button(self, pair: Pair, content: str) -> Html:
         """A button that opens the texts of a pair, or the content alone if there are none."""
@@ -41,32 +56,61 @@ class MistakePanels:
 
     def html(self) -> str:
         """The panels."""
-        return "\n".join(self._panel(pair, mistakes) for pair, mistakes in self._by_pair.items())
+        return "\n".join(self._panel(pair, texts) for pair, texts in self._by_pair.items())
 
-    def _panel(self, pair: Pair, mistakes: Sequence[Mapping[str, Any]]) -> str:
+    def _panel(self, pair: Pair, texts: Sequence[Mapping[str, Any]]) -> str:
         anchor, (label, predicted) = f"texts-{self._numbers[pair]}", pair
         title = f"{_label(label)} predicted as {_label(predicted)}"
+        order, against = "surest", f"for {_label(label)}"
         if predicted is None:
-            title = f"{_label(label)} missed"
+            title, against = f"{_label(label)} missed", f"against {_label(label)}"
         elif label is None:
-            title = f"{_label(predicted)} predicted wrongly"
+            title, against = f"{_label(predicted)} predicted wrongly", f"against {_label(predicted)}"
+        elif label == predicted:
+            title, order, against = f"{_label(label)} predicted rightly", "least sure", "for the next label"
+        n_texts = max(self._n_texts.get(pair, 0), len(texts))
+        about = f"The {order} first" + (
+            f", {count(len(texts))} of {count(n_texts)}." if len(texts) < n_texts else "."
+        )
+        if any(text.get("words") for text in texts):
+            target = _label(label if predicted is None else predicted)
+            about += (
+                f' <span class="f2">Words</span> speak for {target}, <span class="a2">words</span> {against}.'
+            )
         items = "".join(
-            f'<li><span class="number">{percent(mistake["probability"], 1)}</span> '
-            f"<bdi>{escaped(mistake['text']) or NOTHING}</bdi>"
-            + ("" if mistake["row"] is None else f" <small>row {count(mistake['row'])}</small>")
+            f'<li><span class="number">{percent(text["probability"], 1)}</span> '
+            f"<bdi>{_coloured(text.get('words') or ()) or escaped(text['text']) or NOTHING}</bdi>"
+            + ("" if text["row"] is None else f" <small>row {count(text['row'])}</small>")
             + "</li>"
-            for mistake in mistakes
+            for text in texts
         )
         return (
-            f'<div popover id="{anchor}" class="texts" role="dialog" aria-labelledby="{anchor}-title">'
+            f'<div popover id="{anchor}" class="texts" autofocus tabindex="-1" role="dialog" '
+            f'aria-labelledby="{anchor}-title">'
             f'<button class="close" popovertarget="{anchor}" popovertargetaction="hide">Close</button>'
             f'<h3 id="{anchor}-title">{title}</h3>'
-            f"<p>The texts with the highest probability of the wrong prediction.</p><ol>{items}</ol></div>"
+            f"<p>{about}</p><ol>{items}</ol></div>"
         )
+
+
+def _coloured(words: Sequence[tuple[str, float]]) -> str:
+    """Words in colours for and against, each in one of three shades; weak effects have none."""
+    strongest = max((abs(effect) for _, effect in words), default=0.0) or 1.0
+    runs: list[tuple[str, str]] = []
+    for word, effect in words:
+        level = int(3.999 * abs(effect) / strongest)  # of a quarter of the strongest each
+        style = f"{'f' if effect > 0 else 'a'}{level}" if level else ""
+        if runs and runs[-1][1] == style == "":
+            word = runs.pop()[0] + word
+        runs.append((word, style))
+    pieces = ((escape(displayable(word)), style) for word, style in runs)
+    return "".join(
+        f'<span class="{style}">{piece}</span>' if style else piece for piece, style in pieces
+    ).strip()
 
 
 def confusion_table(
-    confusion: Sequence[Sequence[int]], names: Sequence[str], caption: str, panels: MistakePanels
+    confusion: Sequence[Sequence[int]], names: Sequence[str], caption: str, panels: TextPanels
 ) -> str:
     """Render a confusion matrix ``(C, C)``, the truth along the rows."""
     roomy = len(names) <= MAX_ROOMY

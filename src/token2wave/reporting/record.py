@@ -12,7 +12,7 @@ from typing import Any
 from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.features import WordPieceConfig
-from token2wave.metrics import Evaluation, Mistake
+from token2wave.metrics import EvaluatedText, Evaluation
 from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
 from token2wave.training.callbacks import RunPlan
@@ -52,7 +52,7 @@ class Measurement:
 
     Attributes:
         evaluation: of the model.
-        mistakes: the surest wrong predictions.
+        evaluated_texts: texts of each true and predicted label.
         majority: see :class:`Summary`, as the following.
         baseline: None also if it was not trained.
         cv: figures of a cross-validation.
@@ -60,7 +60,7 @@ class Measurement:
     """
 
     evaluation: Evaluation | None
-    mistakes: Sequence[Mistake]
+    evaluated_texts: Sequence[EvaluatedText]
     majority: float | None
     baseline: Baseline | None
     cv: Mapping[str, Any] | None
@@ -222,7 +222,7 @@ def make_summary(
         history=tuple(first.fitted.history.epochs),
         evaluation=evaluation,
         evaluated_on=None if evaluation is None else run.evaluated_on,
-        mistakes=measurement.mistakes,
+        evaluated_texts=measurement.evaluated_texts,
         majority=measurement.majority,
         baseline=measurement.baseline,
         cv=measurement.cv,

@@ -13,7 +13,7 @@ from typing import Any
 from token2wave.formatting import NOTHING, count, duration, percent
 from token2wave.reporting import html_report as html
 from token2wave.reporting.charts import Series, key, line_chart
-from token2wave.reporting.confusions import MistakePanels, confusion_table
+from token2wave.reporting.confusions import TextPanels, confusion_table
 from token2wave.reporting.figures import FIGURES, draw, require_matplotlib
 from token2wave.reporting.summary import (
     describe_folds,
@@ -41,7 +41,7 @@ def write_report(summary: Summary, folder: Path, figures: bool = False) -> list[
     rendered before a file is touched, and each file appears whole or not at all.
 
     Args:
-        summary: of the run; its mistakes are in the report, with their texts.
+        summary: of the run; its evaluated texts are in the report, in JSON without the effects of words.
         folder: to write to.
         figures: also write the figures as PNG and SVG files, by matplotlib.
 
@@ -52,7 +52,8 @@ def write_report(summary: Summary, folder: Path, figures: bool = False) -> list[
         OutputError: the folder or a file in it cannot be written.
         MissingExtraError: ``figures`` needs matplotlib, which is not installed.
     """
-    content = {**summary.to_dict(), "mistakes": summary.mistakes}
+    texts = [{name: text[name] for name in text if name != "words"} for text in summary.evaluated_texts]
+    content = {**summary.to_dict(), "evaluated_texts": texts}
     document = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = {
         # A lone surrogate has no UTF-8; its backslash form is the same string in JSON.
@@ -92,6 +93,7 @@ def _page(summary: Summary) -> str:
         _folds_section(summary),
         _confusion_section(summary),
         _class_section(summary),
+        _coverage_section(summary),
         _learning_section(summary),
         _search_section(summary),
         _details_section(summary),
@@ -178,8 +180,9 @@ def _confusion_section(summary: Summary) -> str:
     """The confusion matrix; of multi-label texts, which have none, the wrong decisions of each class."""
     if summary.evaluation is None:
         return ""
-    panels, confusion = MistakePanels(summary.mistakes), summary.evaluation["confusion"]
+    confusion = summary.evaluation["confusion"]
     names = [score["label"] for score in summary.evaluation["classes"]]  # also of labels without a class
+    panels = TextPanels(summary.evaluated_texts, confusion, names)
     rows_evaluated = describe_rows(summary.evaluated_on)
     if summary.multi_label:
         pairs = {name: ((name, None), (None, name)) for name in names}
@@ -205,8 +208,8 @@ def _confusion_section(summary: Summary) -> str:
         f"True labels of the {rows_evaluated} down, predicted labels across. A cell has a number of texts. "
         "The darker it is, the larger is their part of the row. The diagonal is right."
     )
-    if summary.mistakes:
-        about += " An underlined number opens the texts that the model was surest about."
+    if summary.evaluated_texts:
+        about += " A number opens the texts."
     content = f'<p class="muted">{html.escaped(about)}</p>\n'
     content += confusion_table(confusion, names, f"Confusion matrix of the {rows_evaluated}", panels)
     if rows:
@@ -214,6 +217,35 @@ def _confusion_section(summary: Summary) -> str:
         head = ["true label", "predicted label", "texts", "of true label"]
         content += html.table(caption, head, rows, n_names=2)
     return html.section("Confusions", content + panels.html())
+
+
+def _coverage_section(summary: Summary) -> str:
+    points = (summary.evaluation or {}).get("answered")
+    if not points:
+        return ""
+    curve = [(100 * point["coverage"], 100 * point["accuracy"]) for point in reversed(points)]
+    chart = line_chart(
+        [Series("accuracy", curve, "train")],
+        "texts that get a label (%)",
+        "right among them (%)",
+        "Accuracy of the surest texts against the fraction of texts that get a label, as in the table below.",
+    )
+    figure = _figure(
+        f'<div class="charts">{chart}</div>',
+        f"Of the {describe_rows(summary.evaluated_on)}, if those below a threshold get no label "
+        "(predict --abstain-below).",
+    )
+    rows = [
+        [
+            f"{math.floor(1e4 * point['threshold']) / 1e4:.4f}",
+            percent(point["coverage"], 1),
+            percent(point["accuracy"]),
+        ]
+        for point in points
+    ]
+    head = ["threshold", "texts that get a label", "right among them"]
+    table = html.table("Each threshold of the probability.", head, list(dict.fromkeys(map(tuple, rows))))
+    return html.section("Coverage", figure + table)
 
 
 def _learning_section(summary: Summary) -> str:

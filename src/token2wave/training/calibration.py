@@ -90,8 +90,10 @@ def cross_validate_branches(
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     numbers = np.unique(fold).tolist()  # fewer than there are folds if few texts are different
     logits: Numbers | None = None
+    models = []
     for number in numbers:
         fitted = fit(examples.take(np.flatnonzero(fold != number)))
+        models.append((fitted.features, fitted.network))
         held_out = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
         of_fold = branch_logits(fitted.network, held_out.features)
         if logits is None:
@@ -104,12 +106,13 @@ def cross_validate_branches(
         return fit_weights(logits[:, rows], examples.labels[rows], weights)
 
     folds, predicted = [], []
-    for number in numbers:
+    for number, (_, network) in zip(numbers, models, strict=True):
+        scale_branches(network, fit_to(fold != number))
         folds.append(Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number)))
         mixed = np.tensordot(fit_to(fold != number), logits[:, fold == number], axes=1)
         predicted.append(probabilities(mixed, multi_label=False).astype(np.float32))
     decisions = [rows.argmax(axis=1) for rows in predicted]
-    return fit_to(np.argsort(fold, kind="stable")), CrossValidation(folds, predicted, decisions)
+    return fit_to(np.argsort(fold, kind="stable")), CrossValidation(folds, predicted, decisions, models)
 
 
 def scale_branches(network: TrainableNetwork, weights: Sequence[float]) -> None:

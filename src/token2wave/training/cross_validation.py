@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from token2wave.data import strata
 from token2wave.errors import ConfigError
+from token2wave.features import Features
+from token2wave.inference.model import Network
 from token2wave.metrics import evaluate_decisions, evaluate_predictions
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
@@ -34,11 +36,13 @@ class CrossValidation:
         folds: the rows of each model.
         probabilities: ``(M, C)``, of the rows of each fold.
         decisions: ``(M,)`` classes, or ``(M, C)`` bool for multi-label texts, of the rows of each fold.
+        models: features and network of each fold; empty if they were not kept.
     """
 
     folds: Sequence[Fold]
     probabilities: Sequence[NDArray[np.floating]]
     decisions: Sequence[NDArray[Any]]
+    models: Sequence[tuple[Features, Network]] = ()
 
     def in_order(self) -> tuple[Rows, NDArray[np.floating], NDArray[Any]]:
         """All rows, ascending, with their probabilities and decisions."""
@@ -46,6 +50,11 @@ class CrossValidation:
         order = np.argsort(rows)
         probabilities, decisions = (np.concatenate(of) for of in (self.probabilities, self.decisions))
         return rows[order], probabilities[order], decisions[order]
+
+    def fold_of_rows(self) -> Rows:
+        """The number of the fold of each row, in the order of :meth:`in_order`."""
+        folds = np.repeat(np.arange(len(self.folds)), [len(fold.rows) for fold in self.folds])
+        return folds[np.argsort(np.concatenate([fold.rows for fold in self.folds]))]
 
     def figures(self, labels: NDArray[Any]) -> dict[str, Any]:
         """Plain data for a summary; ``labels`` are those of all training rows.

@@ -83,7 +83,7 @@ class Summary(Described):
         search: the settings search (`SearchHistory`), if there was one; a dictionary.
         label_cleaning: what was done about labels that look wrong
             (:class:`token2wave.training.label_cleaning.LabelCleaning`), if you asked for it; a dictionary.
-        mistakes: the surest `Mistake` of each true and predicted label, on the rows of ``evaluation``;
+        evaluated_texts: `EvaluatedText` of each true and predicted label, on the rows of ``evaluation``;
             dictionaries. Only the report shows them: they hold texts.
         traffic: mean bytes that each of several training processes sent in a step: ``row_bytes`` for the
             gradients of ``rows`` of the embedding, ``dense_bytes`` for all others; and ``processes``.
@@ -128,10 +128,10 @@ class Summary(Described):
     search: Mapping[str, Any] | None = None
     label_cleaning: Mapping[str, Any] | None = None
     traffic: Mapping[str, float] | None = None
-    mistakes: Sequence[Any] = ()
+    evaluated_texts: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
-        for name in ("history", "mistakes"):
+        for name in ("history", "evaluated_texts"):
             object.__setattr__(self, name, tuple(map(_dictionary, getattr(self, name))))
         object.__setattr__(self, "evaluation", _dictionary(self.evaluation))
 
@@ -155,7 +155,7 @@ class Summary(Described):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold, without texts; a number that is not finite becomes None."""
-        names = [field.name for field in fields(self) if field.name != "mistakes"]
+        names = [field.name for field in fields(self) if field.name != "evaluated_texts"]
         return {name: _plain(getattr(self, name)) for name in names}
 
 

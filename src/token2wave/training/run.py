@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.data import TextDataset
+from token2wave.explanation.explain import limited_explainer
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.inference.drift_sums import DriftSums
+from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
 from token2wave.metrics import (
+    EvaluatedText,
     Evaluation,
-    Mistake,
     evaluate_decisions,
     evaluate_predictions,
-    surest_mistakes,
+    evaluated_texts,
 )
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
@@ -361,16 +363,17 @@ class TrainingRun:
         return features, replace(train, features=ragged), vectors
 
     def evaluate(
-        self, last: FitResult, classifier: Classifier, first: Classifier
-    ) -> tuple[Evaluation | None, tuple[Mistake, ...]]:
+        self, last: FitResult, classifier: Classifier, first: Classifier, explains: bool = False
+    ) -> tuple[Evaluation | None, tuple[EvaluatedText, ...]]:
         """Evaluate on rows that chose nothing, those of :attr:`evaluated_on`; None if there are none.
 
-        The second value has the surest mistakes on these rows.
+        The second value has texts of each true and predicted label.
 
         Args:
             last: the fit on all rows, which may have cross-validated.
             classifier: the model to keep, evaluated on test texts.
             first: the model that has seen neither validation nor held-out rows, evaluated on the latter.
+            explains: whether the words of the texts have their effects, as far as time allows.
         """
         texts, advance = self.texts, self.callback_list.advance
         numbers: NDArray[np.int64] | None = None
@@ -391,7 +394,10 @@ class TrainingRun:
             rows = self.texts.all_rows.take(numbers)
         else:
             return None, ()
-        names = model.label_names
+        names, models, model_of_text = model.label_names, [model], np.zeros(len(rows), dtype=np.int64)
+        if self.evaluated_on == "cross-validation" and last.cross_validation is not None:
+            models = [Model(*parts, names) for parts in last.cross_validation.models]
+            model_of_text = last.cross_validation.fold_of_rows()
         if decisions is None and model.multi_label:
             decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
         elif decisions is None:
@@ -400,7 +406,10 @@ class TrainingRun:
             evaluate_decisions if model.multi_label else evaluate_predictions
         )
         evaluation = evaluate(rows.labels, decisions, names, predicted)
-        return evaluation, surest_mistakes(rows.texts, rows.labels, decisions, names, predicted, numbers)
+        explain = limited_explainer(models, model_of_text, rows.texts) if explains else None
+        return evaluation, evaluated_texts(
+            rows.texts, rows.labels, decisions, names, predicted, numbers, explain
+        )
 
     def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
         """The rows that each model of the evaluation has learnt from, and those that it was evaluated on."""
