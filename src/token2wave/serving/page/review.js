@@ -364,7 +364,7 @@ export class Review {
     if (!isInside && key !== "j" && key !== "k") return;
     if (name === undefined && label === undefined) return;
     event.preventDefault();
-    if (!isInside) this.list.focus();
+    if (!isInside) return this.list.focus();
     const isMove = name === "next" || name === "previous";
     if ((event.repeat && !isMove) || (this.current < 0 && !["undo", "save", "help"].includes(name))) return;
     if (label === undefined) this.actions[name]();
