@@ -14,7 +14,9 @@ Writes ``results/benchmarks/learning_curves.json`` after each run; ``--parts`` r
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,13 @@ from planted_noise import WAYS, plant_noise
 from token2wave import train
 from token2wave.auditing.learning_curve import attainable_and_curve, estimate_noise, helpful_sentences
 from token2wave.core import n_threads
-from token2wave.data import TextDataset, encode_labels, label_names_of, load_splits
+from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, load_splits
 from token2wave.training.label_quality import assess_labels
 
 DATA = "zh_chnsenticorp,ar_arsarcasm2,trec,emotion,ag_news,zh_tnews,hi_bbc,banking77,ko_hate,dbpedia14"
 CHOSEN = "ag_news,banking77,trec,emotion,ko_hate"
 NOISE_DATA = "ag_news,banking77,trec,emotion,dbpedia14,debian-sections"
+PEOPLE = "noisy_ag_news"
 EXAMPLE = "debian-sections"
 MAX_HELD_OUT = 5_000
 FRACTIONS = (0.0, 0.05, 0.1)
@@ -98,6 +101,25 @@ def measure_noise(splits: TextDataset, max_rows: int) -> list[dict[str, Any]]:
     return runs
 
 
+def measure_people() -> dict[str, Any]:
+    """What is estimated of the wrong labels that people gave to texts of AG News."""
+    import pyarrow.parquet
+
+    path = Path(os.environ["TOKEN2WAVE_DATA"], PEOPLE, "train.parquet")
+    table = pyarrow.parquet.read_table(path, columns=["text", "label", "true_label"]).to_pydict()
+    labels = np.array(table["label"])
+    names = tuple(map(str, range(labels.max() + 1)))
+    quality = assess_labels(TextSplit(table["text"], [names[label] for label in labels], PEOPLE), names)
+    return {
+        "data": PEOPLE,
+        "rows": len(labels),
+        "wrong": float((labels != np.array(table["true_label"])).mean()),
+        "estimated": estimate_noise(quality),
+        "suspicious": float(quality.is_suspicious.mean()),
+        "agreement": float((quality.probabilities.argmax(axis=1) == labels).mean()),
+    }
+
+
 def example() -> dict[str, Any]:
     """What the audit says of the built-in corpus."""
     splits = load_splits(EXAMPLE)
@@ -131,7 +153,7 @@ def main() -> None:
     gains, noises = ({} if part in options.parts else document.get(part, {}) for part in ("rows", "noise"))
     document |= {"rows": gains, "noise": noises}
     if "example" in options.parts:
-        document["example"] = example()
+        document |= {"example": example(), "people": measure_people()}
         write_document(path, document)
     for name in options.data if "rows" in options.parts else []:
         splits = load_splits(name)

@@ -810,8 +810,20 @@ def predicted_gains_table(document: Document) -> str:
         f"{count(min(run['held_out'] for run in runs))} to {count(max(run['held_out'] for run in runs))} "
         "training rows held out, which is uncertain itself. No test row was used."
     )
+    named = [run for run in runs if run["main_classes"]]
+    main = ""
+    if named:
+        happened, in_main = (
+            sum(run[key] for run in named) for key in ("happened", "happened_in_main_classes")
+        )
+        main = (
+            f"In {len(named)} draws the curve named labels that would have most of the gain: they had "
+            f"{percent(in_main / happened, 0)} of it."
+        )
     star = "A star marks sets with other draws of which the settings of the curve were chosen."
-    return join(markdown(["data", "rows", "predicted", "interval", "happened"], rows, n_left=2), [note, star])
+    return join(
+        markdown(["data", "rows", "predicted", "interval", "happened"], rows, n_left=2), [note, main, star]
+    )
 
 
 def estimated_noise_table(document: Document) -> str:
@@ -827,7 +839,13 @@ def estimated_noise_table(document: Document) -> str:
         "class that is confused most. In brackets: the percentage of rows that look wrong, hard right ones "
         "among them. The sets have wrong labels of their own, too."
     )
-    return join(markdown(["planted", *head], rows), [note])
+    people = document["people"]
+    limit = (
+        f"Wrong labels that people gave are another matter: of {people['data']}, {percent(people['wrong'], 1)} of "
+        f"the labels differ from those of the corpus, and the estimate is {percent(people['estimated'], 1)}. "
+        f"The models learn what people confuse: they agree with {percent(people['agreement'], 1)} of the labels."
+    )
+    return join(markdown(["planted", *head], rows), [note], [limit])
 
 
 def _mean_and_deviation(values: list[float]) -> str:
