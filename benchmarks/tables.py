@@ -840,10 +840,11 @@ def estimated_noise_table(document: Document) -> str:
         "among them. The sets have wrong labels of their own, too."
     )
     people = document["people"]
+    wrong, estimated, agreement = (percent(people[key], 1) for key in ("wrong", "estimated", "agreement"))
     limit = (
-        f"Wrong labels that people gave are another matter: of {people['data']}, {percent(people['wrong'], 1)} of "
-        f"the labels differ from those of the corpus, and the estimate is {percent(people['estimated'], 1)}. "
-        f"The models learn what people confuse: they agree with {percent(people['agreement'], 1)} of the labels."
+        f"What people got wrong is another matter: of {people['data']}, {wrong} of the labels differ from those "
+        f"of the corpus, and the estimate is {estimated}. The models learn what people confuse: they agree "
+        f"with {agreement} of the labels."
     )
     return join(markdown(["planted", *head], rows), [note], [limit])
 
