@@ -842,9 +842,9 @@ def estimated_noise_table(document: Document) -> str:
     people = document["people"]
     wrong, estimated, agreement = (percent(people[key], 1) for key in ("wrong", "estimated", "agreement"))
     limit = (
-        f"What people got wrong is another matter: of {people['data']}, {wrong} of the labels differ from those "
-        f"of the corpus, and the estimate is {estimated}. The models learn what people confuse: they agree "
-        f"with {agreement} of the labels."
+        f"What people got wrong is another matter: of {people['data']}, {wrong} of the labels differ from "
+        f"those of the corpus, and the estimate is {estimated}. The models learn what people confuse: "
+        f"they agree with {agreement} of the labels."
     )
     return join(markdown(["planted", *head], rows), [note], [limit])
 
