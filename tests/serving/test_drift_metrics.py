@@ -13,6 +13,7 @@ pytest.importorskip("prometheus_client")
 from service_helpers import TEXTS, make_classifier
 
 import token2wave
+from token2wave.errors import ModelFileError
 from token2wave.features import WordConfig, WordFeatures
 from token2wave.inference.compiled import compile_network
 from token2wave.inference.drift_sums import DriftSums
@@ -74,6 +75,18 @@ def test_counting_features_takes_a_bounded_part_of_the_time(monkeypatch: pytest.
     sums = read_drift_sums(served(classifier := make_classifier(), texts=TEXTS).text().decode(), classifier)
     assert sums.rows == len(TEXTS)
     assert 0 < sums.n_measured <= prometheus.MEASURED_AT_ONCE
+
+
+def test_what_cannot_be_measured_is_predicted_and_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, text = make_classifier(), "market " * prometheus.MAX_LENGTH
+    assert read_drift_sums(served(classifier, texts=[text]).text().decode(), classifier).n_measured == 0
+
+    def fail(*_: object) -> None:
+        raise ModelFileError("the weights overflow")
+
+    monkeypatch.setattr(prometheus, "measure_features", fail)
+    sums = read_drift_sums(served(classifier, texts=TEXTS[:9]).text().decode(), classifier)
+    assert (sums.rows, sums.n_measured) == (9, 0)
 
 
 def test_another_model_has_counters_of_its_own_and_the_old_ones_end() -> None:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import MissingExtraError, Token2WaveError
+from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.prediction import make_prediction, prediction_to_dict, should_abstain
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import docs_page, openapi_document
@@ -138,7 +139,8 @@ class Service:
 
     def replace(self, classifier: Classifier) -> None:
         """Use another classifier from the next batch on."""
-        classifier.probabilities([""])  # the first call is slow
+        classifier.probabilities([""])  # the first call is slow, as are these, which the metrics need
+        DriftSums.of_texts(classifier, [""]), classifier.fingerprint
         self._page = page_html(classifier, PAGE_TITLE).encode("utf-8")
         self._batcher.classifier = classifier
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.parser import text_string_to_metric_families
 
+from token2wave.errors import Token2WaveError
 from token2wave.formatting import printable
 from token2wave.inference.drift_sums import BOUNDS, DriftSums, measure_features
 from token2wave.process_memory import resident_memory
@@ -30,7 +32,7 @@ MAX_LABELS = 100  # that are counted by name; the others are counted together
 OTHER = "(other)"
 MAX_BUSY = 0.01  # fraction of a processor's time that counting the features of texts may take
 MAX_CREDIT = 0.1  # seconds of it that a quiet time saves up
-MEASURED_AT_ONCE = 8  # texts
+MEASURED_AT_ONCE, MAX_LENGTH = 8, 1 << 14  # texts, and their characters
 HISTOGRAMS = {
     "confidence": "Probability that a prediction is right.",
     "novelty": "Fraction of validation texts that are less unlike the training texts; of a sample.",
@@ -147,7 +149,8 @@ class ModelMetrics:
         self._time = now
         if self._credit > 0:
             step = max(len(texts) // MEASURED_AT_ONCE, 1)
-            self._measure(list(texts[::step][:MEASURED_AT_ONCE]))
+            with suppress(Token2WaveError):  # weights that overflow for one of them; predictions are fine
+                self._measure([text for text in texts[::step][:MEASURED_AT_ONCE] if len(text) <= MAX_LENGTH])
             self._credit -= time.perf_counter() - now
 
     def _measure(self, texts: list[str]) -> None:
