@@ -1421,3 +1421,36 @@ def tuning_table(document: Document) -> str:
         "kept by the search",
     ]
     return join(markdown(head, rows, len(head)), [note], caveats)
+
+
+def drift_detection_table(document: Document) -> str:
+    """How often a sample is said to have drifted, by what was done to it; a column for each data set."""
+    sets, settings = document["data"], document["settings"]
+    rows = []
+    for title, key, kind in (
+        ("nothing, against the reference", "alarms", "same"),
+        ("nothing, one half against the other", "alarms", "halves"),
+        *(
+            (kind, "alarms", kind)
+            for kind in next(iter(sets.values()))["alarms"]
+            if kind not in ("same", "halves")
+        ),
+        ("*by chance alone:* nothing, against the reference", "by_chance", "same"),
+        ("*by chance alone:* nothing, one half against the other", "by_chance", "halves"),
+    ):
+        rows.append((title, *(f"{100 * figures[key][kind]:.1f}" for figures in sets.values())))
+    errors = [
+        abs(expected - accuracy)
+        for figures in sets.values()
+        for expected, accuracy in zip(figures["expected_accuracy"], figures["accuracy"], strict=True)
+    ]
+    repetitions = min(figures["repetitions"] for figures in sets.values())
+    reference = statistics.mean(rows for figures in sets.values() for rows in figures["reference_rows"])
+    note = (
+        f"Percent of {repetitions} samples of {settings['rows']} rows that are said to have drifted, of "
+        f"{len(settings['seeds'])} models with preset `{settings['preset']}`, each with a reference of "
+        f"{reference:.0f} rows on average. By chance alone: as often some distribution differs by more than "
+        f"chance, at a level of {100 * settings['level']:g} %, however little. Expected and true accuracy of "
+        f"rows without drift are {100 * statistics.mean(errors):.1f} points apart on average."
+    )
+    return join(markdown(("what was done to the new rows", *sets), rows), [note])

@@ -294,6 +294,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     },
     "probabilities": probabilities,
     "novelty-scores": lambda: tables.novelty_scores_table(benchmark("novelty_scores")) + "\n",
+    "drift-detection": lambda: tables.drift_detection_table(benchmark("drift_detection")),
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: tables.prediction_method(benchmark("prediction")).rstrip() + "\n",

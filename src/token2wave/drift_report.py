@@ -178,13 +178,13 @@ def drift(
             "train it again on more rows",
         )
     callback_list, notes = CallbackList.with_logging(callbacks), list[str]()
-    sides = [
+    old, new = (
         side
         if isinstance(side, DriftSums)
         else _sum_data(classifier, side, data_options, callback_list, notes)
         for side in (classifier.drift_reference if reference is None else reference, data)
-    ]
-    return compare_sums(classifier, *sides, tuple(notes))
+    )
+    return compare_sums(classifier, old, new, tuple(notes))
 
 
 def compare_sums(

@@ -7,7 +7,7 @@ days of a service can be counted apart and added up in any order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -98,10 +98,11 @@ class DriftSums:
             ModelFileError: the weights overflow, so a prediction is not finite.
         """
         measures = measure_features(model, features, n_unknown, logits, n_unknown_later)
-        totals = {name: int(measures.pop(name).sum()) for name in ("features", "unknown_features")}
-        histograms = {name: histogram(name, values) for name, values in measures.items()}
-        sums = replace(cls.empty(0), **histograms, **totals)
-        return sums.with_predictions(model, probabilities(logits, model.multi_label))
+        sums: dict[str, Any] = {
+            name: histogram(name, values) if name in BOUNDS else int(values.sum())
+            for name, values in measures.items()
+        }
+        return replace(cls.empty(0), **sums).with_predictions(model, probabilities(logits, model.multi_label))
 
     def with_predictions(self, model: Model, probabilities: NDArray[Any]) -> Self:
         """Replace the sums of predictions by those of ``(N, C)`` probabilities, perhaps of further texts."""
@@ -133,7 +134,7 @@ class DriftSums:
     def _combine(self, other: Self, sign: int) -> Self:
         if len(self.labels) != len(other.labels):
             raise ValueError(f"expected sums of {len(self.labels)} labels, found {len(other.labels)}")
-        values = {}
+        values: dict[str, Any] = {}
         for name, own in vars(self).items():
             change = getattr(other, name)
             if isinstance(own, tuple):
@@ -170,21 +171,20 @@ class DriftSums:
         Raises:
             ModelFileError: a value is missing, unknown or illegal.
         """
-        empty = cls.empty(n_labels)
-        if values.keys() != {field.name for field in fields(cls)}:
-            raise ModelFileError(
-                f"expected the sums {', '.join(vars(empty))}, found others", location="drift"
-            )
-        for name, like in vars(empty).items():
-            value = values[name]
+        empty = vars(cls.empty(n_labels))
+        if not isinstance(values, Mapping) or values.keys() != empty.keys():
+            raise ModelFileError(f"expected the sums {', '.join(empty)}, found others", location="drift")
+        read: dict[str, Any] = {}
+        for name, like in empty.items():
+            value, types = values[name], (int, float) if name == "confidence_sum" else (int,)
             numbers = value if isinstance(like, tuple) else [value]
-            types = (int, float) if name == "confidence_sum" else (int,)
-            is_list = isinstance(value, list) and len(value) == len(like) if isinstance(like, tuple) else True
-            if not is_list or not all(type(number) in types and 0 <= number < MAX_ROWS for number in numbers):
+            is_long = isinstance(numbers, list) and (numbers is not value or len(numbers) == len(like))
+            if not is_long or not all(type(n) in types and 0 <= n < MAX_ROWS for n in numbers):
                 raise ModelFileError(f"expected counts in {name!r}, found {value!r:.60}", location="drift")
-        sums = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-        totals = [sum(sums.confidence) - sums.rows, *(max(sums.labels, default=0) - sums.rows,)]
-        if totals[0] or totals[1] > 0 or sum(sums.unknown) not in (0, sums.n_measured):
+            read[name] = tuple(numbers) if isinstance(like, tuple) else value
+        sums = cls(**read)
+        fits = sum(sums.confidence) == sums.rows >= max(sums.labels, default=0)
+        if not fits or sum(sums.unknown) not in (0, sums.n_measured):
             raise ModelFileError("expected sums of the same texts, found others", location="drift")
         return sums
 

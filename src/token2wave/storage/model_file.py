@@ -174,11 +174,12 @@ def read_model_file(path: Path, expected_arrays: Callable[[dict[str, Any]], Expe
     except Token2WaveError as error:
         at = location if error.location is None else f"{location}, {error.location}"
         raise ModelFileError(error.problem, location=at, hint=error.hint) from error
+    statistics: dict[str, Any] = {name: header.get(name) for name in STATISTICS}
     return ModelFile(
         tensors=tensors,
         encoded=encoded,
         thresholds=[float(threshold) for threshold in header.get("thresholds", [])],
-        **{name: header.get(name) for name in STATISTICS},
+        **statistics,
         **{section: header[section] for section in SECTIONS if section != "storage"},
     )
 

@@ -107,8 +107,8 @@ def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokeni
     if config.fingerprint in (None, classifier.fingerprint):
         return classifier
     record = {"continued_from": classifier.training, "continued_with": "transformers"}
-    none = dict.fromkeys(("novelty_reference", "drift_reference"))
-    return replace(classifier, **none, training=record, written_by=versions(["transformers"]))
+    classifier = replace(classifier, novelty_reference=None, drift_reference=None)
+    return replace(classifier, training=record, written_by=versions(["transformers"]))
 
 
 def from_preset(
