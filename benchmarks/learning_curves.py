@@ -29,7 +29,7 @@ from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_of, load_splits
 from token2wave.training.label_quality import assess_labels
 
-DATA = "zh_chnsenticorp,ar_arsarcasm2,trec,emotion,ag_news,zh_tnews,hi_bbc,banking77,ko_hate,dbpedia14"
+DATA = "trec,ar_arsarcasm2,emotion,ag_news,banking77,ko_hate,hi_bbc,dbpedia14,zh_tnews,zh_chnsenticorp"
 CHOSEN = "ag_news,banking77,trec,emotion,ko_hate"
 NOISE_DATA = "ag_news,banking77,trec,emotion,dbpedia14,debian-sections"
 PEOPLE = "noisy_ag_news"
@@ -49,7 +49,7 @@ def draw_half(splits: TextDataset, max_rows: int, draw: int) -> tuple[Any, Any, 
     return rows.take(pool[:half]), rows.take(pool[: 2 * half]), rows.take(held_out)
 
 
-def measure_gain(splits: TextDataset, max_rows: int, draw: int) -> dict[str, Any]:
+def measure_gain(splits: TextDataset, preset: str, max_rows: int, draw: int) -> dict[str, Any]:
     """What the curve of a half predicts of both, and what happened."""
     names = label_names_of(splits.train, splits.label_names)
     half, pool, held_out = draw_half(splits, max_rows, draw)
@@ -57,7 +57,7 @@ def measure_gain(splits: TextDataset, max_rows: int, draw: int) -> dict[str, Any
     results = []
     for rows in (half, pool):
         data = TextDataset(splits.train.source, rows, test=held_out, label_names=names)
-        results.append(train(data, seed=draw, baseline=False))
+        results.append(train(data, preset=preset, seed=draw, baseline=False))
     right = [
         {each["label"]: each["recall"] * each["support"] for each in result.summary.evaluation["classes"]}
         for result in results
@@ -134,7 +134,7 @@ def example() -> dict[str, Any]:
 
 def main() -> None:
     """Measure all sets."""
-    parser = make_parser(__doc__, data=comma_list(DATA))
+    parser = make_parser(__doc__, data=comma_list(DATA), preset="fast")
     parser.add_argument("--noise-data", type=comma_list, default=comma_list(NOISE_DATA))
     parser.add_argument("--chosen", type=comma_list, default=comma_list(CHOSEN))
     parser.add_argument("--draws", type=int, default=2)
@@ -148,6 +148,7 @@ def main() -> None:
         "name": "learning_curves",
         "command": command_line(__file__),
         "chosen": options.chosen,
+        "preset": options.preset,
         **describe_origin(n_threads()),
     }
     gains, noises = ({} if part in options.parts else document.get(part, {}) for part in ("rows", "noise"))
@@ -158,7 +159,7 @@ def main() -> None:
     for name in options.data if "rows" in options.parts else []:
         splits = load_splits(name)
         for draw in range(options.draws):
-            run = measure_gain(splits, options.max_rows, draw)
+            run = measure_gain(splits, options.preset, options.max_rows, draw)
             gains.setdefault(name, []).append(run)
             write_document(path, document)
             print(name, json.dumps(run), flush=True)

@@ -88,6 +88,16 @@ def test_a_known_curve_is_continued_for_all_and_for_each_class(monkeypatch):
     assert high - low > 2 * learning_curve.MISFIT * curve["gain"]  # no curve is exactly a power law
 
 
+def test_the_curve_tends_to_no_more_than_the_ceiling(monkeypatch):
+    right = 100 * (1 - np.tile(error(SIZES, a=0)[:, None], (40, 1, 1)))
+    monkeypatch.setattr(learning_curve, "_measure", lambda *_: (SIZES, right, np.full_like(right, 100)))
+    monkeypatch.setattr(learning_curve, "estimate_noise", lambda _: 0.1)
+    quality = SimpleNamespace(probabilities=np.eye(2), labels=np.array([0, 1]))
+    attainable, _ = attainable_and_curve(TextSplit(["a"], ["b"], "made"), ["b"], quality)
+    assert attainable["limit"] == attainable["ceiling"] == 0.9
+    assert attainable["limit_interval"] == [0.9, 0.9]
+
+
 @pytest.mark.parametrize("errors", [[0.1, 0.2, 0.3], [0.2, 0.2, 0.2]])
 def test_a_curve_that_does_not_fall_promises_nothing(errors):
     law = fit_power_law(SIZES[:3], np.array([errors]))

@@ -113,8 +113,8 @@ def attainable_and_curve(
 
     ``attainable`` has ``noise`` (:func:`estimate_noise`); ``ceiling``, the accuracy of a perfect model
     measured by these labels; ``accuracy``, that of the audit's models measured by right labels; and ``limit``
-    with ``limit_interval``, where the curve tends with ever more rows. The first three are None for
-    multi-label texts.
+    with ``limit_interval``, where the curve tends with ever more rows, at most the ceiling. The first three
+    are None for multi-label texts.
 
     ``learning_curve`` has ``measure`` (``accuracy``, or ``micro_f1`` for multi-label texts), ``sizes`` and
     ``scores`` of the quick model; ``more_rows``, and ``gain`` and ``gain_interval`` of so many more rows;
@@ -163,7 +163,8 @@ def attainable_and_curve(
     errors = 1 - right.sum(axis=2) / np.maximum(counted.sum(axis=2), 1)
     law = fit_power_law(sizes[-N_FITTED:], errors[:, -N_FITTED:])
     n, n_more = len(rows), len(rows) + curve["more_rows"]
-    limit, gain, doubling = 1 - law.a, law(n) - law(n_more), law(n) - law(2 * n)
+    gain, doubling = law(n) - law(n_more), law(n) - law(2 * n)
+    limit = np.minimum(1 - law.a, 1.0 if attainable["ceiling"] is None else attainable["ceiling"])
     attainable |= {"limit": float(limit[0]), "limit_interval": _interval(limit)}
     # Errors of classes are linear in the same curve, so that their gains add up to the whole gain.
     scores = right / np.maximum(counted, 1)
