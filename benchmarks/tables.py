@@ -803,12 +803,12 @@ def predicted_gains_table(document: Document) -> str:
         rows.append([f"{data}{mark}", n_rows, f"{100 * predicted:+.2f}", interval, f"{100 * happened:+.2f}"])
     distance = statistics.mean(abs(run["predicted"] - run["happened"]) for run in runs)
     n_inside = sum(run["interval"][0] <= run["happened"] <= run["interval"][1] for run in runs)
+    n_held_out = [count(each(run["held_out"] for run in runs)) for each in (min, max)]
     note = (
-        f"Gain in accuracy of preset `{document['preset']}` from twice the rows, in percentage points; mean of {len(draws)} random draws. "
-        f"Prediction and truth differ by {100 * distance:.2f} points in the mean; the truth is within the "
-        f"interval in {n_inside} of {len(runs)} draws. It is measured on "
-        f"{count(min(run['held_out'] for run in runs))} to {count(max(run['held_out'] for run in runs))} "
-        "training rows held out, which is uncertain itself. No test row was used."
+        f"Gain in accuracy of preset `{document['preset']}` from twice the rows, in percentage points; mean "
+        f"of {len(draws)} random draws. Prediction and truth differ by {100 * distance:.2f} points in the mean; "
+        f"the truth is within the interval in {n_inside} of {len(runs)} draws. It is measured on "
+        f"{' to '.join(n_held_out)} training rows held out, which is uncertain itself. No test row was used."
     )
     named = [run for run in runs if run["main_classes"]]
     main = ""

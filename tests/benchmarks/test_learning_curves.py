@@ -29,6 +29,7 @@ def document():
     noise = [{"planted": p, "how": how, "estimated": p + 0.01, "suspicious": p + 0.04} for p, how in planted]
     people = {"data": "crowd", "wrong": 0.2, "estimated": 0.01, "agreement": 0.86}
     return {
+        "preset": "fast",
         "chosen": ["trec"],
         "rows": {"trec": runs, "imdb": runs},
         "noise": {"trec": noise},
