@@ -806,8 +806,8 @@ def predicted_gains_table(document: Document) -> str:
     n_held_out = [count(each(run["held_out"] for run in runs)) for each in (min, max)]
     note = (
         f"Gain in accuracy of preset `{document['preset']}` from twice the rows, in percentage points; mean "
-        f"of {len(draws)} random draws. Prediction and truth differ by {100 * distance:.2f} points in the mean; "
-        f"the truth is within the interval in {n_inside} of {len(runs)} draws. It is measured on "
+        f"of {len(draws)} random draws. Prediction and truth differ by {100 * distance:.2f} points in the "
+        f"mean; the truth is within the interval in {n_inside} of {len(runs)} draws. It is measured on "
         f"{' to '.join(n_held_out)} training rows held out, which is uncertain itself. No test row was used."
     )
     named = [run for run in runs if run["main_classes"]]
