@@ -163,7 +163,7 @@ def select(
     n: int = 200,
     strategy: str = "mixture",
     out: PathLike | None = None,
-    labelled: PathLike | None = None,
+    labelled: Any = None,
     previous: Classifier | PathLike | None = None,
     seed: int = 0,
     overwrite: bool = False,

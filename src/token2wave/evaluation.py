@@ -200,9 +200,9 @@ def evaluate(
     rows = error_rows(dataset, classifier.label_names, classes, predicted, probabilities, novelty)
     if errors is not None:
         segment = None if dataset.table is None else dataset.table.segment
-        delimiter = segment.dialect.delimiter if segment is not None else ""
+        delimiter = ";" if segment is not None and segment.dialect.delimiter == ";" else ","
         with private_files(outputs.is_private):
-            write_table(Path(errors), list(rows), zip(*rows.values(), strict=True), delimiter or ",")
+            write_table(Path(errors), list(rows), zip(*rows.values(), strict=True), delimiter)
     return EvaluationResult(result, figures, rows, scored)
 
 

@@ -219,8 +219,8 @@ class TrainOptions:
             if the validation rows do not speak against it. The summary says how many, and both figures.
         reweight: let such rows count less, likewise.
         relabel: give such rows the label that fits better, likewise.
-        report: folder for the report, ``report.html`` and ``report.json``. It holds some of the texts that
-            the model got wrong.
+        report: folder for the report, ``report.html`` and ``report.json``. It holds texts that the
+            model was evaluated on.
         figures: also write the report's figures there as PNG and SVG files; needs matplotlib.
         overwrite: replace files of another kind than those written. An input is never replaced.
         time_budget: search for better settings within about this time: seconds, or e.g. ``60s``, ``5min``
