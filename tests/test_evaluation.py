@@ -8,6 +8,7 @@ import json
 import math
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -107,7 +108,7 @@ def test_columns_with_the_names_of_ours_are_kept_beside_them(classifier, tmp_pat
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_other_columns_may_hold_anything(classifier, tmp_path, suffix):
-    odd = ["\ud800 half", "\x00\x1b[2J", "=1+1", None, math.nan, pd.NaT, b"bytes", "x" * 40_000]
+    odd = ["\ud800 half\uffff", "\x00\x1b[2J", "=1+1", None, math.nan, pd.NaT, b"bytes", "x" * 40_000]
     odd += [datetime.date(2026, 1, 2), np.int64(3), np.array([1, 2]), {"k": "\ud800"}]
     data = [{**row, "label": "bad", "text": GOOD, "odd": odd[i % len(odd)]} for i, row in enumerate(rows(24))]
     errors = token2wave.evaluate(classifier, [*data, rows()[1]], errors=tmp_path / f"wrong{suffix}").errors
@@ -115,6 +116,11 @@ def test_other_columns_may_hold_anything(classifier, tmp_path, suffix):
     assert [cells[i] for i in (4, 5, 6)] == ["", "", ""]
     assert [cells[i] for i in (9, 10, 11)] == ["2026-01-02", 3, "[1, 2]"]
     assert (tmp_path / f"wrong{suffix}").stat().st_size > 1000
+    if suffix == ".xlsx":  # a spreadsheet opens it, and computes nothing
+        _, *table = openpyxl.load_workbook(tmp_path / "wrong.xlsx").active.values
+        written = {row[0]: row[list(errors).index("odd")] for row in table}
+        assert (written[1], written[3]) == ("\\ud800 half", "'=1+1")
+        assert written[2].removeprefix("'") == "[2J"
 
 
 def test_labels_without_a_class_and_bad_rows_keep_their_numbers(classifier, tmp_path):

@@ -236,6 +236,32 @@ def test_predict_notes_a_text_that_is_the_name_of_a_file(run_cli, model, train_c
     assert run_cli("predict", model, "another.csv").err == ""
 
 
+def test_evaluation_names_wrong_rows_and_groups(run_cli, model):
+    lines = [
+        f"{i};{('great', 'awful')[i % 2]} film;{('pos', 'neg')[i % 2 if i % 4 else 1]};g{i % 4}"
+        for i in range(40)
+    ]
+    Path("more.csv").write_text("\n".join(["id;text;label;kind \x1b[2J", *lines]))
+    command = ("evaluate", model, "more.csv", "--by", "kind \x1b[2J", "--by", "length")
+    outcome = run_cli(*command, "--errors", "wrong.csv")
+    assert outcome.status == 0, outcome.err
+    worse, *others = (line for line in outcome.out.splitlines() if line.lstrip().startswith("g"))
+    assert worse.startswith("  g0 ")
+    assert "worse than the others (p = " in worse
+    assert not any("worse" in line for line in others)
+    assert "\x1b" not in outcome.out
+    assert "2 to 2" in outcome.out
+    assert "wrong predictions: wrong.csv, 10 rows" in outcome.out
+    table = list(csv.DictReader(io.StringIO(Path("wrong.csv").read_text("utf-8-sig")), delimiter=";"))
+    assert {row["id"] for row in table} == {str(i) for i in range(0, 40, 4)}
+    assert "," in table[0]["probability"]  # as where semicolons separate
+    document = run_cli(*command, "--json").document
+    assert {group["name"] for group in document["by"]["kind \x1b[2J"] if group["is_worse"]} == {"g0"}
+    assert len(document["coverage"]) == 20
+    assert "there is no column 'nothing'" in run_cli(*command, "--by", "nothing").error
+    assert "wrong predictions" not in run_cli(*command, "--errors", "wrong.csv", "--quiet").out
+
+
 @pytest.mark.parametrize(("novelty", "is_noted"), [(0.1, True), (0.4, False)])
 def test_evaluation_notes_texts_of_training(run_cli, model, train_csv, monkeypatch, novelty, is_noted):
     monkeypatch.setattr(token2wave.Classifier, "novelty", lambda _, texts: np.full(len(texts), novelty))

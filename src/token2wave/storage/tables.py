@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,15 @@ def _write_workbook(
 
     book = Workbook(write_only=True)
 
+    def text_of(cell: object) -> str:
+        """Without what XML cannot hold."""
+        text = ILLEGAL_CHARACTERS_RE.sub("", str(spreadsheet_cell(cell)))
+        return re.sub("[\ufffe\uffff]", "", text).encode("utf-8", "backslashreplace").decode()
+
     def add_sheet(title: str | None, rows: Iterable[Sequence[object]]) -> Any:
         sheet = book.create_sheet(title)
         for row in rows:
-            cells = (cell if isinstance(cell, int | float) else str(spreadsheet_cell(cell)) for cell in row)
-            sheet.append(
-                [ILLEGAL_CHARACTERS_RE.sub("", cell) if isinstance(cell, str) else cell for cell in cells]
-            )
+            sheet.append([cell if isinstance(cell, int | float) else text_of(cell) for cell in row])
         return sheet
 
     sheet = add_sheet(None, (header, *rows))
