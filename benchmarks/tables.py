@@ -7,10 +7,11 @@ into the documentation.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -752,6 +753,15 @@ def teacher_table(document: Document) -> str:
     return join(markdown(columns, rows, n_left=4), [note, *caveat_lines(document["caveats"])])
 
 
+NOISY_SYSTEMS = {
+    "plain": "as they are",
+    "drop_suspicious": "`--drop-suspicious`",
+    "reweight": "`--reweight`",
+    "relabel": "`--relabel`",
+    "oracle": "without exactly the wrong rows",
+}
+
+
 def few_shot_table(document: Document) -> str:
     """Accuracy by rows of each class."""
     results = document["rows"]
@@ -847,6 +857,46 @@ def estimated_noise_table(document: Document) -> str:
         f"they agree with {agreement} of the labels."
     )
     return join(markdown(["planted", *head], rows), [note], [limit])
+
+
+def noisy_training_table(document: Document) -> str:
+    """Test accuracy of training in spite of planted noise, and how much of the loss each way regains."""
+    cells: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    for run in document["runs"]:
+        key = run["preset"], run["noise"], run["how"], run["data"]
+        cells.setdefault(key, {}).setdefault(run["system"], []).append(run["accuracy"])
+    rows = []
+    for preset, noise, how in dict.fromkeys(key[:3] for key in sorted(cells)):
+        of_sets = {key[3]: cell for key, cell in cells.items() if key[:3] == (preset, noise, how)}
+        label = [f"`{preset}`", f"{noise}% {how}" if noise else "0%"]
+        rows += [
+            [*label, data, *(_mean_and_deviation(cell.get(name, [])) for name in NOISY_SYSTEMS)]
+            for data, cell in of_sets.items()
+        ]
+        means = [_mean_of_sets(of_sets, name) for name in NOISY_SYSTEMS]
+        clean = {data: cells.get((preset, 0, "none", data), {}) for data in of_sets}
+        lost = _mean_of_sets(clean, "plain") - means[0]
+        gains = [f"{100 * (mean - means[0]):+.2f}" for mean in means[1:]]
+        if noise and lost > 0:
+            gains = [f"{g}, {(m - means[0]) / lost:.0%}" for g, m in zip(gains, means[1:], strict=True)]
+        rows.append([*label, "*mean*", f"{100 * means[0]:.2f}", *gains])
+    n_seeds = len({run["seed"] for run in document["runs"]})
+    sizes = {run["data"]: (run["rows"], run["of_rows"]) for run in document["runs"]}
+    subsets = ", ".join(f"{n:,} of {total:,} of {data}" for data, (n, total) in sizes.items() if n < total)
+    note = (
+        f"Test accuracy in %, mean ± standard deviation of up to {n_seeds} seeds. Means: the gain in points "
+        "over training on the rows as they are, and how much of the accuracy lost by the noise that is."
+    )
+    return join(
+        markdown(["preset", "wrong labels", "data", *NOISY_SYSTEMS.values()], rows, n_left=3),
+        [note, *caveat_lines([f"Subsets of the training rows: {subsets}"] if subsets else [])],
+        caveat_lines(document["caveats"]),
+    )
+
+
+def _mean_of_sets(of_sets: Mapping[str, Mapping[str, list[float]]], system: str) -> float:
+    values = [statistics.mean(cell[system]) for cell in of_sets.values() if system in cell]
+    return statistics.mean(values) if len(values) == len(of_sets) else math.nan
 
 
 def _mean_and_deviation(values: list[float]) -> str:

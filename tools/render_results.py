@@ -308,6 +308,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "what-would-help": lambda: tables.sentences_block(with_part(benchmark("learning_curves"), "example")),
     "predicted-gains": lambda: tables.predicted_gains_table(with_part(benchmark("learning_curves"), "rows")),
     "estimated-noise": lambda: tables.estimated_noise_table(with_part(benchmark("learning_curves"), "noise")),
+    "noisy-training": lambda: tables.noisy_training_table(benchmark("noisy_training")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
