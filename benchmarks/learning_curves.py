@@ -30,7 +30,7 @@ from token2wave.data import TextDataset, TextSplit, encode_labels, label_names_o
 from token2wave.training.label_quality import assess_labels
 
 DATA = "trec,ar_arsarcasm2,emotion,ag_news,banking77,ko_hate,hi_bbc,dbpedia14,zh_tnews,zh_chnsenticorp"
-CHOSEN = "ag_news,banking77,trec,emotion,ko_hate"
+CHOSEN = "ag_news,banking77,trec,emotion,ko_hate,hi_bbc,ar_arsarcasm2"
 NOISE_DATA = "ag_news,banking77,trec,emotion,dbpedia14,debian-sections"
 PEOPLE = "noisy_ag_news"
 EXAMPLE = "debian-sections"
@@ -54,25 +54,29 @@ def measure_gain(splits: TextDataset, preset: str, max_rows: int, draw: int) -> 
     names = label_names_of(splits.train, splits.label_names)
     half, pool, held_out = draw_half(splits, max_rows, draw)
     _, curve = attainable_and_curve(half, names, None, seed=draw)
-    results = []
+    truth = encode_labels(held_out, names)
+    decisions = []
     for rows in (half, pool):
         data = TextDataset(splits.train.source, rows, test=held_out, label_names=names)
-        results.append(train(data, preset=preset, seed=draw, baseline=False))
-    right = [
-        {each["label"]: each["recall"] * each["support"] for each in result.summary.evaluation["classes"]}
-        for result in results
+        classifier = train(data, preset=preset, seed=draw, baseline=False).classifier
+        decisions.append(classifier.probabilities(held_out.texts).argmax(axis=1))
+    right = [each == truth for each in decisions]
+    changes = right[1].astype(float) - right[0]
+    main = np.array([names.index(name) for name in curve["main_classes"]], dtype=np.int64)
+    errors = [
+        ((truth[:, None] == main) ^ (each[:, None] == main)).sum() / (2 * len(truth)) for each in decisions
     ]
-    class_gains = {name: (right[1][name] - right[0][name]) / len(held_out) for name in names}
     return {
         "draw": draw,
         "rows": len(half),
         "held_out": len(held_out),
         "predicted": curve["doubling"],
         "interval": curve["doubling_interval"],
-        "scores": [result.accuracy for result in results],
-        "happened": results[1].accuracy - results[0].accuracy,
+        "scores": [float(each.mean()) for each in right],
+        "happened": float(changes.mean()),
+        "standard_error": float(changes.std() / len(truth) ** 0.5),
         "main_classes": curve["main_classes"],
-        "happened_in_main_classes": sum(class_gains[name] for name in curve["main_classes"]),
+        "happened_in_main_classes": float(errors[0] - errors[1]),
     }
 
 

@@ -23,8 +23,8 @@ def test_halves_and_held_out_rows_are_apart():
 @pytest.fixture
 def document():
     run = {"rows": 2_000, "held_out": 500, "interval": [0.01, 0.02], "main_classes": ["a"]}
-    run["happened_in_main_classes"] = 0.009
-    runs = [{**run, "predicted": 0.012, "happened": happened} for happened in (0.014, 0.022)]
+    run |= {"happened_in_main_classes": 0.009, "standard_error": 0.004}
+    runs = [{**run, "predicted": 0.012, "happened": happened} for happened in (0.014, 0.024)]
     planted = [(0.0, "none"), (0.05, "random")]
     noise = [{"planted": p, "how": how, "estimated": p + 0.01, "suspicious": p + 0.04} for p, how in planted]
     people = {"data": "crowd", "wrong": 0.2, "estimated": 0.01, "agreement": 0.86}
@@ -39,11 +39,11 @@ def document():
 
 def test_predicted_gains_stand_beside_what_happened(document):
     table = tables.predicted_gains_table(document)
-    assert r"| trec\* | 2,000 to 4,000 | +1.20 | +1.0 to +2.0 | +1.80 |" in table
+    assert r"| trec\* | 2,000 to 4,000 | +1.20 | +1.0 to +2.0 | +1.90 |" in table
     assert "| imdb | 2,000 to 4,000 |" in table
-    assert "differ by 0.60 points in the mean" in table
-    assert "In 4 draws the curve named labels that would have most of the gain: they had 50% of it." in table
-    assert "within the interval in 2 of 4 draws" in table
+    assert "differ by 0.70 points in the mean" in table
+    assert "In 4 draws the curve named labels that would have most of the gain: they had 47% of it." in table
+    assert "within the interval of 90% in 2 of 4 draws" in table
 
 
 def test_estimated_noise_stands_beside_what_was_planted(document):

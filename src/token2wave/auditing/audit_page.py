@@ -128,7 +128,7 @@ def _help(document: Document) -> str:
     sentences = "".join(f"<p>{escaped(sentence)}</p>" for sentence in helpful_sentences(document))
     if curve["reason"] is not None:
         return sentences
-    measure, score = ("accuracy", "Recall") if curve["measure"] == "accuracy" else ("micro-F1", "F1")
+    measure = "accuracy" if curve["measure"] == "accuracy" else "micro-F1"
     points = list(zip(curve["sizes"], curve["scores"], strict=True))
     about = f"{measure} of a quick model: " + ", ".join(
         f"{percent(value, 1)} with {count(size)} rows" for size, value in points
@@ -139,7 +139,7 @@ def _help(document: Document) -> str:
         for each in curve["classes"][:MAX_CLASSES]
     ]
     caption = f"Points that {count(curve['more_rows'])} more rows would bring each class"
-    classes = table(caption, ["Label", score, "Gain"], rows)
+    classes = table(caption, ["Label", "F1", "Gain"], rows)
     return f'{sentences}<div class="charts"><figure>{chart}</figure>{classes}</div>'
 
 

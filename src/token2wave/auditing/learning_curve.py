@@ -119,7 +119,7 @@ def attainable_and_curve(
     ``learning_curve`` has ``measure`` (``accuracy``, or ``micro_f1`` for multi-label texts), ``sizes`` and
     ``scores`` of the quick model; ``more_rows``, and ``gain`` and ``gain_interval`` of so many more rows;
     ``doubling`` and ``doubling_interval`` of twice the rows; ``classes``, those with the largest part of the
-    gain first, each with ``label``, ``scores`` (recall, or F1), ``gain`` and ``gain_interval`` of its own
+    gain first, each with ``label``, ``scores`` (F1), ``gain`` and ``gain_interval`` of its own
     score, and ``share`` of the whole gain; and ``main_classes``, which have most of the gain, none if that
     cannot be told. ``reason`` is None, or says why there is no curve: then all estimates are None.
     Intervals are of 90 %. Scores and gains are fractions.
@@ -166,11 +166,11 @@ def attainable_and_curve(
     gain, doubling = law(n) - law(n_more), law(n) - law(2 * n)
     limit = np.minimum(1 - law.a, 1.0 if attainable["ceiling"] is None else attainable["ceiling"])
     attainable |= {"limit": float(limit[0]), "limit_interval": _interval(limit)}
-    # Errors of classes are linear in the same curve, so that their gains add up to the whole gain.
-    scores = right / np.maximum(counted, 1)
-    slopes = _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:])
-    class_gain = slopes * (law.basis(n_more) - law.basis(n))[:, None]
-    gains = class_gain * counted[:, -1] / np.maximum(counted[:, -1].sum(axis=1, keepdims=True), 1)
+    # The errors of all classes add up to the whole error, and are linear in its curve, so that gains add up.
+    class_errors = (counted - right) / np.maximum(counted.sum(axis=2, keepdims=True), 1)
+    scores, rise = right / np.maximum(counted, 1), (law.basis(n) - law.basis(n_more))[:, None]
+    gains = rise * _slopes(law, sizes[-N_FITTED:], class_errors[:, -N_FITTED:])
+    class_gain = -rise * _slopes(law, sizes[-N_FITTED:], scores[:, -N_FITTED:])
     order = np.argsort(-gains[0], kind="stable")
     curve |= {
         "reason": None,
@@ -202,7 +202,7 @@ def _measure(
 
     Returns:
         The ``S`` sizes; and for ``B`` blocks of rows, sizes and classes, ``(B, S, C)``, what is right and
-        what counts: their quotient is recall, or F1. None if there are too few rows.
+        what counts: their quotient is F1. None if there are too few rows.
     """
     examples = encode_rows(rows, names, rows.multi_label)
     preset = auto_settings(preset_named(PRESET), rows.texts, {})
@@ -249,21 +249,26 @@ def _nested_order(
 
 
 def _right_and_counted(logits: Numbers, labels: NDArray[Any]) -> tuple[Numbers, Numbers]:
-    """Numerator and denominator of each row's and class's recall, for multi-label texts F1; ``(N, C)``."""
-    if labels.ndim == 2:
-        decisions = logits > 0
-        both = 2.0 * (decisions & labels)
-        return both, both + (decisions ^ labels)
-    is_label = labels[:, None] == np.arange(logits.shape[1])
-    return 1.0 * (is_label & (logits.argmax(axis=1) == labels)[:, None]), 1.0 * is_label
+    """Numerator and denominator of F1 for each row and class, ``(N, C)``.
+
+    The quotient of their sums over classes is the accuracy, for multi-label texts micro-F1. An error counts
+    in the class that it misses and in the one that is predicted instead.
+    """
+    decisions, truth = logits > 0, labels
+    if labels.ndim == 1:
+        decisions, truth = (
+            each[:, None] == np.arange(logits.shape[1]) for each in (logits.argmax(axis=1), labels)
+        )
+    both = 2.0 * (decisions & truth)
+    return both, both + (decisions ^ truth)
 
 
-def _slopes(law: PowerLaw, sizes: Sequence[int], scores: Numbers) -> Numbers:
-    """Least-squares slopes ``(R, C)`` of scores ``(R, S, C)`` along the power law."""
+def _slopes(law: PowerLaw, sizes: Sequence[int], figures: Numbers) -> Numbers:
+    """Least-squares slopes ``(R, C)`` of figures ``(R, S, C)`` along the power law."""
     rows = np.asarray(sizes, dtype=np.float64)
     weights, basis = rows / rows.sum(), law.basis(rows)
     centred = weights * (basis - basis @ weights[:, None])
-    slopes = np.einsum("rs,rsc->rc", centred, scores)
+    slopes = np.einsum("rs,rsc->rc", centred, figures)
     return np.asarray(slopes / (centred * basis).sum(axis=1, keepdims=True))
 
 
