@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probabilities import COVERAGES, FALSE_ALARMS
-from tables import format_bounds, mean_over_runs, quantity, runs_by_preset, system_name, systems_by_speed
+from tables import (
+    format_bounds,
+    labels_needed,
+    mean_curve,
+    mean_over_runs,
+    quantity,
+    runs_by_preset,
+    system_name,
+    systems_by_speed,
+)
 
 from token2wave.formatting import count, duration
 from token2wave.reporting.figures import GRID, INK, MUTED, plain_matplotlib
@@ -449,3 +458,41 @@ def draw_probabilities(document: dict[str, Any], path: Path) -> None:
             axes.set_axisbelow(True)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8, loc="lower right")
+
+
+# ---- what to label next ----
+
+
+def draw_selection(document: dict[str, Any], path: Path) -> None:
+    """Draw accuracy against the number of labels, chosen and random, a panel for each data set."""
+    counts, sets = document["counts"], list(document["rows"])
+    n_columns = min(len(sets), 4)
+    n_rows = -(-len(sets) // n_columns)
+    with _drawing(path, "selection", (2.7 * n_columns, 2.5 * n_rows), 9) as (drawing, _):
+        panels = drawing.subplots(n_rows, n_columns, squeeze=False).flat
+        for data, axes in zip(sets, panels, strict=False):
+            curves = [mean_curve(document, data, strategy) for strategy in ("random", "mixture")]
+            for strategy, curve, color, dash in zip(
+                ("random", "mixture"), curves, (COLORS[1], COLORS[0]), ("--", "-"), strict=True
+            ):
+                runs = list(zip(*(run["accuracy"] for run in document["rows"][data][strategy]), strict=True))
+                low, high = ([100 * bound(each) for each in runs] for bound in (min, max))
+                axes.fill_between(counts, low, high, color=color, alpha=0.15, linewidth=0)
+                label = "chosen" if strategy == "mixture" else strategy
+                axes.plot(counts, [100 * each for each in curve], dash, color=color, label=label)
+            target = curves[0][-1]
+            needed = labels_needed(counts, curves[1], target)
+            if needed is not None:
+                axes.plot([needed, counts[-1]], [100 * target] * 2, color=MUTED, linewidth=0.8)
+                axes.plot([needed], [100 * target], "o", color=COLORS[0], markersize=4)
+                note = f"{needed:,.0f} labels"
+                axes.annotate(note, (needed, 100 * target), (-4, 6), textcoords="offset points", ha="right")
+            axes.set_title(data, loc="left", color=INK)
+            axes.grid(color=GRID, linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.set_xlabel("labels")
+        for axes in panels:
+            axes.set_visible(False)
+        first = drawing.axes[0]
+        first.set_ylabel("test accuracy, %")
+        first.legend(fontsize=8, loc="lower right")

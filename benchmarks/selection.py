@@ -96,10 +96,12 @@ def main() -> None:
         "counts": options.counts,
         "seeds": options.seeds,
         "holdout": options.holdout,
+        "caveats": [],
         "rows": rows,
         **describe_origin(n_threads()),
     }
     for name in options.data:
+        document["caveats"] += load_splits(name).caveats
         for seed in options.seeds:
             pool = make_pool(name, seed, options.holdout)
             result = rows.setdefault(name, {"n_pool": len(pool.rows), "n_evaluated": len(pool.evaluation[0])})

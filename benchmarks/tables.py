@@ -6,6 +6,7 @@ into the documentation.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -23,6 +24,7 @@ from token2wave.formatting import count, duration, percent, size
 
 OURS = "token2wave"
 NOTHING = "-"
+KAPPA_BOUNDS = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 Document = dict[str, Any]
 Rows = Iterable[Sequence[object]]
 
@@ -775,6 +777,63 @@ def few_shot_table(document: Document) -> str:
     note = f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows."
     head = ["data", "rows a class", *titles]
     return join(markdown(head, rows, n_left=len(head)), [note, *caveat_lines(document["caveats"])])
+
+
+def mean_curve(document: Document, data: str, strategy: str) -> list[float]:
+    """Mean accuracy over seeds for each number of labels."""
+    runs = document["rows"][data][strategy]
+    return [statistics.mean(each) for each in zip(*(run["accuracy"] for run in runs), strict=True)]
+
+
+def labels_needed(counts: Sequence[int], curve: Sequence[float], target: float) -> float | None:
+    """The number of labels from which a curve reaches an accuracy; None if it does not."""
+    points = list(zip(counts, curve, strict=True))
+    for (first, low), (last, high) in itertools.pairwise(points):
+        if high >= target:
+            return first + (last - first) * max(target - low, 0) / (high - low)
+    return None
+
+
+def selection_table(document: Document) -> str:
+    """How many chosen labels give the accuracy of all random ones."""
+    counts, rows = document["counts"], []
+    for data, result in document["rows"].items():
+        random, chosen = (mean_curve(document, data, strategy) for strategy in ("random", "mixture"))
+        needed = labels_needed(counts, chosen, random[-1])
+        cells = (
+            ["none", "more"] if needed is None else [percent(1 - needed / counts[-1], 0), f"{needed:,.0f}"]
+        )
+        accuracies = [
+            _mean_and_deviation([run["accuracy"][-1] for run in result[strategy]])
+            for strategy in ("random", "mixture")
+        ]
+        rows.append([data, f"{result['n_pool']:,}", accuracies[0], *reversed(cells), accuracies[1]])
+    head = [
+        *("data", "pool", f"accuracy of {counts[-1]:,} random labels, %", "as many chosen labels"),
+        *("fewer", f"accuracy of {counts[-1]:,} chosen labels, %"),
+    ]
+    n_seeds = len(document["seeds"])
+    note = f"Test accuracy, preset `fast`, mean ± standard deviation of {n_seeds} seeds. The first "
+    note += f"{counts[0]:,} labels are random; each round adds {counts[1] - counts[0]:,}."
+    return join(markdown(head, rows), [note, *caveat_lines(document["caveats"])])
+
+
+def kappa_table(document: Document) -> str:
+    """What the next round brought, by how much the last two models agreed."""
+    gains = defaultdict[int, list[float]](list)
+    for result in document["rows"].values():
+        for run in result["mixture"]:
+            for kappa, (before, after) in zip(
+                run["kappa"], itertools.pairwise(run["accuracy"][1:]), strict=False
+            ):
+                gains[sum(kappa >= bound for bound in KAPPA_BOUNDS)].append(after - before)
+    bounds = [0, *KAPPA_BOUNDS, 1]
+    rows = [
+        [f"{bounds[i]:g} to {bounds[i + 1]:g}", len(gains[i]), f"{100 * statistics.mean(gains[i]):+.2f}"]
+        for i in sorted(gains)
+    ]
+    head = ("kappa of the last two models", "rounds", "gain of the next round, points")
+    return join(markdown(head, rows), [])
 
 
 def text_columns_table(document: Document) -> str:

@@ -309,6 +309,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "predicted-gains": lambda: tables.predicted_gains_table(with_part(benchmark("learning_curves"), "rows")),
     "estimated-noise": lambda: tables.estimated_noise_table(with_part(benchmark("learning_curves"), "noise")),
     "noisy-training": lambda: tables.noisy_training_table(benchmark("noisy_training")),
+    "selection": lambda: tables.selection_table(benchmark("selection")),
+    "selection-kappa": lambda: tables.kappa_table(benchmark("selection")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
@@ -356,6 +358,8 @@ def draw_figures() -> None:
                 (FIGURES / name).write_bytes(content)
     with suppress(NotMeasured):
         figures.draw_probabilities(benchmark("probabilities"), FIGURES / "probabilities.svg")
+    with suppress(NotMeasured):
+        figures.draw_selection(benchmark("selection"), FIGURES / "selection.svg")
     with suppress(NotMeasured):
         document = benchmark("classifiers")
         for data in document["medians"]:

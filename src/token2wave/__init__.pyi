@@ -120,6 +120,7 @@ def read_answers(
     answers: PathLike | Sequence[PathLike],
     *,
     out: PathLike | None = None,
+    labelled: PathLike | None = None,
     label_separator: str | None = None,
     overwrite: bool = False,
     text_column: str | Sequence[str] = "text",

@@ -103,6 +103,7 @@ INPUTS = {
         Input("labels", "model", "model"),
         Input("examples", "test.csv", "test.csv"),
         Input("answers", "test.csv", "test.csv"),
+        Input("labelled", "test.csv", "test.csv", ("--answers", "data.csv")),
         CONFIG,
     ),
     "serve": (
@@ -253,7 +254,7 @@ CASES = [
     for source in INPUTS[command]
     if "--to" not in source.more or source.more == output.more
     if "--stream" not in source.more or output.option != "bad_rows"
-    if source.option != "answers" or output.option != "prompts"  # never in one call
+    if source.option not in ("answers", "labelled") or output.option != "prompts"  # never in one call
 ]
 
 

@@ -111,6 +111,9 @@ def label_plan(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Sheet or JSON lines with answers, of one annotator. Repeatable."),
     ] = None,
+    labelled: Annotated[
+        Path | None, typer.Option(help="With --answers: rows that had labels before, which go in front.")
+    ] = None,
     label_separator: Annotated[
         str | None, typer.Option(help="Separates the labels of a text, if it may have several.")
     ] = None,
@@ -139,7 +142,7 @@ def label_plan(
         raise ConfigError(problem, location="--answers", hint="run the command twice")
     from token2wave.labelling.answers import read_answers
 
-    result = read_answers(data, labels, answers, out=out, **common)
+    result = read_answers(data, labels, answers, out=out, labelled=labelled, **common)
     if as_json:
         print_json(result.to_dict())
         return

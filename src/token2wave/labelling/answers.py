@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
 from token2wave.config import accept_options
+from token2wave.data import read_labelled
 from token2wave.data.lines import cannot_read
 from token2wave.data.rows import JSON_FORMATS
 from token2wave.data.text_files import read_table
@@ -23,7 +24,7 @@ from token2wave.errors import DataError, locate
 from token2wave.formatting import Described, percent, shorten
 from token2wave.labelling.plans import ABSTAIN, PlannedRows, parse_label_names
 from token2wave.labelling.selection import PathLike, SelectionResult
-from token2wave.options import TextOptions
+from token2wave.options import DIALECT_OPTIONS, DataOptions, TextOptions
 from token2wave.storage.atomic import private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.storage.tables import require_table_name, write_table
@@ -41,6 +42,8 @@ ANSWER_KEYS = (
     "output",
 )
 """Where a line of JSON holds the answer; also in the batch formats of several services."""
+ANSWERED = ("label", "weight", "answers")
+"""The columns of a labelled table that come from answers."""
 PRIOR_RIGHT, PRIOR_WRONG = 40.0, 10.0  # answers of each annotator that are assumed before any is read
 SHRINKAGE = 10.0  # rows of each class assumed to be confused as all classes are on average
 N_PASSES = 30
@@ -109,6 +112,7 @@ def read_answers(
     answers: PathLike | Sequence[PathLike],
     *,
     out: PathLike | None = None,
+    labelled: PathLike | None = None,
     label_separator: str | None = None,
     overwrite: bool = False,
     data_options: TextOptions,
@@ -125,6 +129,7 @@ def read_answers(
         answers: sheets with the columns ``id`` and ``label``, or JSON lines with ``id`` and ``answer``. Each
             file is an annotator, unless it has a column ``annotator``.
         out: labelled table to write, .csv, .tsv or .xlsx, for ``train`` with the weight column ``weight``.
+        labelled: file of rows that had labels before. They go in front, with weight 1.
         label_separator: as for the plan.
         overwrite: whether a file of another kind may be replaced.
         data_options: how ``data`` is written. You give its fields as keyword arguments.
@@ -135,7 +140,7 @@ def read_answers(
         OutputError: the output cannot be written, or is an input.
     """
     paths = [answers] if isinstance(answers, str | os.PathLike) else list(answers)
-    outputs = Outputs([data, labels, *paths], overwrite=overwrite)
+    outputs = Outputs([data, labels, labelled, *paths], overwrite=overwrite)
     if out is not None:
         outputs.check_file(out, "labelled rows")
         require_table_name(Path(out))
@@ -174,10 +179,8 @@ def read_answers(
         notes.append(f"{unknown.total():,} answers are no label, and count as abstentions: {examples}.")
     if n_empty := sum(not each for each in answers_of_row):
         notes.append(f"{n_empty:,} rows have no label, and are left out.")
-    columns = {
-        name: values for name, values in rows.columns.items() if name not in ("label", "weight", "answers")
-    }
-    labelled = [
+    columns = {name: values for name, values in rows.columns.items() if name not in ANSWERED}
+    labelled_rows = [
         {
             **{name: values[row] for name, values in columns.items()},
             "label": labels_of_row[row],
@@ -188,7 +191,7 @@ def read_answers(
         if answers_of_row[row]
     ]
     result = AnswersResult(
-        labelled,
+        labelled_rows,
         len(rows.ids),
         len(chosen_labels),
         n_abstentions,
@@ -197,9 +200,12 @@ def read_answers(
         tuple(notes),
     )
     if out is not None:
-        header = [*columns, "label", "weight", "answers"]
+        earlier = [] if labelled is None else _read_earlier(labelled, data_options, label_separator)
+        table = [*earlier, *labelled_rows]
+        names_of_columns = dict.fromkeys(name for row in table for name in row if name not in ANSWERED)
+        header = [*names_of_columns, *ANSWERED]
         with private_files(outputs.is_private):
-            write_table(Path(out), header, [list(row.values()) for row in labelled])
+            write_table(Path(out), header, ([row.get(name, "") for name in header] for row in table))
     return result
 
 
@@ -245,6 +251,16 @@ def _text_of(value: Any, depth: int = 0) -> str:
     if not isinstance(value, dict):
         return "" if value is None else str(value)
     return next((_text_of(value[key], depth + 1) for key in ANSWER_KEYS if key in value), "")
+
+
+def _read_earlier(path: PathLike, options: TextOptions, separator: str | None) -> list[dict[str, Any]]:
+    """The rows of a labelled file, as those that answers make."""
+    values = {name: getattr(options, name) for name in ("text_column", *DIALECT_OPTIONS)}
+    rows = read_labelled(path, DataOptions(**values, label_separator=separator))
+    name = ",".join(options.text_columns)
+    labels = [(separator or "").join(labels) for labels in rows.label_sets]
+    pairs = zip(rows.texts, labels, strict=True)
+    return [{name: text, "label": label, "weight": 1.0, "answers": 0} for text, label in pairs]
 
 
 class _Matcher:
