@@ -384,4 +384,11 @@ def test_the_page_reads_without_a_script_and_prints(chromium: Chromium, tmp_path
     page = render_audit_page(audit_document(3))
     assert "default-src &#x27;none&#x27;" in page
     assert "unsafe" not in page
+    examples = [{"row": 3, "split": "test", "text": 'a "b" & c', "label": ["d", "e"], "detail": "<f>"}]
+    finding = {**audit_document()["findings"][0], "examples": examples}
+    cells = render_audit_page(audit_document(0, findings=[finding]))
+    assert '<th scope="row" class="name">3 (test)</th>' in cells
+    assert "<bdi>a &quot;b&quot; &amp; c</bdi>" in cells
+    assert "&lt;f&gt;</small>" in cells
+    assert ">d, e</td>" in cells
     assert "Rows: 3 = 88; 5 = 9; 41" in page

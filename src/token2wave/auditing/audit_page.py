@@ -51,7 +51,7 @@ def _headline(document: Document) -> str:
     attainable = document.get("attainable") or {}
     n_errors = sum(finding["severity"] == "error" for finding in document["findings"])
     figures = [
-        ("Labels that look wrong", percent(document["noise"], 1), "estimated"),
+        ("Labels that look wrong", percent(document["noise"], 1), "open the review to decide"),
         ("Accuracy", percent(document["accuracy"], 1), "on unseen rows, measured by these labels"),
     ]
     if attainable.get("ceiling") is not None:
@@ -81,18 +81,15 @@ def _findings(findings: Sequence[Document]) -> str:
 def _examples(examples: Sequence[Document]) -> str:
     if not examples:
         return ""
-    rows = [
-        [
-            count(example["row"]) + (" of the test" if example.get("split") == "test" else ""),
-            escaped(shorten(example["text"], SNIPPET_COLUMNS)) or NOTHING,
-            NOTHING if example["label"] is None else label_name(example["label"]),
-            example.get("detail") or "",
-        ]
-        for example in examples
-    ]
-    n_columns = 4 if any(row[3] for row in rows) else 3
-    head = ["Row", "Text", "Label", "Detail"][:n_columns]
-    return table("Examples", head, [row[:n_columns] for row in rows], n_names=n_columns)
+    rows = []
+    for example in examples:
+        row = count(example["row"]) + (" (test)" if example.get("split") == "test" else "")
+        text = f"<bdi>{escaped(shorten(example['text'], SNIPPET_COLUMNS)) or NOTHING}</bdi>"
+        if example.get("detail"):
+            text += f'<br><small class="muted">{escaped(example["detail"])}</small>'
+        label = NOTHING if example["label"] is None else label_name(example["label"])
+        rows.append([row, Html(text), label])
+    return table("Examples", ["Row", "Text", "Label"], rows, n_names=3)
 
 
 def _row_numbers(rows: Sequence[int | Sequence[int]]) -> str:
