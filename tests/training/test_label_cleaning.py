@@ -12,7 +12,7 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.options import LABEL_CLEANINGS
 from token2wave.training import label_cleaning
-from token2wave.training.label_cleaning import clean_rows, is_worse, label_posteriors, trust_of
+from token2wave.training.label_cleaning import clean_rows, label_posteriors, trust_of
 
 FAST = {"preset": "fast", "settings": {"network.width": 8, "recipe.epochs": 3}, "baseline": False}
 WORDS = {"colour": ("red", "green", "blue", "grey"), "animal": ("dog", "horse", "owl", "trout")}
@@ -219,15 +219,6 @@ def test_the_decisions_of_multi_label_rows_have_probabilities_of_their_own():
     assert trust[:25].max() < label_cleaning.MIN_TRUST < 0.9 < trust[25:].min()
 
 
-def test_a_loss_within_chance_is_not_worse():
-    assert not is_worse(np.zeros(10))
-    assert not is_worse(np.array([1.0, -1.0, -1.0, 1.0]))
-    assert is_worse(np.full(20, -1.0))
-    mixed = np.array([1.0] + [-1.0] * 20)
-    assert is_worse(mixed)
-    assert not is_worse(mixed, np.array([25.0] + [1.0] * 20))
-
-
 def test_options_that_do_not_go_together():
     data = dataset(n=100)
     for options, words in (
@@ -254,7 +245,7 @@ def test_a_run_resumes_with_the_same_cleaning_alone(assessed, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(label_cleaning, "is_worse", interrupted)  # after the fit to cleaned rows
+        patch.setattr(label_cleaning, "_accuracy", interrupted)  # after the fit to cleaned rows
         with pytest.raises(KeyboardInterrupt):
             token2wave.train(data, relabel=True, **options)
     with pytest.raises(CheckpointError, match="label cleaning was"):

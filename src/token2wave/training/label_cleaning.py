@@ -1,4 +1,4 @@
-"""Trains without the labels that look wrong, if the validation rows do not speak against it."""
+"""Trains without the labels that look wrong, unless the validation rows speak against it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from token2wave.training.preparation import encode_rows
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.weighting import ClassWeights
 
-MAX_STANDARD_ERRORS = 1.0
-"""The cleaned fit may have so many standard errors fewer right validation rows: fewer are chance."""
 MIN_WEIGHT = 0.05
 MIN_TRUST = 0.7
 """A label less likely to be right looks wrong. More than a half, as models of noisy labels are too unsure."""
@@ -103,9 +101,8 @@ def fit_cleaned(
     train, looks_wrong = _clean(run, replace(rows, texts=texts.train.texts), way, class_weights)
     cleaned_run = replace(run, texts=replace(texts, train=train))
     cleaned = cleaned_run.fit_first()
-    scores = [_row_scores(fit.fitted) for fit in (first, cleaned)]
-    weights = texts.validation.weights
-    is_applied = not is_worse(scores[1] - scores[0], weights)
+    plain_accuracy, cleaned_accuracy = (_accuracy(fit.fitted) for fit in (first, cleaned))
+    is_applied = cleaned_accuracy >= plain_accuracy
     if is_applied and texts.full_train is not None and run.preset.recipe.refit_below:
         all_rows = replace(run.splits.train, texts=texts.full_train.texts)
         full_train, looks_wrong = _clean(run, all_rows, way, class_weights)
@@ -115,24 +112,18 @@ def fit_cleaned(
         is_applied,
         int(looks_wrong.sum()),
         len(looks_wrong),
-        *(float(np.average(score, weights=weights)) for score in scores),
+        plain_accuracy,
+        cleaned_accuracy,
     )
     return (cleaned_run, cleaned, cleaning) if is_applied else (run, first, cleaning)
 
 
-def is_worse(gains: NDArray[np.floating], weights: NDArray[np.floating] | None = None) -> bool:
-    """Whether paired gains of ``N`` rows are a loss beyond chance (a sign test, normal approximation)."""
-    gains = gains if weights is None else gains * weights
-    return float(gains.sum()) < -MAX_STANDARD_ERRORS * float(np.sqrt((gains**2).sum()))
-
-
-def _row_scores(fit: FitResult) -> NDArray[np.float64]:
-    """Fraction of right decisions of each validation row, ``(N,)``."""
+def _accuracy(fit: FitResult) -> float:
+    """Fraction of right decisions on the validation rows, each row counted by its weight."""
     assert fit.validation is not None
     logits, labels = fit.network.logits(fit.validation.features), fit.validation.labels
-    if labels.ndim == 2:
-        return np.asarray(((logits > 0) == labels).mean(axis=1))
-    return np.asarray(logits.argmax(axis=1) == labels, dtype=np.float64)
+    is_right = ((logits > 0) == labels).mean(axis=1) if labels.ndim == 2 else logits.argmax(axis=1) == labels
+    return float(np.average(is_right, weights=fit.validation.weights))
 
 
 def _clean(
