@@ -116,6 +116,16 @@ def test_every_part_of_the_rows_has_the_classes_in_proportion(multi_label):
         assert np.abs(counts - size * np.array([0.6, 0.3, 0.1])).max() <= 2
 
 
+def test_an_error_counts_in_both_of_its_labels_and_all_sums_to_the_accuracy():
+    logits = np.random.default_rng(0).normal(size=(50, 4))
+    labels = np.arange(50) % 4
+    right, counted = learning_curve._right_and_counted(logits, labels)
+    assert right.sum() / counted.sum() == pytest.approx((logits.argmax(axis=1) == labels).mean())
+    right, counted = learning_curve._right_and_counted(np.eye(4)[[0, 1]], np.array([0, 2]))
+    assert right.tolist() == [[2, 0, 0, 0], [0, 0, 0, 0]]
+    assert counted.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0]]
+
+
 def test_the_classes_that_need_rows_have_the_gain(rows):
     attainable, curve = attainable_and_curve(rows, NAMES, None)
     assert attainable["noise"] is None
