@@ -207,6 +207,7 @@ def test_many_numbers_are_bins():
     assert found[40:42] == ["20 to 39.5", "20 to 39.5"]
     assert names_of([*map(str, range(40)), "nan"] * 2)[1][0] == "0"  # a text among them
     assert names_of([1e12 + i for i in range(40)])[1][0].startswith("1,000,000,000,000 to ")
+    assert names_of(["1e999", *map(str, range(100))])[1][-1].startswith("81 to ")  # beyond what a float holds
 
 
 def test_length_is_the_number_of_words_unless_a_column_has_that_name():

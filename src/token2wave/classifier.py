@@ -19,7 +19,7 @@ from token2wave.inference.model import Model
 from token2wave.inference.prediction import Prediction
 from token2wave.inference.routes import Route, choose_route
 from token2wave.inference.state import SlidingWindow, State
-from token2wave.metrics import Evaluation, evaluate_decisions, evaluate_predictions
+from token2wave.metrics import Evaluation, evaluate_predictions
 
 if TYPE_CHECKING:
     from token2wave.explanation import Explanation
@@ -148,7 +148,7 @@ class Classifier(Model):
             probabilities: ``(N, C)``, as :meth:`probabilities` gives them.
         """
         if not self.multi_label:
-            return probabilities.argmax(axis=1)
+            return np.asarray(probabilities.argmax(axis=1))
         return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
 
     def novelty(self, texts: Any) -> NDArray[np.float64] | None:
@@ -240,8 +240,7 @@ class Classifier(Model):
             rows = TextSplit(texts, to_labels(labels, "labels", self.label_names), "labels")
             labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)
-        evaluate = evaluate_decisions if self.multi_label else evaluate_predictions
-        return evaluate(labels, self.decide(probabilities), self.label_names, probabilities)
+        return evaluate_predictions(labels, self.decide(probabilities), self.label_names, probabilities)
 
     # ---- streams and explanations ----
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,10 @@ from token2wave.data.objects import python_value
 from token2wave.data.sources import is_name
 from token2wave.data.values import is_missing, join_names
 from token2wave.errors import DataError
-from token2wave.formatting import Described, join_classes, percent
+from token2wave.formatting import NUMBER, Described, join_classes, percent
 from token2wave.metrics import (
     Evaluation,
     GroupScore,
-    evaluate_decisions,
     evaluate_predictions,
     score_groups,
 )
@@ -147,14 +146,14 @@ def evaluate(
     write_bad_rows(data_options, dataset.bad_rows, outputs)
     dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
     dataset = dataset.for_classes(classifier.label_names)
-    classes = (encode_label_sets if multi_label else encode_labels)(dataset, classifier.label_names)
+    encode: Callable[..., NDArray[Any]] = encode_label_sets if multi_label else encode_labels
+    classes = encode(dataset, classifier.label_names)
     callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("evaluation", len(dataset))
     predicting = time.perf_counter()
     probabilities, known = classifier.probabilities_and_known(dataset.texts, callback_list.advance)
     predicted = classifier.decide(probabilities)
-    compare = evaluate_decisions if multi_label else evaluate_predictions
-    result = compare(classes, predicted, classifier.label_names, probabilities)
+    result = evaluate_predictions(classes, predicted, classifier.label_names, probabilities)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
     scored = {
@@ -219,9 +218,8 @@ def error_rows(
     Args:
         rows: ``N`` texts.
         label_names: the ``C`` classes.
-        truth: ``(N,)`` true classes, or ``(N, C)`` bool, as :func:`token2wave.metrics.evaluate_predictions`
-            and :func:`token2wave.metrics.evaluate_decisions` take them, like ``predicted``.
-        predicted: the predictions.
+        truth: ``(N,)`` true classes, or ``(N, C)`` bool for multi-label texts.
+        predicted: likewise.
         probabilities: ``(N, C)``.
         novelty: ``(N,)``, if it is known.
     """
@@ -234,26 +232,28 @@ def error_rows(
     else:
         is_wrong = (truth != predicted)[:, None]
         sureness = probabilities[np.arange(len(truth)), predicted]
-    numbers = np.flatnonzero(is_wrong.any(axis=1))
-    numbers = numbers[np.argsort(-sureness[numbers], kind="stable")]
-    sets = [rows.labels[i] for i in numbers]
-    columns: dict[str, list[object]] = {"row": [rows.row(i) for i in numbers.tolist()]}
+    order = np.flatnonzero(is_wrong.any(axis=1))
+    order = order[np.argsort(-sureness[order], kind="stable")]
+    numbers: list[int] = order.tolist()
+    sets = [rows.label_sets[i] for i in numbers] if multi_label else []
+    values: dict[str, Sequence[object]] = {"row": [rows.row(i) for i in numbers]}
     if multi_label:
-        given = [[label_names[c] for c in np.flatnonzero(predicted[i])] for i in numbers]
-        columns |= {"label": list(map(list, sets)), "predicted": list(given)}
-        pairs = list(zip(map(set, sets), map(set, given), strict=True))
-        columns |= {"missed": [sorted(truth - given) for truth, given in pairs]}
-        columns |= {"extra": [sorted(given - truth) for truth, given in pairs]}
+        names = [[label_names[c] for c in np.flatnonzero(predicted[i]).tolist()] for i in numbers]
+        pairs = list(zip(sets, names, strict=True))
+        values |= {"label": sets, "predicted": names}
+        values |= {"missed": [sorted({*true} - {*found}) for true, found in pairs]}
+        values |= {"extra": [sorted({*found} - {*true}) for true, found in pairs]}
     else:
-        columns |= {"label": list(sets), "predicted": [label_names[c] for c in predicted[numbers]]}
-    columns["probability"] = sureness[numbers].astype(float).round(4).tolist()
+        values |= {"label": [rows.labels[i] for i in numbers]}
+        values |= {"predicted": [label_names[c] for c in predicted[order].tolist()]}
+    values["probability"] = sureness[order].astype(float).round(4).tolist()
     if not multi_label:
-        columns["label_probability"] = probabilities[numbers, truth[numbers]].astype(float).round(4).tolist()
-    columns["novelty"] = [None] * len(numbers) if novelty is None else novelty[numbers].round(4).tolist()
-    columns = {name: list(map(_cell, values)) for name, values in columns.items()}
+        values["label_probability"] = probabilities[order, truth[order]].astype(float).round(4).tolist()
+    values["novelty"] = [None] * len(order) if novelty is None else novelty[order].round(4).tolist()
+    columns = {name: list(map(_cell, of_name)) for name, of_name in values.items()}
     table = {"text": rows.texts} if rows.table is None else rows.table.columns
-    for name, values in table.items():
-        cells = [_cell(values[i]) for i in numbers]
+    for name, of_name in table.items():
+        cells = [_cell(of_name[i]) for i in numbers]
         if name in columns and all(map(_same_label, cells, columns[name])):
             continue
         while name in columns:
@@ -320,32 +320,18 @@ def _name_values(values: Sequence[object]) -> tuple[list[str | None], list[str]]
     present = Counter(text for text in texts if text is not None)
     if all(map(_DATE.fullmatch, present)):
         return [text and text[:7] for text in texts], sorted({text[:7] for text in present})
-    numbers = {text: number for text in present if (number := _finite_number(text)) is not None}
-    if len(present) > MAX_GROUPS and len(numbers) == len(present):
-        return _bin_numbers([None if text is None else numbers[text] for text in texts])
+    if len(present) > MAX_GROUPS and all(NUMBER.fullmatch(text) for text in present):
+        return _bin_numbers([None if text is None else float(text) for text in texts])
     return texts, [text for text, _ in present.most_common()]
 
 
 def _bin_numbers(values: Sequence[float | None]) -> tuple[list[str | None], list[str]]:
     """Put numbers into bins of about equal size; results as of :func:`_name_values`."""
-    numbers = np.array([value for value in values if value is not None])
+    numbers = np.array([value for value in values if value is not None], dtype=np.float64)
+    numbers = np.clip(numbers, -sys.float_info.max / 4, sys.float_info.max / 4)  # 1e999 is infinite
     edges = np.quantile(numbers, np.arange(1, N_BINS) / N_BINS)
     bins = np.searchsorted(edges, numbers)
-    order = {
-        i: f"{_short(numbers[bins == i].min())} to {_short(numbers[bins == i].max())}"
-        for i in np.unique(bins)
-    }
+    within = {i: numbers[bins == i] for i in np.unique(bins).tolist()}
+    order = {i: f"{some.min():,.15g} to {some.max():,.15g}" for i, some in within.items()}
     names = iter(bins.tolist())
     return [None if value is None else order[next(names)] for value in values], list(order.values())
-
-
-def _finite_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if number == round(number) else f"{number:.4g}"

@@ -157,9 +157,14 @@ class EvaluatedText:
 
 
 def evaluate_predictions(
-    truth: Ids, predicted: Ids, label_names: tuple[str, ...], probabilities: Floats | None = None
+    truth: NDArray[Any],
+    predicted: NDArray[Any],
+    label_names: tuple[str, ...],
+    probabilities: Floats | None = None,
 ) -> Evaluation:
     """Compare predicted with true classes; a true class ``C`` stands for labels that have no class."""
+    if truth.ndim == 2:
+        return evaluate_decisions(truth, predicted, label_names, probabilities)
     if len(truth) and truth.max() == len(label_names):
         label_names = (*label_names, UNKNOWN_LABELS)
     n_classes = len(label_names)
@@ -206,7 +211,7 @@ def evaluate_decisions(
 
 
 def score_groups(
-    groups: Ids, names: Sequence[str], truth: Ids | Flags, predicted: Ids | Flags
+    groups: Ids, names: Sequence[str], truth: NDArray[Any], predicted: NDArray[Any]
 ) -> tuple[GroupScore, ...]:
     """Score each group of texts, and mark those that are worse than the others beyond chance.
 

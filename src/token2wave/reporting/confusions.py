@@ -40,7 +40,7 @@ class TextPanels:
         for text in texts:
             self._by_pair.setdefault((text["label"], text["predicted"]), []).append(text)
         self._numbers = {pair: number for number, pair in enumerate(self._by_pair, start=1)}
-        self._n_texts = {
+        self._n_texts: dict[Pair, int] = {
             (names[i], names[j]): n for i, row in enumerate(confusion) for j, n in enumerate(row)
         }
 

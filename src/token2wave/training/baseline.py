@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import DataError, import_extra
-from token2wave.metrics import evaluate_decisions, evaluate_predictions
+from token2wave.metrics import evaluate_predictions
 from token2wave.training.examples import Examples
 from token2wave.training.result import Baseline
 
@@ -78,8 +78,7 @@ def fit_baseline(pairs: Pairs, label_names: tuple[str, ...]) -> Baseline:
         seconds += (time.perf_counter() - start) / len(pairs)
         predicted.append(predict(test.texts))
     truth, multi_label = np.concatenate([test.labels for _, test in pairs]), pairs[0][0].multi_label
-    score = evaluate_decisions if multi_label else evaluate_predictions
-    scores = score(truth, np.concatenate(predicted), label_names)
+    scores = evaluate_predictions(truth, np.concatenate(predicted), label_names)
     baseline: Baseline = {
         "name": f"{NAME}, one against the rest" if multi_label else NAME,
         "accuracy": scores.accuracy,

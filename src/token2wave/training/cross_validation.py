@@ -13,7 +13,7 @@ from token2wave.data import strata
 from token2wave.errors import ConfigError
 from token2wave.features import Features
 from token2wave.inference.model import Network
-from token2wave.metrics import evaluate_decisions, evaluate_predictions
+from token2wave.metrics import evaluate_predictions
 from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 from token2wave.training.validation_split import Rows, find_whole_texts
@@ -63,13 +63,12 @@ class CrossValidation:
         ``mean`` and standard deviation, ``spread``; ``pooled`` and ``interval`` are of all ``rows`` together.
         """
         measure = "micro_f1" if labels.ndim == 2 else "accuracy"
-        evaluate = evaluate_decisions if labels.ndim == 2 else evaluate_predictions
         n_classes = self.probabilities[0].shape[1]
         names = tuple(map(str, range(n_classes)))
         rows, _, decisions = self.in_order()
-        pooled = evaluate(labels[rows], decisions, names)
+        pooled = evaluate_predictions(labels[rows], decisions, names)
         folds = [
-            float(getattr(evaluate(labels[fold.rows], predicted, names), measure))
+            float(getattr(evaluate_predictions(labels[fold.rows], predicted, names), measure))
             for fold, predicted in zip(self.folds, self.decisions, strict=True)
         ]
         return {

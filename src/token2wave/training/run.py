@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -24,7 +24,6 @@ from token2wave.inference.reference import EMBEDDING, probabilities
 from token2wave.metrics import (
     EvaluatedText,
     Evaluation,
-    evaluate_decisions,
     evaluate_predictions,
     evaluated_texts,
 )
@@ -394,7 +393,8 @@ class TrainingRun:
             rows = self.texts.all_rows.take(numbers)
         else:
             return None, ()
-        names, models, model_of_text = model.label_names, [model], np.zeros(len(rows), dtype=np.int64)
+        names, model_of_text = model.label_names, np.zeros(len(rows), dtype=np.int64)
+        models: list[Model] = [model]
         if self.evaluated_on == "cross-validation" and last.cross_validation is not None:
             models = [Model(*parts, names) for parts in last.cross_validation.models]
             model_of_text = last.cross_validation.fold_of_rows()
@@ -402,10 +402,7 @@ class TrainingRun:
             decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
         elif decisions is None:
             decisions = predicted.argmax(axis=1)
-        evaluate: Callable[..., Evaluation] = (
-            evaluate_decisions if model.multi_label else evaluate_predictions
-        )
-        evaluation = evaluate(rows.labels, decisions, names, predicted)
+        evaluation = evaluate_predictions(rows.labels, decisions, names, predicted)
         explain = limited_explainer(models, model_of_text, rows.texts) if explains else None
         return evaluation, evaluated_texts(
             rows.texts, rows.labels, decisions, names, predicted, numbers, explain
