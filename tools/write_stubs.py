@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 
 import token2wave
-from token2wave.options import DataOptions, TrainOptions
+from token2wave.options import AuditOptions, DataOptions, TrainOptions
 
 STUB = Path(token2wave.__file__).with_name("__init__.pyi")
 HEADER = '''"""Types of the public names, for editors. Written by ``tools/write_stubs.py``."""
@@ -27,7 +27,9 @@ ALIASES = (*NAMES, ("ClassWeights", "token2wave.training.weighting"))
 def render_stub() -> str:
     """Return the text of the stub."""
     types = {
-        field.name: field.type for cls in (TrainOptions, DataOptions) for field in dataclasses.fields(cls)
+        field.name: field.type
+        for cls in (AuditOptions, TrainOptions, DataOptions)
+        for field in dataclasses.fields(cls)
     }
     homes = {**token2wave._HOME, "Token2WaveError": "token2wave.errors"}
     functions = [name for name in homes if hasattr(getattr(token2wave, name), "__signature__")]

@@ -12,6 +12,8 @@ from token2wave.errors import Token2WaveError, import_extra
 from token2wave.versions import __version__
 
 _HOME = {
+    "AuditOptions": "token2wave.options",
+    "AuditResult": "token2wave.auditing.audit",
     "AnswersResult": "token2wave.labelling.answers",
     "BatchPredictor": "token2wave.scoring.batch_predictor",
     "Classifier": "token2wave.classifier",
@@ -32,6 +34,7 @@ _HOME = {
     "WaveClassifier": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
+    "audit": "token2wave.auditing.audit",
     "compile_network": "token2wave.inference.compiled",
     "compress": "token2wave.compression",
     "drift": "token2wave.drift_report",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from token2wave.auditing.audit import AuditResult as AuditResult
 from token2wave.classifier import Classifier as Classifier
 from token2wave.classifier import load as load
 from token2wave.compression import Compression as Compression
@@ -21,6 +22,7 @@ from token2wave.labelling.answers import AnswersResult as AnswersResult
 from token2wave.labelling.selection import SelectionResult as SelectionResult
 from token2wave.models import WaveConfig as WaveConfig
 from token2wave.models import WaveNetwork as WaveNetwork
+from token2wave.options import AuditOptions as AuditOptions
 from token2wave.options import DataOptions as DataOptions
 from token2wave.options import PathLike
 from token2wave.options import TrainOptions as TrainOptions
@@ -31,6 +33,35 @@ from token2wave.training.callbacks import Callback
 from token2wave.training.recipe import Recipe as Recipe
 from token2wave.training.weighting import ClassWeights
 from token2wave.versions import __version__ as __version__
+
+def audit(
+    data: Any,
+    labels: Any = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    test: Any = None,
+    out: PathLike | None = None,
+    seed: int = 0,
+    apply: PathLike | None = None,
+    max_rows: int = 1000,
+    overwrite: bool = False,
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+    label_column: str = "label",
+    label: str = ...,
+    weight_column: str | None = None,
+    group_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
+    normalise_labels: bool = False,
+    skip_bad_rows: bool = False,
+    bad_rows: str | os.PathLike[str] | None = None,
+) -> AuditResult:
+    """Find wrong labels, contradictions, leaks and odd texts, and say what would help."""
 
 def compress(
     model: str | os.PathLike[str],

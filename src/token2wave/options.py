@@ -371,6 +371,40 @@ class TrainOptions:
         return None if self.max_size is None else parse_size(self.max_size)
 
 
+@dataclass(frozen=True)
+class AuditOptions:
+    """How to audit, and what to write.
+
+    Attributes:
+        test: test rows, whose texts should not be among the training rows.
+        out: folder for the page ``audit.html``, ``audit.json`` and tables of suspicious rows and findings.
+        seed: the same seed gives the same audit.
+        apply: write a cleaned copy into the folder: a table of decisions, ``drop`` for all suspicious rows,
+            or ``relabel`` to give them the labels proposed. The data itself stays as it is.
+        max_rows: suspicious rows with texts in the page and in ``audit.json``; the table has all.
+        overwrite: replace files of another kind than those written. An input is never replaced.
+
+    Raises:
+        ConfigError: a value is illegal, or ``apply`` lacks a folder.
+    """
+
+    test: Any = None
+    out: PathLike | None = None
+    seed: int = 0
+    apply: PathLike | None = None
+    max_rows: int = 1000
+    overwrite: bool = False
+
+    EVERYDAY: ClassVar = ("test", "out", "seed", "apply")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", require_seed(self.seed))
+        require(0 < self.max_rows <= 100_000, "max_rows", "a number from 1 to 100,000", self.max_rows)
+        if self.apply is not None and self.out is None:
+            hint = "name a folder with --out (out=...)"
+            raise ConfigError("expected a folder for the cleaned copy, found none", location="out", hint=hint)
+
+
 def require_seed(seed: SupportsIndex) -> int:
     """Convert a seed, also one of numpy, to a plain number; ConfigError if it is out of range."""
     number = operator.index(seed) if isinstance(seed, SupportsIndex) else -1

@@ -43,6 +43,13 @@ class Output(NamedTuple):
 MODEL = Input("model", "model", "model")
 CONFIG = Input("config", "run.toml", "run.toml")
 INPUTS = {
+    "audit": (
+        Input("data", "data.csv", "data.csv"),
+        Input("data", "set", "set/train.csv"),
+        Input("test", "test.csv", "test.csv"),
+        Input("apply", "decisions.csv", "decisions.csv"),
+        CONFIG,
+    ),
     "train": (
         Input("data", "data.csv", "data.csv"),
         Input("data", "set", "set/train.csv"),
@@ -112,6 +119,10 @@ INPUTS = {
     ),
 }
 OUTPUTS = {
+    "audit": (
+        *(Output("out", below=name) for name in ("audit.html", "audit.json", "suspicious.csv")),
+        Output("bad_rows"),
+    ),
     "train": (
         Output("out"),
         Output("bad_rows"),
@@ -165,6 +176,7 @@ NO_FILES = {
 }
 """Options with values that are texts, but name no file."""
 REQUIRED = {
+    "audit": {"data": "data.csv", "out": "new"},
     "train": {"data": "data.csv", "out": "new"},
     "update": {"model": "model", "data": "data.csv", "out": "new"},
     "evaluate": {"model": "model", "data": "data.csv"},
@@ -205,7 +217,14 @@ def test_every_option_that_names_a_file_is_in_the_tables() -> None:
 @pytest.fixture
 def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file for each input."""
-    for name in ("data.csv", "test.csv", "set/train.csv", "set/test.csv", "crawl/deep/part.csv"):
+    for name in (
+        "data.csv",
+        "test.csv",
+        "decisions.csv",
+        "set/train.csv",
+        "set/test.csv",
+        "crawl/deep/part.csv",
+    ):
         (workplace / name).parent.mkdir(parents=True, exist_ok=True)
         (workplace / name).write_text(CSV)
     for name in (

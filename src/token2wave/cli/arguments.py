@@ -89,11 +89,24 @@ GROUPS = {
     "Evaluation": ("baseline", "cv", "by"),
     "Wrong labels": ("drop_suspicious", "reweight", "relabel"),
     "Streams and interrupted runs": ("stream", "memory", "max_rejected", "checkpoint", "resume"),
-    "Output": ("out", "output", "errors", "report", "figures", "html", "overwrite", "tracker", "as_json"),
+    "Output": (
+        "out",
+        "apply",
+        "max_rows",
+        "output",
+        "errors",
+        "report",
+        "figures",
+        "html",
+        "overwrite",
+        "tracker",
+        "as_json",
+    ),
     "General": ("config", "quiet", "verbose", "help"),
 }
 """The options of each group in the help."""
 METAVARS = {
+    "apply": "DECISIONS",
     "test": "DATA",
     "validation": "DATA",
     "class_weights": "WEIGHTS",

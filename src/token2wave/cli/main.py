@@ -13,6 +13,7 @@ import typer
 import typer.core
 
 from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
+from token2wave.cli.audit_command import audit
 from token2wave.cli.doctor_command import doctor
 from token2wave.cli.drift_command import drift
 from token2wave.cli.export_command import export
@@ -67,6 +68,7 @@ def _root(
 
 for command in (
     train,
+    audit,
     update,
     evaluate,
     predict,

@@ -30,6 +30,8 @@ FILE_TYPES = {
     "prompts": rb'\{"id": "\d+-[0-9a-f]{8}", "messages":',
     "labelled rows": rb"\xef\xbb\xbf(?:[^\n]*[,\t])?label[,\t]weight[,\t]answers\r",
     "table of wrong predictions": rb"\xef\xbb\xbfrow(.)label\1predicted\1",
+    "audit": rb'\{"format": "token2wave-audit",',
+    "cleaned copy": rb"(?!)",  # never replaced unasked: it looks like any data
     "MLflow database": rb"SQLite format 3\x00",
 }
 """The kinds of files that commands write, and how the content of each begins."""
