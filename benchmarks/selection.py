@@ -1,6 +1,6 @@
 r"""How many labels chosen by ``token2wave select`` are worth as many labels of random rows.
 
-    python benchmarks/selection.py --data ag_news,dbpedia14,trec,imdb,banking77,emotion --seeds 0,1,2,3,4
+    python benchmarks/selection.py --data ag_news,dbpedia14,trec,debian-sections --seeds 0,1,2,3,4
 
 For each seed, a model learns from a few random rows; then each round chooses rows among the other training
 rows, and a new model learns from all rows so far. The models are those of preset ``fast``. Accuracy is that
@@ -25,6 +25,7 @@ from token2wave.labelling.selection import kappa_of
 from token2wave.training.label_quality import fit_fold
 
 Rows = NDArray[np.int64]
+SETS = ["ag_news", "dbpedia14", "trec", "debian-sections", "imdb", "banking77", "emotion"]
 
 
 class Pool(NamedTuple):
@@ -83,7 +84,7 @@ def accuracy(classifier: Classifier, texts: list[str], labels: Rows) -> float:
 
 def main() -> None:
     """Run all strategies on all sets."""
-    parser = make_parser(__doc__, data=["ag_news", "dbpedia14", "trec", "imdb", "banking77", "emotion"])
+    parser = make_parser(__doc__, data=SETS)
     parser.add_argument("--seeds", type=comma_integers, default=[0, 1, 2, 3, 4])
     parser.add_argument("--counts", type=comma_integers, default=[100 * i for i in range(1, 11)])
     parser.add_argument("--strategies", type=comma_list, default=["random", "mixture"])

@@ -331,7 +331,7 @@ def _combine(
             decisions.append(weigh_votes(votes, 2))
         yes = np.array([posterior[:, 1] for posterior, _ in decisions]).T
         right = np.mean([right for _, right in decisions], axis=0)
-        labels_of_row = [separator.join(names[i] for i in np.flatnonzero(row > 0.5)) for row in yes]
+        labels_of_row = [separator.join(names[i] for i in np.flatnonzero(row > 0.5).tolist()) for row in yes]
         weights = np.maximum(yes, 1 - yes).min(axis=1)
     if len(annotators) < 2:  # nobody to compare with
         weights = np.ones(n_rows)

@@ -394,13 +394,13 @@ def describe_words(texts: Sequence[str], sample: Sequence[str], labelled: Sequen
     own_text, own_word = text[: ends[1]], word[: ends[1]]
     cell = own_text * VECTOR_WIDTH + (words % np.uint64(VECTOR_WIDTH)).astype(np.int64)[own_word]
     signed = np.where(words >> np.uint64(63), rarity, -rarity)
-    vectors = np.bincount(cell, signed[own_word], (n_texts + n_sampled) * VECTOR_WIDTH)
-    vectors = vectors.reshape(-1, VECTOR_WIDTH)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    sums = np.bincount(cell, signed[own_word], (n_texts + n_sampled) * VECTOR_WIDTH)
+    sums = sums.reshape(-1, VECTOR_WIDTH)
+    vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
     density = vectors[:n_texts] @ vectors[n_texts:].mean(axis=0)
     value = np.sqrt(in_sample) * rarity * (in_sample > 1) / (1.0 + in_labelled) ** 2
-    gain = np.bincount(own_text, value[own_word], n_texts + n_sampled)[:n_texts]
-    gain /= np.sqrt(np.bincount(own_text, minlength=n_texts + n_sampled)[:n_texts].clip(1))
+    n_own = np.bincount(own_text, minlength=n_texts)[:n_texts].clip(1)
+    gain = np.bincount(own_text, value[own_word], n_texts)[:n_texts] / np.sqrt(n_own)
     return Words(vectors[:n_texts].astype(np.float32), density.clip(MIN_DENSITY), gain.clip(MIN_GAIN))
 
 
