@@ -235,7 +235,7 @@ def error_rows(
     order = np.flatnonzero(is_wrong.any(axis=1))
     order = order[np.argsort(-sureness[order], kind="stable")]
     numbers: list[int] = order.tolist()
-    sets = [rows.label_sets[i] for i in numbers] if multi_label else []
+    sets = list(map(rows.label_sets.__getitem__, numbers)) if multi_label else []
     values: dict[str, Sequence[object]] = {"row": [rows.row(i) for i in numbers]}
     if multi_label:
         names = [[label_names[c] for c in np.flatnonzero(predicted[i]).tolist()] for i in numbers]

@@ -60,6 +60,7 @@ OTHER_KEYS = [
     "validation_micro_f1",
     "max_bytes",
     "search",
+    "label_cleaning",
     "traffic",
 ]
 
