@@ -138,7 +138,7 @@ def test_data_of_every_kind_gives_the_same_result(model: Path, tmp_path: Path) -
     expected = token2wave.drift(model, texts)
     result = token2wave.drift(token2wave.load(model), [tmp_path / "a.txt", tmp_path / "b.jsonl"])
     assert result.new == expected.new
-    assert result.notes == ("1 rows cannot be read, and are left out.",)
+    assert result.notes == ("Rows that cannot be read, and are left out: 1.",)
     assert token2wave.drift(model, {"text": texts}).tests == expected.tests
     assert token2wave.drift(model, DriftSums.of_texts(token2wave.load(model), texts)).new == expected.new
     with pytest.raises(DataError, match="found none"):

@@ -353,4 +353,4 @@ def _read_blocks(
             yield block.values(",".join(columns)) if len(block) else []
         callback_list.advance(segment_size(segment))
     if n_rejected:
-        notes.append(f"{n_rejected:,} rows cannot be read, and are left out.")
+        notes.append(f"Rows that cannot be read, and are left out: {n_rejected:,}.")
