@@ -188,3 +188,21 @@ def test_labels_that_a_service_counts_together_are_compared_together(model: Path
     narrow = replace(sums, labels=(100, 100))
     result = compare_sums(replace(classifier, label_names=("a", "b", "c", "d")), wide, narrow)
     assert (result.tests[0].verdict, result.tests[0].p) == ("none", 1.0)
+
+
+def test_a_model_that_is_surer_than_its_reference_has_not_drifted(model: Path) -> None:
+    """It has learned from more rows. Compared with texts that you name, it has."""
+    classifier = token2wave.load(model)
+    sums = DriftSums.of_texts(classifier, fresh(300))
+    low, high = (((600, *(0,) * 9), (600, *(0,) * 11)), ((*(0,) * 9, 600), (*(0,) * 11, 600)))
+    surer = replace(sums, confidence=high[0], novelty=low[1])
+    doubtful = replace(sums, confidence=low[0], novelty=high[1])
+
+    def drifted(new: DriftSums, **options: bool) -> set[str]:
+        tests = compare_sums(classifier, sums, new, **options).tests
+        return {test.name for test in tests if test.verdict == "large"}
+
+    assert drifted(surer, one_sided=True) == set()
+    assert (
+        drifted(surer) == drifted(doubtful) == drifted(doubtful, one_sided=True) == {"confidence", "novelty"}
+    )
