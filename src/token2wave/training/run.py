@@ -159,8 +159,9 @@ class ValidatedFit:
         logits = fitted.network.logits(features)
         drift = DriftSums.of_features(first, features, fitted.n_unknown, logits)
         first = replace(first, drift_reference=drift)
-        if last.is_refit and last.n_unknown is not None:  # it knows more words
+        if last.is_refit and last.n_unknown is not None:  # it knows more, with other weights
             drift = DriftSums.of_features(first, features, fitted.n_unknown, logits, last.n_unknown)
+            drift = replace(drift, novelty=DriftSums.empty(0).novelty)
         if last.cross_validation is not None:
             drift = drift.with_predictions(first, last.cross_validation.in_order()[1])
         return replace(classifier, drift_reference=drift), first
