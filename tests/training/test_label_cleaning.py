@@ -143,11 +143,12 @@ def test_a_cross_validation_cleans_within_each_fold(assessed):
 
 
 def test_few_rows_are_evaluated_with_their_labels_as_they_are(assessed):
-    data = dataset(n=240, test=False)
+    data = dataset(n=600, test=False)
     summary = token2wave.train(data, drop_suspicious=True, **FAST).summary
-    assert (summary.evaluated_on, summary.evaluation["rows"]) == ("cross-validation", 240)
+    assert summary.label_cleaning["is_applied"]
+    assert (summary.evaluated_on, summary.evaluation["rows"]) == ("cross-validation", 600)
     assert summary.accuracy < 0.9
-    assert all(len(texts) < 240 for texts in assessed[2 * N :])
+    assert all(len(texts) < 600 for texts in assessed[2 * N :])
 
 
 def test_multi_label_rows(assessed):
