@@ -14,6 +14,7 @@ PACKAGE = Path(token2wave.__file__).parent
 STAIRS = (
     ("errors", "formatting", "versions", "process_memory"),
     ("config", "metrics"),
+    ("paired_tests",),
     ("options",),
     ("core", "waves", "storage"),
     ("features",),
@@ -27,7 +28,7 @@ STAIRS = (
     ("run_steps",),
     ("run_cross_validation",),
     ("pipeline", "evaluation", "drift_report"),
-    ("auditing", "labelling"),
+    ("auditing", "labelling", "model_comparison"),
     ("scoring",),
     ("integrations", "serving"),
     ("cli",),

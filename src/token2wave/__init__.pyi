@@ -20,6 +20,7 @@ from token2wave.inference.state import State as State
 from token2wave.integrations.sklearn import WaveClassifier as WaveClassifier
 from token2wave.labelling.answers import AnswersResult as AnswersResult
 from token2wave.labelling.selection import SelectionResult as SelectionResult
+from token2wave.model_comparison import ComparisonResult as ComparisonResult
 from token2wave.models import WaveConfig as WaveConfig
 from token2wave.models import WaveNetwork as WaveNetwork
 from token2wave.options import AuditOptions as AuditOptions
@@ -62,6 +63,33 @@ def audit(
     bad_rows: str | os.PathLike[str] | None = None,
 ) -> AuditResult:
     """Find wrong labels, contradictions, leaks and odd texts, and say what would help."""
+
+def compare(
+    a: Classifier | str | os.PathLike[str],
+    b: Classifier | str | os.PathLike[str],
+    data: Any,
+    labels: Any = None,
+    *,
+    split: str = "test",
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    text_column: str | Sequence[str] = "text",
+    text: str | Sequence[str] = ...,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    quoting: str = "auto",
+    label_column: str = "label",
+    label: str = ...,
+    group_column: str | None = None,
+    label_separator: str | None = None,
+    normalise_labels: bool = False,
+    skip_bad_rows: bool = False,
+    bad_rows: str | os.PathLike[str] | None = None,
+) -> ComparisonResult:
+    """Compare two models on labelled data that neither has learned from."""
 
 def compress(
     model: str | os.PathLike[str],

@@ -126,26 +126,14 @@ def evaluate(
     """
     start = time.perf_counter()
     record, multi_label = classifier.training, classifier.multi_label
-    separator = data_options.label_separator
-    if separator is None and multi_label and isinstance(recorded := record.get("label_separator"), str):
-        separator = recorded
-    data_options = replace(
-        data_options,
-        multi_label=multi_label,
-        label_separator=separator,
-        normalise_labels=data_options.normalise_labels or bool(record.get("normalise_labels")),
-    )
     outputs = Outputs(possible_paths(data), overwrite=overwrite)
-    check_bad_rows(data_options, outputs)
     if errors is not None:
         outputs.check_file(errors, "table of wrong predictions")
         require_table_name(Path(errors))
     by = [by] if isinstance(by, str) else list(by)
-    dataset = load_split(data, split, data_options, labels=labels, with_table=errors is not None or bool(by))
+    with_table = errors is not None or bool(by)
+    dataset = read_test_rows([classifier], data, labels, split, data_options, outputs, with_table=with_table)
     groups = {column: group_rows(dataset, column) for column in by}
-    write_bad_rows(data_options, dataset.bad_rows, outputs)
-    dataset = dataset.rename_labels(classifier.label_names, data_options.normalise_labels)
-    dataset = dataset.for_classes(classifier.label_names)
     encode: Callable[..., NDArray[Any]] = encode_label_sets if multi_label else encode_labels
     classes = encode(dataset, classifier.label_names)
     callback_list = CallbackList.with_logging(callbacks)
@@ -164,7 +152,7 @@ def evaluate(
     if n_unknown:
         texts = f"{n_unknown:,} of {len(dataset):,} texts"
         caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")
-    if novelty is not None and len(novelty) and novelty.mean() < FAMILIAR:
+    if is_familiar(novelty):
         caveats.append(
             "These texts are much like those of training. If the model has learned from them, their figures "
             "flatter it."
@@ -203,6 +191,45 @@ def evaluate(
         with private_files(outputs.is_private):
             write_table(Path(errors), list(rows), zip(*rows.values(), strict=True), delimiter)
     return EvaluationResult(result, figures, rows, scored)
+
+
+def read_test_rows(
+    classifiers: Sequence[Classifier],
+    data: Any,
+    labels: Any,
+    split: str,
+    data_options: DataOptions,
+    outputs: Outputs,
+    *,
+    with_table: bool = False,
+) -> TextSplit:
+    """Read rows to measure models on, with labels named as their classes; arguments as :func:`evaluate`.
+
+    Raises:
+        DataError: as :func:`evaluate`; or a label is the number of a class, and the models differ in it.
+    """
+    records, multi_label = [each.training for each in classifiers], classifiers[0].multi_label
+    separators = [value for each in records if isinstance(value := each.get("label_separator"), str)]
+    normalise = data_options.normalise_labels or any(each.get("normalise_labels") for each in records)
+    data_options = replace(
+        data_options,
+        multi_label=multi_label,
+        label_separator=data_options.label_separator
+        or (separators[0] if multi_label and separators else None),
+        normalise_labels=normalise,
+    )
+    check_bad_rows(data_options, outputs)
+    dataset = load_split(data, split, data_options, labels=labels, with_table=with_table)
+    write_bad_rows(data_options, dataset.bad_rows, outputs)
+    names = tuple(dict.fromkeys(name for each in classifiers for name in each.label_names))
+    renamed = dataset.rename_labels(names, normalise)
+    for each in classifiers[1:]:
+        own = dataset.rename_labels(each.label_names, normalise)
+        for row, (labels_of_row, others) in enumerate(zip(own.label_sets, renamed.label_sets, strict=True)):
+            if labels_of_row != others and set(labels_of_row) & set(each.label_names):
+                problem = "expected a name of a class, found a number that means another class in each model"
+                raise DataError(problem, location=dataset.location(row), hint="write the names as labels")
+    return renamed.for_classes(names)
 
 
 def error_rows(
@@ -250,10 +277,10 @@ def error_rows(
     if not multi_label:
         values["label_probability"] = probabilities[order, truth[order]].astype(float).round(4).tolist()
     values["novelty"] = [None] * len(order) if novelty is None else novelty[order].round(4).tolist()
-    columns = {name: list(map(_cell, of_name)) for name, of_name in values.items()}
+    columns = {name: list(map(table_cell, of_name)) for name, of_name in values.items()}
     table = {"text": rows.texts} if rows.table is None else rows.table.columns
     for name, of_name in table.items():
-        cells = [_cell(of_name[i]) for i in numbers]
+        cells = [table_cell(of_name[i]) for i in numbers]
         if name in columns and all(map(_same_label, cells, columns[name])):
             continue
         while name in columns:
@@ -262,7 +289,12 @@ def error_rows(
     return columns
 
 
-def _cell(value: object) -> object:
+def is_familiar(novelty: NDArray[np.float64] | None) -> bool:
+    """Whether texts are so much like those of training that a model may have learned from them."""
+    return novelty is not None and len(novelty) > 0 and float(novelty.mean()) < FAMILIAR
+
+
+def table_cell(value: object) -> object:
     """A value as a cell of a table: empty if it is missing, JSON if it has several parts."""
     value = python_value(value)
     if is_missing(value):

@@ -55,9 +55,9 @@ class PairedScores:
 def mcnemar_p(gains: Ids) -> float:
     """Test whether two models are equally good, by the texts that one of them alone gets right.
 
-    It is McNemar's test in its mid-p version, as Fagerland, Lydersen and Laake recommend for few texts and for
-    many (doi 10.1186/1471-2288-13-91): sums of binomials, without approximation. With groups it is the sign
-    test of the sums of groups, which holds if the texts of a group are alike.
+    It is McNemar's test in its mid-p version, as Fagerland, Lydersen and Laake recommend for few texts and
+    for many (doi 10.1186/1471-2288-13-91): sums of binomials, without approximation. With groups it is the
+    sign test of the sums of groups, which holds if the texts of a group are alike.
 
     Args:
         gains: for each text or group, how many texts B alone gets right less how many A alone gets right.
@@ -126,7 +126,7 @@ def bootstrap_scores(
     n_prior = len(prior[0])
     weights = np.concatenate([np.ones(len(truth)), np.full(n_prior, prior_weight)])
     units = np.concatenate([units, len(counts) + np.arange(n_prior)])
-    truth, a, b = (np.concatenate(pair) for pair in zip((truth, a, b), prior, strict=True))
+    truth, a, b = (np.concatenate(pair) for pair in zip((truth, a, b), prior, strict=True))  # type: ignore[assignment]
     rows, keys = _count_keys(truth, a, b, n_classes)
     add_up = _adder(units[rows], keys, weights[rows], (len(counts) + n_prior, 4 * n_classes + 3))
 
@@ -147,7 +147,7 @@ def bootstrap_scores(
     if is_swapped:
         observed, ends = observed[:, ::-1], -ends[:, ::-1]
     pairs = zip(observed.tolist(), ends.tolist(), strict=True)
-    differences = [Difference(*scores, (low, high)) for scores, (low, high) in pairs]
+    differences = [Difference(of_a, of_b, (low, high)) for (of_a, of_b), (low, high) in pairs]
     named = dict(zip(_FIGURES[: 1 + truth.ndim], differences, strict=False))
     return PairedScores(named, tuple(differences[len(_FIGURES) :]))
 
@@ -193,7 +193,8 @@ def _count_keys(truth: Ids | Flags, a: Ids | Flags, b: Ids | Flags, n_classes: i
 
 
 def _decisions(labels: Ids | Flags) -> tuple[Ids, Ids]:
-    return np.nonzero(labels) if labels.ndim == 2 else (np.arange(len(labels)), labels)
+    rows, classes = np.nonzero(labels) if labels.ndim == 2 else (np.arange(len(labels)), labels)
+    return rows.astype(np.int64), classes.astype(np.int64)
 
 
 def _adder(units: Ids, keys: Ids, values: Array, shape: tuple[int, int]) -> Callable[[Array], Array]:

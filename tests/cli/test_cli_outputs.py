@@ -66,8 +66,20 @@ INPUTS = {
         Input("vocabulary", "vocab.txt", "vocab.txt"),
         CONFIG,
     ),
-    "update": (MODEL, CONFIG, Input("data", "data.csv", "data.csv"), Input("data", "set", "set/train.csv")),
+    "update": (
+        MODEL,
+        CONFIG,
+        Input("data", "data.csv", "data.csv"),
+        Input("data", "set", "set/train.csv"),
+        Input("only_if_better", "test.csv", "test.csv"),
+    ),
     "evaluate": (MODEL, CONFIG, Input("data", "data.csv", "data.csv")),
+    "compare": (
+        Input("a", "model", "model"),
+        Input("b", "model2", "model2"),
+        CONFIG,
+        Input("data", "data.csv", "data.csv"),
+    ),
     "predict": (MODEL, CONFIG, Input("file", "texts.txt", "texts.txt")),
     "compress": (
         MODEL,
@@ -136,6 +148,7 @@ OUTPUTS = {
     ),
     "update": (Output("out"), Output("bad_rows")),
     "evaluate": (Output("bad_rows"), Output("errors")),
+    "compare": (Output("out"), Output("bad_rows")),
     "predict": (Output("out"),),
     "compress": (Output("out"),),
     "select": (Output("out"),),
@@ -180,6 +193,7 @@ REQUIRED = {
     "train": {"data": "data.csv", "out": "new"},
     "update": {"model": "model", "data": "data.csv", "out": "new"},
     "evaluate": {"model": "model", "data": "data.csv"},
+    "compare": {"a": "model", "b": "model2", "data": "data.csv", "out": "new.csv"},
     "predict": {"model": "model", "file": "texts.txt", "out": "new.csv"},
     "compress": {"model": "model", "data": "named", "out": "new"},
     "explain": {"model": "model", "file": "texts.txt", "html": "new"},
@@ -239,6 +253,7 @@ def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (workplace / "run.toml").write_text("quiet = true\n")
     shutil.copytree(workplace / "set", workplace / "home" / "named")
     shutil.copyfile(model, workplace / "model")
+    shutil.copyfile(model, workplace / "model2")
     (workplace / "link").symlink_to(workplace, target_is_directory=True)
     monkeypatch.setenv("TOKEN2WAVE_DATA", str(workplace / "home"))
     monkeypatch.setattr("token2wave.cli.main.app", COMMAND_LINE)

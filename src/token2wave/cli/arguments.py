@@ -86,7 +86,7 @@ GROUPS = {
         *("vocabulary", "teacher", "init_from", "parts"),
     ),
     "Search and size": ("time_budget", "candidates", "max_size", "storage", "retrain"),
-    "Evaluation": ("baseline", "cv", "by"),
+    "Evaluation": ("baseline", "cv", "by", "only_if_better"),
     "Wrong labels": ("drop_suspicious", "reweight", "relabel"),
     "Streams and interrupted runs": ("stream", "memory", "max_rejected", "checkpoint", "resume"),
     "Output": (

@@ -14,6 +14,7 @@ import typer.core
 
 from token2wave.cli.arguments import Command, Quiet, TextCommand, Verbose, with_common_options
 from token2wave.cli.audit_command import audit
+from token2wave.cli.compare_command import compare
 from token2wave.cli.doctor_command import doctor
 from token2wave.cli.drift_command import drift
 from token2wave.cli.export_command import export
@@ -71,6 +72,7 @@ for command in (
     audit,
     update,
     evaluate,
+    compare,
     predict,
     compress,
     info,

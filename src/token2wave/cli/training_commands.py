@@ -15,7 +15,7 @@ import typer
 from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, print_json, takes_options
 from token2wave.cli.config_file import render_toml
 from token2wave.errors import ConfigError, Interruption
-from token2wave.options import DataOptions, TrainOptions
+from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
 from token2wave.reporting import terminal
 from token2wave.training.distributed import rank, require_one_process
 
@@ -102,6 +102,12 @@ def update(
         str | None,
         typer.Option(metavar="WEIGHTS", help='balanced, or the weight of labels, e.g. {"spam": 5}.'),
     ] = None,
+    only_if_better: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Labelled data: write the model only if it is better on these rows."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -110,13 +116,14 @@ def update(
     from token2wave.classifier import load
     from token2wave.data.datasets import possible_paths
     from token2wave.formatting import printable
+    from token2wave.model_comparison import compare
     from token2wave.storage.atomic import private_files
     from token2wave.storage.outputs import Outputs
     from token2wave.training.incremental import EPOCHS
     from token2wave.training.incremental import update as run
     from token2wave.training.presets import parse_value
 
-    outputs = Outputs([model, *possible_paths(data)], overwrite=overwrite)
+    outputs = Outputs([model, *possible_paths(data, only_if_better)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
     if options["bad_rows"] is not None:
         outputs.check_file(options["bad_rows"], "list of bad rows")
@@ -132,15 +139,30 @@ def update(
             seed=seed,
             callbacks=[callback],
         )
-    with private_files(outputs.is_private):
-        model_bytes = updated.save(out, overwrite=overwrite)
+    comparison = None
+    if only_if_better is not None:
+        names = ("text_column", "label_column", "label_separator", "normalise_labels", *DIALECT_OPTIONS)
+        with terminal.progress() as callback:
+            comparison = compare(
+                previous, updated, only_if_better, **{k: options[k] for k in names}, callbacks=[callback]
+            )
+        for caveat in comparison.figures["caveats"]:
+            terminal.print_note(caveat)
+    is_written = comparison is None or comparison.b_is_better
+    model_bytes = None
+    if is_written:
+        with private_files(outputs.is_private):
+            model_bytes = updated.save(out, overwrite=overwrite)
     record = updated.training["updates"][-1]
     n_rows = updated.network.config.n_rows - previous.network.config.n_rows
     if as_json:
-        print_json({**record, "new_features": n_rows, "model_bytes": model_bytes})
+        document = {**record, "new_features": n_rows, "model_bytes": model_bytes, "written": is_written}
+        print_json(document | ({"comparison": comparison.figures} if comparison else {}))
     elif not terminal.verbosity.is_quiet:
         print(f"learnt from {record['rows']:,} rows")
         print(f"new words and n-grams: {n_rows:,}")
         if record["new_labels"]:
             print(f"new classes: {', '.join(map(printable, record['new_labels']))}")
-        print(f"model: {out}")
+        if comparison is not None:
+            print(f"A is the model before the update, B after it. {comparison.sentence}")
+        print(f"model: {out}" if is_written else f"{out} is not written: the update is not better")

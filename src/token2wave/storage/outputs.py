@@ -32,6 +32,7 @@ FILE_TYPES = {
     "table of wrong predictions": rb"\xef\xbb\xbfrow(.)label\1predicted\1",
     "audit": rb'\{"format": "token2wave-audit",',
     "cleaned copy": rb"(?!)",  # never replaced unasked: it looks like any data
+    "table of changed rows": rb"\xef\xbb\xbfrow(.)change\1label\1",
     "MLflow database": rb"SQLite format 3\x00",
 }
 """The kinds of files that commands write, and how the content of each begins."""
