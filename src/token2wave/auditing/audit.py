@@ -269,9 +269,10 @@ def _fill_in(
     findings = [finding for finding in findings if finding.matches]
     document["findings"] = [finding.document for finding in findings]
     document["suspicious"] = _explained(audited, options.max_rows, callback_list)
-    document["attainable"], document["learning_curve"] = attainable_and_curve(
-        plain, names, quality, seed=options.seed, callback_list=callback_list
-    )
+    if names:
+        document["attainable"], document["learning_curve"] = attainable_and_curve(
+            plain, names, quality, seed=options.seed, callback_list=callback_list
+        )
     return AuditResult(document, audited, findings)
 
 
