@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import TextDataset, TextSplit
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.training.auto_settings import auto_settings
+from token2wave.training.calibration import HEADS, branch_logits
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import FOLDS, split_folds
+from token2wave.training.neighbours import neighbour_votes
+from token2wave.training.noisy_labels import calibrate_with_noise
 from token2wave.training.preparation import encode_rows, prepare
 from token2wave.training.presets import preset_named
 from token2wave.training.processes import call_in_processes
 from token2wave.training.run import TrainingRun
 
 PRESET = "fast"
+N_PARTITIONS = 2  # into folds, each with other models; the mean of several is surer than one
+MAX_NEIGHBOUR_ROWS = 16_000
+"""Of more rows only so many get the labels of similar texts, which takes long."""
+VOTE_PRIOR = 0.02  # added to the votes of similar texts, so that none is impossible
 MIN_PARALLEL_CHARACTERS = 2_000_000
 """Fewer characters do not pay for processes of their own."""
 
@@ -35,11 +43,12 @@ class LabelQuality:
     Attributes:
         label_names: names of the ``C`` classes.
         labels: ``(N,)`` int64, the labels given; for multi-label texts ``(N, C)`` bool.
-        probabilities: ``(N, C)`` float64, of models that have not seen the row.
         fold: ``(N,)`` int64, number of the classifier that has not seen the row.
         classifiers: one a fold.
-        suspicion: ``(N,)`` float64 from 0 to 1; the larger, the likelier the label is wrong. For multi-label
-            texts it is that of the worst decision.
+        probabilities: ``(N, C)`` float64, of each label, from models that have not seen the row and from the
+            labels of similar texts.
+        suspicion: ``(N,)`` float64, probability that the label is wrong. For multi-label texts it is that of
+            the worst decision.
         proposed: as ``labels``, the labels that fit best; those given where nothing fits better.
         is_suspicious: ``(N,)`` bool, the rows whose labels are estimated to be wrong.
         noise: estimated fraction of rows whose labels are wrong.
@@ -47,9 +56,9 @@ class LabelQuality:
 
     label_names: tuple[str, ...]
     labels: NDArray[Any]
-    probabilities: Numbers
     fold: Rows
     classifiers: tuple[Classifier, ...]
+    probabilities: Numbers
     suspicion: Numbers
     proposed: NDArray[Any]
     is_suspicious: NDArray[np.bool_]
@@ -68,69 +77,80 @@ def assess_labels(
     callback_list: CallbackList | None = None,
     n_folds: int = FOLDS,
 ) -> LabelQuality:
-    """Predict every row by a model that has not seen it, and compare with its label.
+    """Predict every row by models that have not seen it, and compare with its label.
 
     Rows of one group, and those whose texts are nearly the same, share a fold. Weights of rows count in
-    training. Confident learning (arXiv 1911.00068, section 3) estimates which labels are wrong.
+    training. The rows are split into folds :data:`N_PARTITIONS` times. The mean logits of the models and the
+    labels of similar texts are calibrated with the noise of the labels
+    (:func:`token2wave.training.noisy_labels.calibrate_with_noise`).
 
     Args:
         rows: texts and labels.
         label_names: names of the ``C`` classes.
         seed: of folds and models.
         callback_list: called as the work goes on.
-        n_folds: number of models.
+        n_folds: number of models that share the rows.
 
     Raises:
         ConfigError: there are too few rows for the folds.
         DataError: the rows cannot be learnt from, e.g. all have one label.
     """
     callback_list = CallbackList(()) if callback_list is None else callback_list
-    names, multi_label = tuple(label_names), rows.multi_label
+    names = tuple(label_names)
+    texts = HashedTexts.of(rows.texts)
+    rows = replace(rows, texts=texts)
     preset = auto_settings(preset_named(PRESET), rows.texts, {})
-    examples = encode_rows(rows, names, multi_label)
-    folds = split_folds(examples, preset.recipe, n_folds, seed)
-    callback_list.stage("models that have not seen the rows", sum(len(fold.rows) for fold in folds))
-    n_processes = min(len(folds), n_threads())
-    if sum(map(len, rows.texts)) < MIN_PARALLEL_CHARACTERS:
-        n_processes = 1
-
-    def plain(selected: TextSplit) -> TextSplit:
-        return replace(selected, texts=list(selected.texts))
-
+    examples = encode_rows(rows, names, rows.multi_label)
+    seeds = [(seed + i) % (1 << 63) for i in range(N_PARTITIONS)]
+    folds = [(fold, each) for each in seeds for fold in split_folds(examples, preset.recipe, n_folds, each)]
+    n_models = len(folds) // N_PARTITIONS
+    unseen = [np.setdiff1d(np.arange(len(rows)), fold.train_rows) for fold, _ in folds]
+    callback_list.stage("models that have not seen the rows", sum(map(len, unseen)))
+    n_processes = n_threads() if sum(map(len, rows.texts)) > MIN_PARALLEL_CHARACTERS else 1
     results = call_in_processes(
         fit_fold,
-        [(plain(rows.take(fold.train_rows)), plain(rows.take(fold.rows)), names, seed) for fold in folds],
+        [
+            (_plain(rows.take(fold.train_rows)), _plain(rows.take(of_fold)), names, each)
+            for (fold, each), of_fold in zip(folds, unseen, strict=True)
+        ],
         n_processes,
-        lambda number: callback_list.advance(len(folds[number].rows)),
+        lambda number: callback_list.advance(len(unseen[number])),
     )
-    probabilities = np.full((len(rows), len(names)), np.nan)
-    fold_of_row = np.full(len(rows), -1)
-    for number, (fold, (_, of_fold)) in enumerate(zip(folds, results, strict=True)):
-        probabilities[fold.rows], fold_of_row[fold.rows] = of_fold, number
-    classifiers = tuple(classifier for classifier, _ in results)
-    missing = np.flatnonzero(fold_of_row < 0)  # parts of longer texts, which no fold holds out
-    if len(missing):
-        fold_of_row[missing] = 0
-        probabilities[missing] = classifiers[0].probabilities([rows.texts[i] for i in missing.tolist()])
-    score = _score_multi_label if multi_label else _score
-    suspicion, proposed, is_suspicious, noise = score(probabilities, examples.labels)
-    return LabelQuality(
+    logits = np.zeros((len(HEADS), len(rows), len(names)))
+    n_predicted, fold_of_row = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    for number, (of_fold, result) in enumerate(zip(unseen, results, strict=True)):
+        logits[:, of_fold] += result.logits
+        n_predicted[of_fold] += 1
+        if number < n_models:
+            fold_of_row[of_fold] = number
+    logits /= np.maximum(n_predicted, 1)[:, None]
+    logits = logits[logits.any(axis=(1, 2))]
+    if rows.multi_label:
+        scores = _score_decisions(logits, examples.labels)
+    else:
+        callback_list.stage("labels of similar texts", 0)
+        scores = _score_labels(logits, examples.labels, texts, seed)
+    quality = LabelQuality(
         names,
         examples.labels,
-        probabilities,
         fold_of_row,
-        classifiers,
-        suspicion,
-        proposed,
-        is_suspicious,
-        noise,
+        tuple(result.classifier for result in results[:n_models]),
+        *scores,
     )
+    quality.suspicion[n_predicted == 0] = 0.0  # e.g. short parts of several texts, which all models have seen
+    quality.is_suspicious[n_predicted == 0] = False
+    return quality
 
 
-def fit_fold(
-    train: TextSplit, held_out: TextSplit, label_names: tuple[str, ...], seed: int
-) -> tuple[Classifier, NDArray[np.float32]]:
-    """Train a classifier on some rows, and predict others, ``(M, C)`` float32."""
+class FoldResult(NamedTuple):
+    """A classifier that has not seen some rows, and the logits of its branches for them, ``(L, M, C)``."""
+
+    classifier: Classifier
+    logits: Numbers
+
+
+def fit_fold(train: TextSplit, held_out: TextSplit, label_names: tuple[str, ...], seed: int) -> FoldResult:
+    """Train a classifier on some rows, and predict others."""
     if train.groups is not None and len(set(train.groups)) == 1:
         train = replace(train, groups=None)  # validation rows must come from this one
     preset = auto_settings(preset_named(PRESET), train.texts, {})
@@ -138,32 +158,68 @@ def fit_fold(
     texts = prepare(splits, preset.recipe, seed)
     run = TrainingRun(splits, texts, preset, seed, "cpu", CallbackList(()))
     first = run.fit_first()
-    classifier, _ = first.classifiers(run.fit_all_rows(first), label_names, {})
-    return classifier, classifier.probabilities(held_out.texts)
+    last = run.fit_all_rows(first)
+    classifier, _ = first.classifiers(last, label_names, {})
+    logits = np.zeros((len(HEADS), len(held_out), len(label_names)))
+    arrays = last.network.arrays()
+    of_network = [number for number, head in enumerate(HEADS) if f"{head}.weight" in arrays]
+    if len(held_out):
+        logits[of_network] = branch_logits(last.network, last.features(held_out.texts))
+    return FoldResult(classifier, logits)
 
 
-def _score(probabilities: Numbers, labels: Rows) -> tuple[Numbers, Rows, NDArray[np.bool_], float]:
-    """Suspicion, proposed labels, the rows that confident learning counts, and the noise."""
-    n, n_classes = probabilities.shape
-    given = probabilities[np.arange(n), labels]
+def _plain(rows: TextSplit) -> TextSplit:
+    """The same rows with a list of texts, which is quicker to pickle."""
+    return replace(rows, texts=list(rows.texts), table=None)
+
+
+class _Scores(NamedTuple):
+    """Attributes of :class:`LabelQuality`."""
+
+    probabilities: Numbers
+    suspicion: Numbers
+    proposed: NDArray[Any]
+    is_suspicious: NDArray[np.bool_]
+    noise: float
+
+
+def _score_labels(logits: Numbers, labels: Rows, texts: HashedTexts, seed: int) -> _Scores:
+    """Calibrate logits ``(L, N, C)``, then also the labels of similar texts, with the noise of the labels.
+
+    Of many rows only the most suspicious get the latter, beside a random sample to calibrate by.
+    """
+    n, n_classes = logits.shape[1:]
+    probabilities, suspicion, _ = calibrate_with_noise(logits, labels, seed)
+    sample = rows = np.arange(n)
+    if n > MAX_NEIGHBOUR_ROWS:
+        half = MAX_NEIGHBOUR_ROWS // 2
+        sample = np.random.default_rng(seed).choice(n, half, replace=False)
+        rows = np.unique(np.concatenate([sample, np.argsort(-suspicion, kind="stable")[:half]]))
+    votes = np.log(neighbour_votes(texts, labels, n_classes, rows) + VOTE_PRIOR)
+    joined = np.concatenate([logits[:, rows], votes[None]])
+    again = calibrate_with_noise(joined, labels[rows], seed, np.isin(rows, sample))
+    probabilities[rows], suspicion[rows] = again.probabilities, again.suspicion
     others = probabilities.copy()
     others[np.arange(n), labels] = -1
-    best = others.argmax(axis=1)
-    suspicion = (1 + others[np.arange(n), best] - given) / 2
-    counts = np.bincount(labels, minlength=n_classes)
-    thresholds = np.bincount(labels, given, n_classes) / np.maximum(counts, 1)
-    confident = np.where(probabilities >= thresholds, probabilities, -1)
-    joint = confident.argmax(axis=1)
-    is_suspicious = (confident.max(axis=1) >= 0) & (joint != labels) & (best == joint) & (suspicion > 0.5)
-    return suspicion, np.where(suspicion > 0.5, best, labels), is_suspicious, float(is_suspicious.mean())
+    is_suspicious = suspicion > 0.5
+    proposed = np.where(
+        others.max(axis=1) > probabilities[np.arange(n), labels], others.argmax(axis=1), labels
+    )
+    return _Scores(probabilities, suspicion, proposed, is_suspicious, float(suspicion.mean()))
 
 
-def _score_multi_label(
-    probabilities: Numbers, labels: NDArray[np.bool_]
-) -> tuple[Numbers, NDArray[np.bool_], NDArray[np.bool_], float]:
-    """The same for each decision of multi-label texts; a row is as suspicious as its worst decision."""
+def _score_decisions(logits: Numbers, labels: NDArray[np.bool_]) -> _Scores:
+    """Score each decision of multi-label texts; a row is as suspicious as its worst decision.
+
+    As in confident learning (arXiv 1911.00068, section 3.1), a decision looks wrong if the other one has at
+    least the mean probability that it has where it was made.
+    """
+    probabilities = 1 / (1 + np.exp(-logits.sum(axis=0)))
     wrong = np.where(labels, 1 - probabilities, probabilities)
-    mean_wrong = 1 - np.array([wrong[:, c].mean() for c in range(labels.shape[1])])
-    is_wrong = wrong >= np.maximum(mean_wrong, 0.5)
-    rows = is_wrong.any(axis=1)
-    return wrong.max(axis=1), labels ^ is_wrong, rows, float(rows.mean())
+    n_positive, n_negative = labels.sum(axis=0), (~labels).sum(axis=0)
+    for_negative = (probabilities * labels).sum(axis=0) / np.maximum(n_positive, 1)
+    for_positive = ((1 - probabilities) * ~labels).sum(axis=0) / np.maximum(n_negative, 1)
+    is_wrong = wrong >= np.maximum(np.where(labels, for_positive, for_negative), 0.5)
+    suspicion, is_suspicious = wrong.max(axis=1), is_wrong.any(axis=1)
+    proposed = np.where(is_suspicious[:, None] & (wrong > 0.5), ~labels, labels)
+    return _Scores(probabilities, suspicion, proposed, is_suspicious, float(is_suspicious.mean()))
