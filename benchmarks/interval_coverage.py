@@ -84,7 +84,9 @@ def measure(
     paired_tests.N_PRIOR_ROWS = n_prior
     for _ in range(n_sets):
         drawn = rows[rng.choice(len(rows), n_rows, p=chances)].T
-        scores = paired_tests.bootstrap_scores(*drawn, n_classes, n_resamples=n_resamples)
+        scores = paired_tests.bootstrap_scores(
+            drawn[0], drawn[1], drawn[2], n_classes, n_resamples=n_resamples
+        )
         for name, value in truth.items():
             low, high = scores.figures[name].interval
             held[name] += low - 1e-6 <= value <= high + 1e-6

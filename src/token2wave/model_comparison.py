@@ -258,7 +258,7 @@ def _changed_rows(
     shifts, numbers = shifts[order], [int(i) for i in changed[order]]
 
     def labels_of(row: NDArray[Any]) -> object:
-        return [names[i] for i in np.flatnonzero(row)] if row.ndim else names[int(row)]
+        return [names[int(i)] for i in np.flatnonzero(row)] if row.ndim else names[int(row)]
 
     columns: dict[str, list[object]] = {
         "row": [rows.row(i) for i in numbers],
