@@ -12,12 +12,12 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import CheckpointError, ConfigError, DataError
 from token2wave.options import LABEL_CLEANINGS
 from token2wave.training import label_cleaning
-from token2wave.training.label_cleaning import clean_rows, label_posteriors, trust_of
+from token2wave.training.label_cleaning import clean_rows
+from token2wave.training.label_quality import LabelQuality
 
 FAST = {"preset": "fast", "settings": {"network.width": 8, "recipe.epochs": 3}, "baseline": False}
 WORDS = {"colour": ("red", "green", "blue", "grey"), "animal": ("dog", "horse", "owl", "trout")}
 NAMES = ("animal", "colour")
-N = 2  # assessments, of as few folds: the tests are quicker
 
 
 def rows(n, noise=0.0, seed=0, source="train"):
@@ -54,16 +54,32 @@ def assessed(monkeypatch):
         return calls.result(assess(rows, *arguments, **options, n_folds=2))
 
     monkeypatch.setattr(label_cleaning, "assess_labels", watched)
-    monkeypatch.setattr(label_cleaning, "N_ASSESSMENTS", N)
     return calls
+
+
+def judged(labels, posteriors, names=NAMES):
+    """The quality of labels whose probabilities of being right are known."""
+    rows = np.arange(len(labels))
+    suspicion = 1 - posteriors[rows, labels]
+    return LabelQuality(
+        names,
+        labels,
+        fold=np.zeros(len(labels), dtype=np.int64),
+        classifiers=(),
+        probabilities=posteriors,
+        posteriors=posteriors,
+        suspicion=suspicion,
+        proposed=posteriors.argmax(axis=1),
+        is_suspicious=suspicion > 0.5,
+        noise=float(suspicion.mean()),
+    )
 
 
 def accuse(quality):
     """Take the rows that look right for wrong."""
     is_right = quality.probabilities.argmax(axis=1) == quality.labels
     sure = np.where(is_right[:, None], np.array([[0.001, 0.999]]), np.array([[0.999, 0.001]]))
-    probabilities = np.where(quality.labels[:, None] == 0, sure, sure[:, ::-1])
-    return replace(quality, probabilities=probabilities)
+    return judged(quality.labels, np.where(quality.labels[:, None] == 0, sure, sure[:, ::-1]))
 
 
 @pytest.mark.parametrize("way", LABEL_CLEANINGS)
@@ -93,16 +109,16 @@ def test_wrong_labels_are_cleaned_where_validation_agrees(way, assessed):
 def test_validation_and_test_rows_are_not_part_of_the_first_assessment(assessed):
     data = dataset()
     summary = token2wave.train(data, drop_suspicious=True, **FAST).summary
-    train, everything = map(set, assessed[::N])
-    assert all(set(texts) == train for texts in assessed[:N])
-    assert len(assessed) == 2 * N
+    train, everything = map(set, assessed)
+    assert all(set(texts) == train for texts in assessed[:1])
+    assert len(assessed) == 2
     assert len(train) == summary.train_rows < 1_200
     assert summary.train_rows + summary.validation_rows == 1_200
     assert everything == set(data.train.texts)
     assessed.clear()
     no_refit = {**FAST, "settings": {**FAST["settings"], "recipe.refit_below": 0}}
     assert token2wave.train(data, drop_suspicious=True, **no_refit).summary.label_cleaning["is_applied"]
-    assert len(assessed) == N  # nothing learns from the validation rows
+    assert len(assessed) == 1  # nothing learns from the validation rows
 
 
 def test_a_validation_set_is_neither_assessed_nor_cleaned(assessed):
@@ -110,7 +126,7 @@ def test_a_validation_set_is_neither_assessed_nor_cleaned(assessed):
     data = replace(dataset(), validation=validation)
     summary = token2wave.train(data, relabel=True, **FAST).summary
     assert summary.label_cleaning["is_applied"]
-    assert [set(texts) for texts in assessed] == [set(data.train.texts)] * N
+    assert [set(texts) for texts in assessed] == [set(data.train.texts)]
     assert summary.validation_accuracy < 0.9
 
 
@@ -133,11 +149,10 @@ def test_a_cross_validation_cleans_within_each_fold(assessed):
     assert summary.evaluated_on == "cross-validation"
     assert summary.cv["rows"] == 1_200
     assert 0.7 < summary.accuracy < 0.9  # of the labels as they are
-    of_folds = assessed[3 * N :: 2 * N]  # all rows that a fold learns from, after those to train on alone
+    of_folds = assessed[3::2]  # all rows that a fold learns from, after those to train on alone
     assert len(of_folds) == 3
     held_out = [
-        set(data.train.texts).difference(*pair)
-        for pair in zip(assessed[2 * N :: 2 * N], of_folds, strict=True)
+        set(data.train.texts).difference(*pair) for pair in zip(assessed[2::2], of_folds, strict=True)
     ]
     assert sorted(text for texts in held_out for text in texts) == sorted(data.train.texts)
 
@@ -148,7 +163,7 @@ def test_few_rows_are_evaluated_with_their_labels_as_they_are(assessed):
     assert summary.label_cleaning["is_applied"]
     assert (summary.evaluated_on, summary.evaluation["rows"]) == ("cross-validation", 600)
     assert summary.accuracy < 0.9
-    assert all(len(texts) < 600 for texts in assessed[2 * N :])
+    assert all(len(texts) < 600 for texts in assessed[2:])
 
 
 def test_multi_label_rows(assessed):
@@ -170,10 +185,10 @@ def test_what_each_way_does_to_rows():
     posteriors = np.array([[1.0, 0.0], [0.01, 0.99], [0.45, 0.55], [0.1, 0.9]])
 
     def clean(way):
-        return clean_rows(split, NAMES, labels, posteriors, way)
+        return clean_rows(split, judged(labels, posteriors), way)
 
     dropped = clean("drop_suspicious")
-    assert (dropped.texts, dropped.labels, dropped.weights) == (["w", "z"], ["animal", "colour"], [2.0, 1.0])
+    assert (dropped.texts, dropped.weights) == (["w", "y", "z"], [2.0, 1.0, 1.0])
     weighted = clean("reweight")
     assert weighted.labels == split.labels
     assert weighted.weights[0] == 2.0
@@ -187,37 +202,9 @@ def test_what_each_way_does_to_rows():
 def test_no_class_loses_all_its_rows(way):
     split = TextSplit(list("xyz"), ["animal", "animal", "colour"], "rows")
     posteriors = np.array([[0.01, 0.99], [0.05, 0.95], [0.1, 0.9]])
-    cleaned = clean_rows(split, NAMES, np.array([0, 0, 1]), posteriors, way)
+    cleaned = clean_rows(split, judged(np.array([0, 0, 1]), posteriors), way)
     kept = [text for text, label in zip(cleaned.texts, cleaned.labels, strict=True) if label == "animal"]
     assert kept == ["y"]  # the likeliest
-
-
-def test_a_label_is_doubted_where_its_rows_often_have_another():
-    """A tenth of the rows of class 0 have the label 1; models are as unsure of a row of each."""
-    labels = np.repeat([0, 1, 2], [900, 1_100, 1_000])
-    probabilities = np.eye(3)[labels] * 0.9 + 0.1 / 3
-    probabilities[900:1_000] = [0.95, 0.03, 0.02]  # wrong labels
-    doubtful = [899, 1_999, 2_999]
-    for row, other in zip(doubtful, (1, 0, 0), strict=True):
-        probabilities[row] = 0.02
-        probabilities[row, [labels[row], other]] = 0.3, 0.68
-    posteriors = label_posteriors(probabilities, labels)
-    assert np.allclose(posteriors.sum(axis=1), 1)
-    trust = trust_of(labels, posteriors)
-    assert trust[900:1_000].max() < 0.5
-    assert trust[[0, 1_500, 2_500]].min() > 0.9
-    assert trust[1_999] < min(trust[899], trust[2_999])
-
-
-def test_the_decisions_of_multi_label_rows_have_probabilities_of_their_own():
-    random = np.random.default_rng(0)
-    sets = random.random((500, 2)) < 0.4
-    probabilities = np.where(sets, 0.95, 0.05)
-    given = sets.copy()
-    given[:25, 1] ^= True
-    posteriors = label_posteriors(probabilities, given)
-    trust = trust_of(given, posteriors)
-    assert trust[:25].max() < label_cleaning.MIN_TRUST < 0.9 < trust[25:].min()
 
 
 def test_options_that_do_not_go_together():

@@ -8,23 +8,26 @@ from token2wave.training.neighbours import neighbour_votes
 from token2wave.training.noisy_labels import calibrate_with_noise, minimise
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("fraction", [0.02, 0.1, 0.25])
-def test_the_noise_and_the_wrong_labels_are_found(seed, fraction):
-    """Logits that are too sure by a factor of three; a fraction of the labels is replaced."""
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("way", ["random", "next"])
+@pytest.mark.parametrize("fraction", [0.03, 0.1])
+def test_the_noise_and_the_wrong_labels_are_found(seed, fraction, way):
+    """Logits that are too sure by a factor of three; some labels are random, or those of the next class."""
     random = np.random.default_rng(seed)
     n, n_classes = 4_000, 5
     logits = random.normal(0, 2.5, (n, n_classes))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = (probabilities.cumsum(axis=1) > random.random((n, 1))).argmax(axis=1)
     labels, wrong = truth.copy(), random.random(n) < fraction
-    labels[wrong] = (truth[wrong] + random.integers(1, n_classes, wrong.sum())) % n_classes
+    shift = 1 if way == "next" else random.integers(1, n_classes, wrong.sum())
+    labels[wrong] = (truth[wrong] + shift) % n_classes
     result = calibrate_with_noise(3 * logits[None], labels)
-    assert result.noise == pytest.approx(fraction, abs=0.015)
-    assert np.abs(result.probabilities - probabilities).mean() < 0.02
-    bins = np.digitize(result.suspicion, [0.25, 0.5, 0.75])
+    suspicion = 1 - result.posteriors[np.arange(n), labels]
+    assert suspicion.mean() == pytest.approx(fraction, abs=0.025)
+    assert np.abs(result.probabilities - probabilities).mean() < 0.025
+    bins = np.digitize(suspicion, [0.25, 0.5, 0.75])
     for i in np.flatnonzero(np.bincount(bins) > 100):
-        assert wrong[bins == i].mean() == pytest.approx(result.suspicion[bins == i].mean(), abs=0.12)
+        assert wrong[bins == i].mean() == pytest.approx(suspicion[bins == i].mean(), abs=0.15)
 
 
 def test_masked_rows_decide_nothing():
@@ -35,13 +38,13 @@ def test_masked_rows_decide_nothing():
     changed[~mask] = (labels[~mask] + 1) % 3
     first, second = (calibrate_with_noise(logits, each, mask=mask) for each in (labels, changed))
     assert np.array_equal(first.probabilities, second.probabilities)
-    assert not np.allclose(first.suspicion[~mask], second.suspicion[~mask])
+    assert not np.allclose(first.posteriors[~mask], second.posteriors[~mask])
 
 
 @pytest.mark.parametrize(("n", "n_classes"), [(1, 2), (3, 2), (4, 250)])
 def test_few_rows_and_many_classes(n, n_classes):
     result = calibrate_with_noise(np.zeros((1, n, n_classes)), np.arange(n) % n_classes)
-    assert np.isfinite(result.suspicion).all()
+    assert np.isfinite(result.posteriors).all()
     assert result.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 

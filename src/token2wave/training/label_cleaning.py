@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,16 +12,12 @@ from token2wave.data import TextSplit
 from token2wave.errors import DataError
 from token2wave.formatting import count, percent
 from token2wave.training.examples import Examples
-from token2wave.training.label_quality import assess_labels
+from token2wave.training.label_quality import LabelQuality, assess_labels
 from token2wave.training.preparation import encode_rows
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.weighting import ClassWeights
 
 MIN_WEIGHT = 0.05
-MIN_TRUST = 0.7
-"""A label less likely to be right looks wrong. More than a half, as models of noisy labels are too unsure."""
-N_ASSESSMENTS = 3  # whose mean is surer than one
-PRIOR_ROWS = 50.0  # how many rows the smoothed estimate of the noise counts like
 WAYS = {
     "drop_suspicious": "left out",
     "reweight": "given less weight",
@@ -130,79 +125,29 @@ def _clean(
     run: TrainingRun, rows: TextSplit, way: str, class_weights: ClassWeights
 ) -> tuple[Examples, NDArray[np.bool_]]:
     """Clean the labels of rows; the examples, and the rows whose labels look wrong."""
-    names, multi_label = run.texts.label_names, run.texts.multi_label
-    assessments = [
-        assess_labels(rows, names, seed=(run.seed + i) % (1 << 63), callback_list=run.callback_list)
-        for i in range(N_ASSESSMENTS)
-    ]
-    labels = assessments[0].labels
-    probabilities = np.mean([each.probabilities for each in assessments], axis=0)
-    posteriors = label_posteriors(probabilities, labels)
-    cleaned = clean_rows(rows, names, labels, posteriors, way)
-    return encode_rows(cleaned, names, multi_label, class_weights), trust_of(labels, posteriors) < MIN_TRUST
+    names = run.texts.label_names
+    quality = assess_labels(rows, names, seed=run.seed, callback_list=run.callback_list)
+    examples = encode_rows(clean_rows(rows, quality, way), names, run.texts.multi_label, class_weights)
+    return examples, quality.is_suspicious
 
 
-def label_posteriors(probabilities: Numbers, labels: NDArray[Any]) -> Numbers:
-    """Probability of each label to be the right one, given the text and the label it has, ``(N, C)``.
-
-    By Bayes' rule it is in proportion to the label's probability given the text, and to how often rows of
-    this label have the label given. The latter is estimated as in confident learning (arXiv 1911.00068,
-    section 3.1), and smoothed. Of multi-label texts each decision has such a probability.
-
-    Args:
-        probabilities: ``(N, C)``, of models that have not seen the row.
-        labels: ``(N,)``, or ``(N, C)`` bool for multi-label texts, the labels given.
-    """
-    if labels.ndim == 2:
-        columns = zip(probabilities.T, labels.T.astype(np.int64), strict=True)
-        decisions = [label_posteriors(np.stack([1 - p, p], axis=1), given)[:, 1] for p, given in columns]
-        return np.stack(decisions, axis=1)
-    rows, n_classes = np.arange(len(labels)), probabilities.shape[1]
-    counts, given = np.bincount(labels, minlength=n_classes), probabilities[rows, labels]
-    thresholds = np.bincount(labels, given, n_classes) / np.maximum(counts, 1)
-    confident = np.where(probabilities >= thresholds - 1e-9, probabilities, 0)
-    is_confident = confident.any(axis=1)
-    joint = np.zeros((n_classes, n_classes))  # of right labels and given ones
-    np.add.at(joint, (confident.argmax(axis=1)[is_confident], labels[is_confident]), 1)
-    totals = joint.sum(axis=0)
-    joint = np.where(totals, joint / np.maximum(totals, 1) * counts, np.diag(counts))
-    noise = 1 - np.trace(joint) / joint.sum()
-    prior = np.full((n_classes, n_classes), noise / (n_classes - 1))
-    np.fill_diagonal(prior, 1 - noise)
-    noise_of = (joint + PRIOR_ROWS * prior) / (joint.sum(axis=1, keepdims=True) + PRIOR_ROWS)
-    posteriors = np.maximum(probabilities, 1e-9) * noise_of[:, labels].T
-    return np.asarray(posteriors / posteriors.sum(axis=1, keepdims=True))
-
-
-def trust_of(labels: NDArray[Any], posteriors: Numbers) -> Numbers:
-    """Probability that the label given is right, ``(N,)``; of multi-label texts of the worst decision."""
-    if labels.ndim == 2:
-        return np.asarray(np.where(labels, posteriors, 1 - posteriors).min(axis=1))
-    return np.asarray(posteriors[np.arange(len(labels)), labels])
-
-
-def clean_rows(
-    rows: TextSplit, label_names: Sequence[str], labels: NDArray[Any], posteriors: Numbers, way: str
-) -> TextSplit:
+def clean_rows(rows: TextSplit, quality: LabelQuality, way: str) -> TextSplit:
     """Leave out, weigh or relabel rows; ``way`` is one of :data:`WAYS`."""
-    trust = trust_of(labels, posteriors)
-    if labels.ndim == 1:
-        for label in np.setdiff1d(labels, labels[trust >= MIN_TRUST]):  # a class needs a row to learn from
-            of_label = np.flatnonzero(labels == label)
-            trust[of_label[trust[of_label].argmax()]] = 1.0
+    is_suspicious, trust = quality.is_suspicious, 1 - quality.suspicion
+    if quality.labels.ndim == 1:
+        for label in np.setdiff1d(quality.labels, quality.labels[~is_suspicious]):
+            of_label = np.flatnonzero(quality.labels == label)  # a class needs a row to learn from
+            best = of_label[trust[of_label].argmax()]
+            is_suspicious, trust = is_suspicious & (np.arange(len(rows)) != best), trust.copy()
+            trust[best] = 1.0
     if way == "drop_suspicious":
-        return rows.take(np.flatnonzero(trust >= MIN_TRUST))
+        return rows.take(np.flatnonzero(~is_suspicious))
     if way == "relabel":
-        best = np.eye(len(label_names), dtype=bool)[posteriors.argmax(axis=1)]
-        proposed = posteriors > 0.5 if labels.ndim == 2 else best
-        sets, names = rows.label_sets, np.array(label_names, dtype=object)
-        is_wrong = trust < 0.5
-        for row in np.flatnonzero(is_wrong):
-            sets[row] = tuple(names[proposed[row]].tolist())
+        sets, names = rows.label_sets, np.array(quality.label_names, dtype=object)
+        for row in np.flatnonzero(is_suspicious).tolist():
+            proposed = quality.proposed[row]
+            sets[row] = tuple(names[proposed].tolist()) if proposed.ndim else (names[proposed],)
         rows = replace(rows, labels=sets if rows.multi_label else [label for (label,) in sets])
-        certainty = np.maximum(posteriors, 1 - posteriors).min(axis=1)  # of the worst decision
-        trust = np.where(is_wrong, certainty if labels.ndim == 2 else posteriors.max(axis=1), trust)
-    else:
-        trust = trust**2
+        trust = np.where(is_suspicious, quality.proposed_trust(), trust)
     weights = np.ones(len(rows)) if rows.weights is None else np.array(rows.weights)
     return replace(rows, weights=(weights * np.maximum(trust, MIN_WEIGHT)).tolist())

@@ -26,7 +26,7 @@ from token2wave.training.run import TrainingRun
 
 PRESET = "fast"
 N_PARTITIONS = 2  # into folds, each with other models; the mean of several is surer than one
-MAX_NEIGHBOUR_ROWS = 16_000
+MAX_NEIGHBOUR_ROWS = 50_000
 """Of more rows only so many get the labels of similar texts, which takes long."""
 VOTE_PRIOR = 0.02  # added to the votes of similar texts, so that none is impossible
 MIN_PARALLEL_CHARACTERS = 2_000_000
@@ -47,6 +47,7 @@ class LabelQuality:
         classifiers: one a fold.
         probabilities: ``(N, C)`` float64, of each label, from models that have not seen the row and from the
             labels of similar texts.
+        posteriors: ``(N, C)`` float64, probability of each label to be right, given the text and its label.
         suspicion: ``(N,)`` float64, probability that the label is wrong. For multi-label texts it is that of
             the worst decision.
         proposed: as ``labels``, the labels that fit best; those given where nothing fits better.
@@ -59,10 +60,18 @@ class LabelQuality:
     fold: Rows
     classifiers: tuple[Classifier, ...]
     probabilities: Numbers
+    posteriors: Numbers
     suspicion: Numbers
     proposed: NDArray[Any]
     is_suspicious: NDArray[np.bool_]
     noise: float
+
+    def proposed_trust(self) -> Numbers:
+        """Probability that the label proposed is right, ``(N,)``, given the text and the label it has."""
+        if self.labels.ndim == 2:
+            certainty = np.where(self.proposed, self.posteriors, 1 - self.posteriors)
+            return np.asarray(certainty.min(axis=1))
+        return np.asarray(self.posteriors[np.arange(len(self.labels)), self.proposed])
 
     def ranking(self) -> Rows:
         """All rows, ``(N,)`` int64, the most suspicious first."""
@@ -177,6 +186,7 @@ class _Scores(NamedTuple):
     """Attributes of :class:`LabelQuality`."""
 
     probabilities: Numbers
+    posteriors: Numbers
     suspicion: Numbers
     proposed: NDArray[Any]
     is_suspicious: NDArray[np.bool_]
@@ -189,7 +199,8 @@ def _score_labels(logits: Numbers, labels: Rows, texts: HashedTexts, seed: int) 
     Of many rows only the most suspicious get the latter, beside a random sample to calibrate by.
     """
     n, n_classes = logits.shape[1:]
-    probabilities, suspicion, _ = calibrate_with_noise(logits, labels, seed)
+    calibrated = calibrate_with_noise(logits, labels, seed)
+    suspicion = 1 - calibrated.posteriors[np.arange(n), labels]
     sample = rows = np.arange(n)
     if n > MAX_NEIGHBOUR_ROWS:
         half = MAX_NEIGHBOUR_ROWS // 2
@@ -198,14 +209,18 @@ def _score_labels(logits: Numbers, labels: Rows, texts: HashedTexts, seed: int) 
     votes = np.log(neighbour_votes(texts, labels, n_classes, rows) + VOTE_PRIOR)
     joined = np.concatenate([logits[:, rows], votes[None]])
     again = calibrate_with_noise(joined, labels[rows], seed, np.isin(rows, sample))
-    probabilities[rows], suspicion[rows] = again.probabilities, again.suspicion
-    others = probabilities.copy()
-    others[np.arange(n), labels] = -1
-    is_suspicious = suspicion > 0.5
-    proposed = np.where(
-        others.max(axis=1) > probabilities[np.arange(n), labels], others.argmax(axis=1), labels
+    for whole, of_rows in zip(calibrated, again, strict=True):
+        whole[rows] = of_rows
+    probabilities, posteriors = calibrated
+    suspicion = 1 - posteriors[np.arange(n), labels]
+    return _Scores(
+        probabilities,
+        posteriors,
+        suspicion,
+        posteriors.argmax(axis=1),
+        suspicion > 0.5,
+        float(suspicion.mean()),
     )
-    return _Scores(probabilities, suspicion, proposed, is_suspicious, float(suspicion.mean()))
 
 
 def _score_decisions(logits: Numbers, labels: NDArray[np.bool_]) -> _Scores:
@@ -222,4 +237,6 @@ def _score_decisions(logits: Numbers, labels: NDArray[np.bool_]) -> _Scores:
     is_wrong = wrong >= np.maximum(np.where(labels, for_positive, for_negative), 0.5)
     suspicion, is_suspicious = wrong.max(axis=1), is_wrong.any(axis=1)
     proposed = np.where(is_suspicious[:, None] & (wrong > 0.5), ~labels, labels)
-    return _Scores(probabilities, suspicion, proposed, is_suspicious, float(is_suspicious.mean()))
+    return _Scores(
+        probabilities, probabilities, suspicion, proposed, is_suspicious, float(is_suspicious.mean())
+    )

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISION = 10.0  # pseudo-rows that pull each weight to what the predictions say; and one more a class
-NOISE_PRIOR = (1.0, 20.0)  # pseudo-rows with wrong and with right labels
+FIRST_NOISE = 0.05
+TRANSITION_PRIOR = 50.0  # pseudo-rows of each class, whose wrong labels are all alike
+ROUNDS = 4  # of fitting the probabilities, then the transition matrix
+TRANSITION_STEPS = 20
+SCALES = (0.7, 1.0, 1.5, 2.0, 3.0, 4.5)  # of logits, ascending
+SCALE_MARGIN = 2.0  # nats by which a larger scale may be less likely
 MAX_ROWS = 20_000  # to fit to; more change nothing
 MAX_CLASSES = 200  # with more, the classes are not mixed
 ITERATIONS = 60
@@ -23,24 +28,23 @@ class NoisyCalibration(NamedTuple):
 
     Attributes:
         probabilities: ``(N, C)``, of each label, given the text alone.
-        suspicion: ``(N,)``, probability that the label given is wrong, given the text and the label.
-        noise: fraction of labels that are wrong.
+        posteriors: ``(N, C)``, of each label to be the right one, given the text and the label it has.
     """
 
     probabilities: Numbers
-    suspicion: Numbers
-    noise: float
+    posteriors: Numbers
 
 
 def calibrate_with_noise(
     logits: Numbers, labels: NDArray[np.int64], seed: int = 0, mask: NDArray[np.bool_] | None = None
 ) -> NoisyCalibration:
-    """Fit probabilities to labels, a part of which is replaced by a random one.
+    """Fit probabilities of right labels to labels of which some are wrong.
 
-    The model is ``p = softmax(sum_l logits_l W_l + b)``, and the label given has probability
-    ``(1 - e) p + e / C``. The matrices ``W``, near the identity, mix the classes, so that predictions of
-    classes that are often confused become less sure, and others surer. The noise rate ``e`` is fitted, too:
-    without it a single wrong label would pull all predictions of its class towards less certainty.
+    The model is ``p = softmax(sum_l logits_l W_l + b)``, and a text whose right label is ``y`` has label
+    ``z`` with probability ``T[y, z]``. The matrices ``W``, near the identity, mix the classes, so that
+    predictions of classes that are often confused become less sure, and others surer. The transition matrix
+    ``T`` (arXiv 1609.03683), near one in which all wrong labels are alike, is fitted, too, in turns: without
+    it a single wrong label would pull all predictions of its class towards less certainty.
 
     Args:
         logits: ``(L, N, C)``, of branches or models that have not seen the row.
@@ -49,7 +53,6 @@ def calibrate_with_noise(
         mask: ``(N,)``, the rows to fit to; None: all.
     """
     n_branches, n, n_classes = logits.shape
-    precision = PRECISION + n_classes
     centred = logits - logits.mean(axis=2, keepdims=True)
     inputs = np.concatenate([np.moveaxis(centred, 0, 1).reshape(n, -1), np.ones((n, 1))], axis=1)
     inputs = inputs.astype(np.float32)
@@ -59,33 +62,70 @@ def calibrate_with_noise(
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
     fitted_inputs, fitted_labels = inputs[rows], labels[rows]
     is_free = np.ones(identity.shape) if n_classes <= MAX_CLASSES else (identity > 0).astype(np.float64)
+    precision = PRECISION + n_classes
+    scale, transition = _choose_scale(centred[:, rows].sum(axis=0), fitted_labels)
+    identity *= scale
 
-    def loss(parameters: Numbers) -> tuple[float, Numbers]:
+    def probabilities_of(change: Numbers, of_inputs: NDArray[np.float32]) -> Numbers:
+        weights = identity + change.reshape(identity.shape) * is_free
+        return _softmax((of_inputs @ weights.astype(np.float32)).astype(np.float64))
+
+    def loss(change: Numbers) -> tuple[float, Numbers]:
         """Penalised negative log-likelihood and its gradient."""
-        change, noise = parameters[:-1].reshape(identity.shape) * is_free, _sigmoid(parameters[-1])
-        probabilities = _softmax(fitted_inputs @ (identity + change).astype(np.float32))
-        of_label = probabilities[np.arange(len(rows)), fitted_labels]
-        likelihood = (1 - noise) * of_label + noise / n_classes
-        right = (1 - noise) * of_label / likelihood  # probability that the label is not replaced
-        slopes = probabilities * right[:, None]
-        slopes[np.arange(len(rows)), fitted_labels] -= right
-        gradient = (fitted_inputs.T @ slopes.astype(np.float32)).astype(np.float64) * is_free
-        wrong, others = NOISE_PRIOR
+        probabilities = probabilities_of(change, fitted_inputs)
+        joint = probabilities * transition[:, fitted_labels].T
+        likelihood = joint.sum(axis=1, keepdims=True)
+        slopes = (probabilities - joint / likelihood).astype(np.float32)
+        gradient = (fitted_inputs.T @ slopes).astype(np.float64) * is_free
         value = -float(np.log(likelihood).sum()) + precision / 2 * float((change**2).sum())
-        value -= wrong * np.log(noise) + others * np.log(1 - noise)
-        n_wrong = len(rows) - float(right.sum())
-        noise_slope = (len(rows) + wrong + others) * noise - n_wrong - wrong
-        return value, np.append((gradient + precision * change).ravel(), noise_slope)
+        return value, gradient.ravel() + precision * change
 
-    start = np.append(np.zeros(identity.size), np.log(0.05 / 0.95))
-    solution = minimise(loss, start)
-    weights = identity + solution[:-1].reshape(identity.shape) * is_free
-    noise = _sigmoid(solution[-1])
-    probabilities = _softmax(inputs @ weights.astype(np.float32)).astype(np.float64)
-    of_label = probabilities[np.arange(n), labels]
-    likelihood = (1 - noise) * of_label + noise / n_classes
-    suspicion = noise / n_classes * (1 - of_label) / likelihood
-    return NoisyCalibration(probabilities, suspicion, float(suspicion.mean()) if n else 0.0)
+    solution = np.zeros(identity.size)
+    for _ in range(ROUNDS):
+        solution = minimise(loss, solution)
+        transition = _fit_transition(probabilities_of(solution, fitted_inputs), fitted_labels, transition)
+    probabilities = probabilities_of(solution, inputs)
+    posteriors = probabilities * transition[:, labels].T
+    return NoisyCalibration(probabilities, posteriors / posteriors.sum(axis=1, keepdims=True))
+
+
+def _choose_scale(logits: Numbers, labels: NDArray[np.int64]) -> tuple[float, Numbers]:
+    """Choose how sure predictions ``(N, C)`` are, and the transition matrix for it.
+
+    Models of noisy labels are as unsure as these. Where the likelihood cannot tell unsure predictions from
+    noise, e.g. because the classes are quite different, it is taken for noise.
+    """
+    best: tuple[float, float, Numbers] | None = None
+    for scale in SCALES:
+        probabilities = _softmax(scale * logits)
+        first = _uniform_noise(FIRST_NOISE, logits.shape[1])
+        transition = _fit_transition(probabilities, labels, first)
+        likelihood = (probabilities * transition[:, labels].T).sum(axis=1)
+        value = float(np.log(likelihood).sum())
+        if best is None or value > best[0] - SCALE_MARGIN:
+            best = max(value, best[0] if best else value), scale, transition
+    assert best is not None
+    return best[1:]
+
+
+def _fit_transition(probabilities: Numbers, labels: NDArray[np.int64], transition: Numbers) -> Numbers:
+    """Fit the transition matrix ``(C, C)`` to probabilities by expectation maximisation."""
+    n, n_classes = probabilities.shape
+    given = np.eye(n_classes)[labels]
+    for _ in range(TRANSITION_STEPS):
+        posteriors = probabilities * transition[:, labels].T
+        posteriors /= posteriors.sum(axis=1, keepdims=True)
+        joint = posteriors.T @ given  # of right labels and given ones
+        n_wrong = n - float(np.trace(joint)) + FIRST_NOISE
+        noise = min(n_wrong / (n + 1) * n_classes / max(n_classes - 1, 1), 1.0)
+        joint += TRANSITION_PRIOR * _uniform_noise(noise, n_classes)
+        transition = joint / joint.sum(axis=1, keepdims=True)
+    return transition
+
+
+def _uniform_noise(noise: float, n_classes: int) -> Numbers:
+    """The transition matrix that replaces a fraction of the labels by random ones."""
+    return (1 - noise) * np.eye(n_classes) + noise / n_classes
 
 
 def minimise(function: Callable[[Numbers], tuple[float, Numbers]], start: Numbers) -> Numbers:
@@ -131,10 +171,6 @@ def minimise(function: Callable[[Numbers], tuple[float, Numbers]], start: Number
     return point
 
 
-def _softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+def _softmax(logits: Numbers) -> Numbers:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
-def _sigmoid(value: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(value, -30, 30))))
