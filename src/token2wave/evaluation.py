@@ -268,8 +268,8 @@ def error_rows(
         names = [[label_names[c] for c in np.flatnonzero(predicted[i]).tolist()] for i in numbers]
         pairs = list(zip(sets, names, strict=True))
         values |= {"label": sets, "predicted": names}
-        values |= {"missed": [sorted({*true} - {*found}) for true, found in pairs]}
-        values |= {"extra": [sorted({*found} - {*true}) for true, found in pairs]}
+        values |= {"missed": [sorted({*true} - {*answer}) for true, answer in pairs]}
+        values |= {"extra": [sorted({*answer} - {*true}) for true, answer in pairs]}
     else:
         values |= {"label": [rows.labels[i] for i in numbers]}
         values |= {"predicted": [label_names[c] for c in predicted[order].tolist()]}

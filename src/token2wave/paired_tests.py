@@ -116,8 +116,8 @@ def bootstrap_scores(
     rng = np.random.default_rng(seed)
     prior, prior_weight = _prior_rows(truth, n_classes, rng), 1.0
     if groups is None:  # texts of one outcome are counted together
-        packed = [np.packbits(each, 1) if each.ndim == 2 else each[:, None] for each in (truth, a, b)]
-        _, rows, counts = np.unique(np.hstack(packed), axis=0, return_index=True, return_counts=True)
+        row_bytes = [np.packbits(each, 1) if each.ndim == 2 else each[:, None] for each in (truth, a, b)]
+        _, rows, counts = np.unique(np.hstack(row_bytes), axis=0, return_index=True, return_counts=True)
         truth, a, b, units = truth[rows], a[rows], b[rows], np.arange(len(rows))
     else:
         _, units = np.unique(groups, return_inverse=True)

@@ -30,7 +30,7 @@ HOSTILE = ["", "\ud800", "\0", "qqq " * 999, "market \u2028 game", "\U0010ffff",
 def busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count the features of all texts."""
     monkeypatch.setattr(prometheus, "MAX_CREDIT", 1e9)
-    monkeypatch.setattr(prometheus, "MEASURED_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(prometheus, "MAX_MEASURED", 1 << 20)
 
 
 def served(*classifiers: Any, texts: list[str], name: str = "news") -> ServiceMetrics:
@@ -74,7 +74,7 @@ def test_counting_features_takes_a_bounded_part_of_the_time(monkeypatch: pytest.
     monkeypatch.setattr(prometheus, "MAX_BUSY", 0.0)
     sums = read_drift_sums(served(classifier := make_classifier(), texts=TEXTS).text().decode(), classifier)
     assert sums.rows == len(TEXTS)
-    assert 0 < sums.n_measured <= prometheus.MEASURED_AT_ONCE
+    assert 0 < sums.n_measured <= prometheus.MAX_MEASURED
 
 
 def test_what_cannot_be_measured_is_predicted_and_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,11 +140,11 @@ class Explanation(Described):
             against: index of another class, for the log-odds of the first against it.
         """
         pieces, end = [], 0
-        for part in self.parts:
-            pieces.append((self.text[end : part.start], 0.0))
-            effect = part.logit_effects[label] - (0.0 if against is None else part.logit_effects[against])
-            pieces.append((self.text[part.start : part.end], finite(effect)))
-            end = part.end
+        for span in self.parts:
+            pieces.append((self.text[end : span.start], 0.0))
+            effect = span.logit_effects[label] - (0.0 if against is None else span.logit_effects[against])
+            pieces.append((self.text[span.start : span.end], finite(effect)))
+            end = span.end
         return [piece for piece in [*pieces, (self.text[end:], 0.0)] if piece[0]]
 
     def to_dict(self) -> dict[str, Any]:

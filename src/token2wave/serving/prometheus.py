@@ -32,7 +32,7 @@ MAX_LABELS = 100  # that are counted by name; the others are counted together
 OTHER = "(other)"
 MAX_BUSY = 0.01  # fraction of a processor's time that counting the features of texts may take
 MAX_CREDIT = 0.1  # seconds of it that a quiet time saves up
-MEASURED_AT_ONCE, MAX_LENGTH = 8, 1 << 14  # texts, and their characters
+MAX_MEASURED, MAX_LENGTH = 8, 1 << 14  # texts, and their characters
 HISTOGRAMS = {
     "confidence": "Probability that a prediction is right.",
     "novelty": "Fraction of validation texts that are less unlike the training texts; of a sample.",
@@ -148,9 +148,9 @@ class ModelMetrics:
         self._credit = min(self._credit + MAX_BUSY * (now - self._time), MAX_CREDIT)
         self._time = now
         if self._credit > 0:
-            step = max(len(texts) // MEASURED_AT_ONCE, 1)
+            step = max(len(texts) // MAX_MEASURED, 1)
             with suppress(Token2WaveError):  # weights that overflow for one of them; predictions are fine
-                self._measure([text for text in texts[::step][:MEASURED_AT_ONCE] if len(text) <= MAX_LENGTH])
+                self._measure([text for text in texts[::step][:MAX_MEASURED] if len(text) <= MAX_LENGTH])
             self._credit -= time.perf_counter() - now
 
     def _measure(self, texts: list[str]) -> None:

@@ -111,11 +111,11 @@ def _choose_scale(logits: Numbers, labels: NDArray[np.int64]) -> tuple[float, Nu
 def _fit_transition(probabilities: Numbers, labels: NDArray[np.int64], transition: Numbers) -> Numbers:
     """Fit the transition matrix ``(C, C)`` to probabilities by expectation maximisation."""
     n, n_classes = probabilities.shape
-    given = np.eye(n_classes)[labels]
+    one_hot = np.eye(n_classes)[labels]
     for _ in range(TRANSITION_STEPS):
         posteriors = probabilities * transition[:, labels].T
         posteriors /= posteriors.sum(axis=1, keepdims=True)
-        joint = posteriors.T @ given  # of right labels and given ones
+        joint = posteriors.T @ one_hot  # of right labels and given ones
         n_wrong = n - float(np.trace(joint)) + FIRST_NOISE
         noise = min(n_wrong / (n + 1) * n_classes / max(n_classes - 1, 1), 1.0)
         joint += TRANSITION_PRIOR * _uniform_noise(noise, n_classes)
