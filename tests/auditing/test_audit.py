@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import token2wave
+from token2wave.data import read_labelled
 from token2wave.errors import DataError, OutputError
 
 WORDS = {"animal": ("dog", "horse", "owl", "trout"), "colour": ("red", "green", "blue", "grey")}
@@ -53,12 +54,12 @@ def test_suspicious_rows_keep_columns_and_are_relabelled(rows, tmp_path, suffix)
     assert {row["id"] for row in table} == {
         f"{start}{number - 1}".replace("=", "'=") for number in suspicious
     }
-    cleaned = token2wave.audit(tmp_path / "out" / f"cleaned{suffix}")
-    assert cleaned.document["columns"] == ["id", "text", "label"]
+    cleaned = read_labelled(tmp_path / "out" / f"cleaned{suffix}", with_table=True)
+    assert list(cleaned.table.columns) == ["id", "text", "label"]
     labels = rows["label"].tolist()
     expected = [suspicious.get(number, label) for number, label in enumerate(labels, start=1)]
-    assert cleaned.audited.rows.labels == expected
-    assert cleaned.audited.rows.table.columns["id"] == rows["id"].tolist()
+    assert cleaned.labels == expected
+    assert cleaned.table.columns["id"] == rows["id"].tolist()
     assert path.read_bytes() == before
     assert json.loads((tmp_path / "out" / "audit.json").read_text())["format"] == "token2wave-audit"
 
