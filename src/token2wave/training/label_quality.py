@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,19 +200,21 @@ def _score_labels(logits: Numbers, labels: Rows, texts: HashedTexts, seed: int) 
     Of many rows only the most suspicious get the latter, beside a random sample to calibrate by.
     """
     n, n_classes = logits.shape[1:]
-    calibrated = calibrate_with_noise(logits, labels, seed)
-    suspicion = 1 - calibrated.posteriors[np.arange(n), labels]
-    sample = rows = np.arange(n)
-    if n > MAX_NEIGHBOUR_ROWS:
+    votes = partial(neighbour_votes, texts, labels, n_classes)
+
+    def with_votes(rows: Rows) -> Numbers:
+        return np.concatenate([logits[:, rows], np.log(votes(rows) + VOTE_PRIOR)[None]])
+
+    if n <= MAX_NEIGHBOUR_ROWS:
+        probabilities, posteriors = calibrate_with_noise(with_votes(np.arange(n)), labels, seed)
+    else:
+        probabilities, posteriors = calibrate_with_noise(logits, labels, seed)
         half = MAX_NEIGHBOUR_ROWS // 2
         sample = np.random.default_rng(seed).choice(n, half, replace=False)
-        rows = np.unique(np.concatenate([sample, np.argsort(-suspicion, kind="stable")[:half]]))
-    votes = np.log(neighbour_votes(texts, labels, n_classes, rows) + VOTE_PRIOR)
-    joined = np.concatenate([logits[:, rows], votes[None]])
-    again = calibrate_with_noise(joined, labels[rows], seed, np.isin(rows, sample))
-    for whole, of_rows in zip(calibrated, again, strict=True):
-        whole[rows] = of_rows
-    probabilities, posteriors = calibrated
+        by_suspicion = np.argsort(posteriors[np.arange(n), labels], kind="stable")
+        rows = np.union1d(sample, by_suspicion[:half])
+        again = calibrate_with_noise(with_votes(rows), labels[rows], seed, np.isin(rows, sample))
+        probabilities[rows], posteriors[rows] = again
     suspicion = 1 - posteriors[np.arange(n), labels]
     return _Scores(
         probabilities,

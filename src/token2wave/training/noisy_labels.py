@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 PRECISION = 10.0  # pseudo-rows that pull each weight to what the predictions say; and one more a class
 FIRST_NOISE = 0.05
 TRANSITION_PRIOR = 50.0  # pseudo-rows of each class, whose wrong labels are all alike
+PATTERN_NATS = 8.0  # a class, by which labels are likelier if wrong ones are not all alike
 ROUNDS = 4  # of fitting the probabilities, then the transition matrix
 TRANSITION_STEPS = 20
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0, 4.5)  # of logits, ascending
@@ -43,8 +44,9 @@ def calibrate_with_noise(
     The model is ``p = softmax(sum_l logits_l W_l + b)``, and a text whose right label is ``y`` has label
     ``z`` with probability ``T[y, z]``. The matrices ``W``, near the identity, mix the classes, so that
     predictions of classes that are often confused become less sure, and others surer. The transition matrix
-    ``T`` (arXiv 1609.03683), near one in which all wrong labels are alike, is fitted, too, in turns: without
-    it a single wrong label would pull all predictions of its class towards less certainty.
+    ``T`` (arXiv 1609.03683) is fitted, too, in turns: without it a single wrong label would pull all
+    predictions of its class towards less certainty. All wrong labels are alike in it, unless the labels are
+    much likelier if they are not.
 
     Args:
         logits: ``(L, N, C)``, of branches or models that have not seen the row.
@@ -63,33 +65,39 @@ def calibrate_with_noise(
     fitted_inputs, fitted_labels = inputs[rows], labels[rows]
     is_free = np.ones(identity.shape) if n_classes <= MAX_CLASSES else (identity > 0).astype(np.float64)
     precision = PRECISION + n_classes
-    scale, transition = _choose_scale(centred[:, rows].sum(axis=0), fitted_labels)
-    identity *= scale
 
-    def probabilities_of(change: Numbers, of_inputs: NDArray[np.float32]) -> Numbers:
-        weights = identity + change.reshape(identity.shape) * is_free
-        return _softmax((of_inputs @ weights.astype(np.float32)).astype(np.float64))
+    def fit(prior: float) -> tuple[float, Numbers, Numbers]:
+        """Likelihood, weights and transition matrix, with pseudo-rows whose wrong labels are all alike."""
+        scale, transition = _choose_scale(centred[:, rows].sum(axis=0), fitted_labels, prior)
+        scaled, change = scale * identity, np.zeros(identity.size)
 
-    def loss(change: Numbers) -> tuple[float, Numbers]:
-        """Penalised negative log-likelihood and its gradient."""
-        probabilities = probabilities_of(change, fitted_inputs)
-        joint = probabilities * transition[:, fitted_labels].T
-        likelihood = joint.sum(axis=1, keepdims=True)
-        slopes = (probabilities - joint / likelihood).astype(np.float32)
-        gradient = (fitted_inputs.T @ slopes).astype(np.float64) * is_free
-        value = -float(np.log(likelihood).sum()) + precision / 2 * float((change**2).sum())
-        return value, gradient.ravel() + precision * change
+        def loss(change: Numbers) -> tuple[float, Numbers]:
+            """Penalised negative log-likelihood and its gradient."""
+            weights = scaled + change.reshape(identity.shape) * is_free
+            probabilities = _softmax(fitted_inputs @ weights.astype(np.float32))
+            joint = probabilities * transition[:, fitted_labels].T
+            likelihood = joint.sum(axis=1, keepdims=True)
+            slopes = (probabilities - joint / likelihood).astype(np.float32)
+            gradient = (fitted_inputs.T @ slopes).astype(np.float64) * is_free
+            value = -float(np.log(likelihood).sum()) + precision / 2 * float((change**2).sum())
+            return value, gradient.ravel() + precision * change
 
-    solution = np.zeros(identity.size)
-    for _ in range(ROUNDS):
-        solution = minimise(loss, solution)
-        transition = _fit_transition(probabilities_of(solution, fitted_inputs), fitted_labels, transition)
-    probabilities = probabilities_of(solution, inputs)
+        for _ in range(ROUNDS):
+            change = minimise(loss, change)
+            weights = scaled + change.reshape(identity.shape) * is_free
+            probabilities = _softmax(fitted_inputs @ weights.astype(np.float32))
+            transition = _fit_transition(probabilities, fitted_labels, transition, prior)
+        return -loss(change)[0], weights, transition
+
+    alike, differing = fit(np.inf), fit(TRANSITION_PRIOR)
+    has_pattern = differing[0] - alike[0] > PATTERN_NATS * (n_classes + 2)
+    _, weights, transition = differing if has_pattern else alike
+    probabilities = _softmax(inputs @ weights.astype(np.float32))
     posteriors = probabilities * transition[:, labels].T
     return NoisyCalibration(probabilities, posteriors / posteriors.sum(axis=1, keepdims=True))
 
 
-def _choose_scale(logits: Numbers, labels: NDArray[np.int64]) -> tuple[float, Numbers]:
+def _choose_scale(logits: Numbers, labels: NDArray[np.int64], prior: float) -> tuple[float, Numbers]:
     """Choose how sure predictions ``(N, C)`` are, and the transition matrix for it.
 
     Models of noisy labels are as unsure as these. Where the likelihood cannot tell unsure predictions from
@@ -99,7 +107,7 @@ def _choose_scale(logits: Numbers, labels: NDArray[np.int64]) -> tuple[float, Nu
     for scale in SCALES:
         probabilities = _softmax(scale * logits)
         first = _uniform_noise(FIRST_NOISE, logits.shape[1])
-        transition = _fit_transition(probabilities, labels, first)
+        transition = _fit_transition(probabilities, labels, first, prior)
         likelihood = (probabilities * transition[:, labels].T).sum(axis=1)
         value = float(np.log(likelihood).sum())
         if best is None or value > best[0] - SCALE_MARGIN:
@@ -108,7 +116,9 @@ def _choose_scale(logits: Numbers, labels: NDArray[np.int64]) -> tuple[float, Nu
     return best[1:]
 
 
-def _fit_transition(probabilities: Numbers, labels: NDArray[np.int64], transition: Numbers) -> Numbers:
+def _fit_transition(
+    probabilities: Numbers, labels: NDArray[np.int64], transition: Numbers, prior: float
+) -> Numbers:
     """Fit the transition matrix ``(C, C)`` to probabilities by expectation maximisation."""
     n, n_classes = probabilities.shape
     one_hot = np.eye(n_classes)[labels]
@@ -118,8 +128,10 @@ def _fit_transition(probabilities: Numbers, labels: NDArray[np.int64], transitio
         joint = posteriors.T @ one_hot  # of right labels and given ones
         n_wrong = n - float(np.trace(joint)) + FIRST_NOISE
         noise = min(n_wrong / (n + 1) * n_classes / max(n_classes - 1, 1), 1.0)
-        joint += TRANSITION_PRIOR * _uniform_noise(noise, n_classes)
-        transition = joint / joint.sum(axis=1, keepdims=True)
+        transition = _uniform_noise(noise, n_classes)
+        if np.isfinite(prior):
+            transition = joint + prior * transition
+            transition /= transition.sum(axis=1, keepdims=True)
     return transition
 
 
@@ -171,6 +183,6 @@ def minimise(function: Callable[[Numbers], tuple[float, Numbers]], start: Number
     return point
 
 
-def _softmax(logits: Numbers) -> Numbers:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+def _softmax(logits: NDArray[np.floating]) -> Numbers:
+    exponentials = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
