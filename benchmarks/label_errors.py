@@ -80,7 +80,7 @@ def main() -> None:
             cell["cleanlab"] = measure(
                 partial(cleanlab_scores, list(rows.texts), labels), is_wrong, is_judged
             )
-            document["cells"].append(cell)
+            document["cells"].append({**cell, "code": document["code"]})
             write_document(path, document)
             print(name, cell["how"], cell["noise"], cell["ours"], cell["cleanlab"], flush=True)
 
