@@ -49,7 +49,9 @@ def step(name: str, epochs: int | None) -> dict[str, float]:
     """Run one step on the device, and measure it."""
     start, figures = time.process_time(), {}
     if name == "train":
-        token2wave.train(FOLDER / "train.csv", preset="fast", settings=SETTINGS, epochs=epochs, out=MODEL)
+        token2wave.train(
+            FOLDER / "train.csv", preset="fast", settings=SETTINGS, epochs=epochs, out=MODEL, baseline=False
+        )
     elif name == "update":
         classifier = token2wave.load(MODEL)
         token2wave.update(classifier, FOLDER / "mine.csv").save(FOLDER / "mine.safetensors")

@@ -74,7 +74,7 @@ def test_slow_cases_are_repeated_less(monkeypatch):
 
 
 def test_shares_tell_products_from_the_rest():
-    matrix = torch.randn(300, 300, requires_grad=True)
+    matrix = torch.randn(1_000, 1_000, requires_grad=True)
 
     def product():
         (matrix @ matrix).sum().backward()

@@ -12,7 +12,8 @@ PRECISION = 10.0  # pseudo-rows that pull each weight to what the predictions sa
 FIRST_NOISE = 0.05
 MIN_NOISE = 0.02  # nearly all sets have wrong labels; ten well-known ones 3.3 % on average (arXiv 2103.14749)
 TRANSITION_PRIOR = 50.0  # pseudo-rows of each class, whose wrong labels are all alike
-PATTERN_NATS = 8.0  # a class, by which labels are likelier if wrong ones are not all alike
+PATTERN_NATS = (8.0, 0.35, 15.0)
+"""Nats by which labels must be likelier if wrong ones are not alike: a class, a pair of classes, and once."""
 ROUNDS = 4  # of fitting the probabilities, then the transition matrix
 TRANSITION_STEPS = 20
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0, 4.5)  # of logits, ascending
@@ -91,7 +92,9 @@ def calibrate_with_noise(
         return -loss(change)[0], weights, transition
 
     alike, differing = fit(np.inf), fit(TRANSITION_PRIOR)
-    has_pattern = differing[0] - alike[0] > PATTERN_NATS * (n_classes + 2)
+    of_class, of_pair, once = PATTERN_NATS
+    min_gain = min(of_class * (n_classes + 2), once + of_pair * n_classes * (n_classes - 1))
+    has_pattern = differing[0] - alike[0] > min_gain
     _, weights, transition = differing if has_pattern else alike
     probabilities = _softmax(inputs @ weights.astype(np.float32))
     posteriors = probabilities * transition[:, labels].T
