@@ -849,9 +849,7 @@ def text_columns_table(document: Document) -> str:
     n_seeds = len(document["seeds"])
     note = f"Test accuracy in %, preset `{document['preset']}`, mean ± standard deviation of {n_seeds} seeds."
     head = ["data", "columns", "joined", "marked", "both"]
-    of_people = tuple(cell["data"] for cell in document["cells"] if cell["noise"] is None)
-    caveats = [caveat for caveat in document["caveats"] if not caveat.startswith(of_people)]
-    return join(markdown(head, rows, n_left=2), [note, *caveat_lines(caveats)])
+    return join(markdown(head, rows, n_left=2), [note, *caveat_lines(document["caveats"])])
 
 
 def sentences_block(document: Document) -> str:
