@@ -942,16 +942,19 @@ def noisy_training_table(document: Document) -> str:
         means = [_mean_of_sets(of_sets, name) for name in NOISY_SYSTEMS]
         clean = {data: cells.get((preset, 0, "none", data), {}) for data in of_sets}
         lost = _mean_of_sets(clean, "plain") - means[0]
+        means = [mean for mean in means if not math.isnan(mean)]
         gains = [f"{100 * (mean - means[0]):+.2f}" for mean in means[1:]]
         if noise and lost > 0:
             gains = [f"{g}, {(m - means[0]) / lost:.0%}" for g, m in zip(gains, means[1:], strict=True)]
-        rows.append([*label, "*mean*", f"{100 * means[0]:.2f}", *gains])
+        missing = [""] * (len(NOISY_SYSTEMS) - len(means))
+        rows.append([*label, "*mean*", f"{100 * means[0]:.2f}", *gains, *missing])
     n_seeds = len({run["seed"] for run in document["runs"]})
     sizes = {run["data"]: (run["rows"], run["of_rows"]) for run in document["runs"]}
     subsets = ", ".join(f"{n:,} of {total:,} of {data}" for data, (n, total) in sizes.items() if n < total)
     note = (
-        f"Test accuracy in %, mean ± standard deviation of up to {n_seeds} seeds. Means: the gain in points "
-        "over training on the rows as they are, and how much of the accuracy lost by the noise that is."
+        f"Test accuracy in %, {plural(n_seeds, 'seed')}; with several, mean ± standard deviation. Means: the "
+        "gain in points over training on the rows as they are, and how much of the accuracy that the noise "
+        "costs it is."
     )
     return join(
         markdown(["preset", "wrong labels", "data", *NOISY_SYSTEMS.values()], rows, n_left=3),
