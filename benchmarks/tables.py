@@ -975,6 +975,9 @@ def _mean_and_deviation(values: list[float]) -> str:
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
+COVERAGE_BOUNDS = 0.93, 0.97
+
+
 def planted_errors_table(document: Document) -> str:
     """How well planted wrong labels are found, beside cleanlab."""
     figures = ("average_precision", "precision", "seconds")
@@ -1041,6 +1044,33 @@ def errors_found(document: Document) -> str:
         f"(cleanlab: {', '.join(cleanlab[1:])}). "
         "[Benchmarks](benchmarks.md#wrong-labels) has each case.\n"
     )
+
+
+def interval_coverage_table(document: Document) -> str:
+    """How often the intervals of ``compare`` hold the true difference."""
+    rows = [
+        (
+            f"{s['classes']}{', half rare' if s['has_rare'] else ''}",
+            f"{s['rows']:,}",
+            f"{100 * s['a']:g}, {100 * s['b']:g}",
+            *(f"{100 * of[name]:.1f}" for of in (s, s["plain"]) for name in ("accuracy", "macro_f1")),
+        )
+        for s in document["settings"]
+    ]
+    low, high = COVERAGE_BOUNDS
+    outside = [
+        f"{name.replace('_', '-')} of {row[0]} classes and {row[1]} rows ({100 * setting[name]:.1f})"
+        for row, setting in zip(rows, document["settings"], strict=True)
+        for name in ("accuracy", "macro_f1")
+        if not low <= setting[name] <= high
+    ]
+    note = (
+        f"How often 95% intervals hold the true difference, in % of {document['sets']:,} simulated test sets "
+        f"with {document['resamples']:,} resamples each; the last two columns are without the two rows more. "
+        f"Outside of {100 * low:g} to {100 * high:g}: {', '.join(outside) or 'none'}."
+    )
+    head = ("classes", "rows", "accuracy of A, B", "accuracy", "macro-F1", "plain accuracy", "plain macro-F1")
+    return join(markdown(head, rows), [note])
 
 
 def _beside_cleanlab(cell: Document, figures: Iterable[str]) -> list[str]:

@@ -314,6 +314,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "noisy-training": lambda: tables.noisy_training_table(benchmark("noisy_training")),
     "selection": lambda: tables.selection_table(benchmark("selection")),
     "selection-kappa": lambda: tables.kappa_table(benchmark("selection")),
+    "interval-coverage": lambda: tables.interval_coverage_table(benchmark("interval_coverage")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),

@@ -177,6 +177,23 @@ def test_multi_label_rows(assessed):
         assert summary.micro_f1 > 0.95
 
 
+def test_unsure_decisions_that_look_right_cost_no_weight():
+    """Of a text with many labels one decision is nearly always unsure."""
+    split = TextSplit(list("xy"), [("animal",), ("colour",)], "rows")
+    labels, posteriors = np.eye(2, dtype=bool), np.array([[0.6, 0.1], [0.9, 0.6]])
+    quality = replace(
+        judged(np.array([0, 1]), posteriors),
+        labels=labels,
+        suspicion=np.array([0.4, 0.9]),
+        proposed=np.array([[True, False], [True, True]]),
+        is_suspicious=np.array([False, True]),
+    )
+    assert clean_rows(split, quality, "reweight").weights == pytest.approx([1.0, 0.1])
+    relabelled = clean_rows(split, quality, "relabel")
+    assert relabelled.labels == [("animal",), ("animal", "colour")]
+    assert relabelled.weights == pytest.approx([1.0, 0.6])
+
+
 def test_what_each_way_does_to_rows():
     split = TextSplit(
         list("wxyz"), ["animal", "animal", "colour", "colour"], "rows", weights=[2.0, 1.0, 1.0, 1.0]

@@ -134,7 +134,9 @@ def _clean(
 def clean_rows(rows: TextSplit, quality: LabelQuality, way: str) -> TextSplit:
     """Leave out, weigh or relabel rows; ``way`` is one of :data:`WAYS`."""
     is_suspicious, trust = quality.is_suspicious, 1 - quality.suspicion
-    if quality.labels.ndim == 1:
+    if quality.labels.ndim == 2:  # the worst of many decisions is nearly always unsure
+        trust = np.where(is_suspicious, trust, 1.0)
+    else:
         for label in np.setdiff1d(quality.labels, quality.labels[~is_suspicious]):
             of_label = np.flatnonzero(quality.labels == label)  # a class needs a row to learn from
             best = of_label[trust[of_label].argmax()]

@@ -147,8 +147,9 @@ def assess_labels(
         tuple(result.classifier for result in results[:n_models]),
         *scores,
     )
-    quality.suspicion[n_predicted == 0] = 0.0  # e.g. short parts of several texts, which all models have seen
-    quality.is_suspicious[n_predicted == 0] = False
+    seen = n_predicted == 0  # by all models, e.g. short parts of several texts: nothing can be said of them
+    quality.suspicion[seen], quality.is_suspicious[seen] = 0.0, False
+    quality.proposed[seen] = quality.labels[seen]
     return quality
 
 
