@@ -1059,7 +1059,7 @@ def interval_coverage_table(document: Document) -> str:
     ]
     low, high = COVERAGE_BOUNDS
     outside = [
-        f"{name.replace('_', '-')} of {row[0]} classes and {row[1]} rows ({100 * setting[name]:.1f})"
+        f"{name.replace('_f1', '-F1')} of {row[0]} classes and {row[1]} rows ({100 * setting[name]:.1f})"
         for row, setting in zip(rows, document["settings"], strict=True)
         for name in ("accuracy", "macro_f1")
         if not low <= setting[name] <= high
