@@ -30,6 +30,21 @@ def test_the_noise_and_the_wrong_labels_are_found(seed, fraction, way):
         assert wrong[bins == i].mean() == pytest.approx(suspicion[bins == i].mean(), abs=0.15)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_noise_that_models_have_learnt_is_found(seed):
+    """A tenth of the labels are the other of two confused classes, which all predictions allow for."""
+    random = np.random.default_rng(seed)
+    n, rows = 3_000, np.arange(3_000)
+    truth, wrong = random.integers(0, 4, n), random.random(n) < 0.1
+    labels = np.where(wrong, truth ^ 1, truth)
+    logits = random.normal(0, 1, (n, 4))
+    logits[rows, truth] += 4
+    logits[rows, truth ^ 1] += 4 + np.log(0.1)
+    suspicion = 1 - calibrate_with_noise(logits[None], labels).posteriors[rows, labels]
+    assert suspicion.mean() == pytest.approx(0.1, abs=0.02)
+    assert wrong[suspicion > 0.5].mean() > 0.8
+
+
 def test_masked_rows_decide_nothing():
     random = np.random.default_rng(0)
     logits, labels = random.normal(0, 2, (2, 300, 3)), random.integers(0, 3, 300)

@@ -12,8 +12,8 @@ PRECISION = 10.0  # pseudo-rows that pull each weight to what the predictions sa
 FIRST_NOISE = 0.05
 MIN_NOISE = 0.02  # nearly all sets have wrong labels; ten well-known ones 3.3 % on average (arXiv 2103.14749)
 TRANSITION_PRIOR = 50.0  # pseudo-rows of each class, whose wrong labels are all alike
-PATTERN_NATS = (8.0, 0.35, 15.0)
-"""Nats by which labels must be likelier if wrong ones are not alike: a class, a pair of classes, and once."""
+PATTERN_NATS = 2.0  # a class, by which labels must be likelier if wrong ones are not alike
+PATTERN_FACTOR = 2.0  # by which there must be more wrong labels then
 ROUNDS = 4  # of fitting the probabilities, then the transition matrix
 TRANSITION_STEPS = 20
 SCALES = (0.7, 1.0, 1.5, 2.0, 3.0, 4.5)  # of logits, ascending
@@ -48,7 +48,8 @@ def calibrate_with_noise(
     predictions of classes that are often confused become less sure, and others surer. The transition matrix
     ``T`` (arXiv 1609.03683) is fitted, too, in turns: without it a single wrong label would pull all
     predictions of its class towards less certainty. All wrong labels are alike in it, unless the labels are
-    much likelier if they are not.
+    likelier if they are not and many more are wrong then: wrong labels of confused classes are invisible to a
+    model that takes them for random ones.
 
     Args:
         logits: ``(L, N, C)``, of branches or models that have not seen the row.
@@ -92,13 +93,15 @@ def calibrate_with_noise(
         return -loss(change)[0], weights, transition
 
     alike, differing = fit(np.inf), fit(TRANSITION_PRIOR)
-    of_class, of_pair, once = PATTERN_NATS
-    min_gain = min(of_class * (n_classes + 2), once + of_pair * n_classes * (n_classes - 1))
-    has_pattern = differing[0] - alike[0] > min_gain
-    _, weights, transition = differing if has_pattern else alike
-    probabilities = _softmax(inputs @ weights.astype(np.float32))
-    posteriors = probabilities * transition[:, labels].T
-    return NoisyCalibration(probabilities, posteriors / posteriors.sum(axis=1, keepdims=True))
+    is_likelier = differing[0] - alike[0] > PATTERN_NATS * (n_classes + 2)
+    results = []
+    for _, weights, transition in (alike, differing):
+        probabilities = _softmax(inputs @ weights.astype(np.float32))
+        posteriors = probabilities * transition[:, labels].T
+        posteriors /= posteriors.sum(axis=1, keepdims=True)
+        results.append(NoisyCalibration(probabilities, posteriors))
+    noise = [1 - float(result.posteriors[rows, labels[rows]].mean()) for result in results]
+    return results[is_likelier and noise[1] > PATTERN_FACTOR * noise[0]]
 
 
 def _choose_scale(logits: Numbers, labels: NDArray[np.int64], prior: float) -> tuple[float, Numbers]:
