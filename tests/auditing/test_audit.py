@@ -46,7 +46,7 @@ def test_suspicious_rows_keep_columns_and_are_relabelled(rows, tmp_path, suffix)
     wrong = set(range(6, 161, 10))
     suspicious = {row["row"]: row["proposed"] for row in result.suspicious}
     assert set(suspicious) <= wrong
-    assert len(suspicious) > 5
+    assert len(suspicious) > 8
     assert all(row["fields"]["id"] == f"{start}{row['row'] - 1}" for row in result.suspicious)
     assert all(row["words"] for row in result.suspicious)
     with (tmp_path / "out" / "suspicious.csv").open(encoding="utf-8-sig") as file:

@@ -93,7 +93,7 @@ def calibrate_with_noise(
         return -loss(change)[0], weights, transition
 
     alike, differing = fit(np.inf), fit(TRANSITION_PRIOR)
-    is_likelier = differing[0] - alike[0] > PATTERN_NATS * (n_classes + 2)
+    is_likelier = differing[0] - alike[0] > PATTERN_NATS * n_classes
     results = []
     for _, weights, transition in (alike, differing):
         probabilities = _softmax(inputs @ weights.astype(np.float32))
