@@ -48,8 +48,8 @@ def calibrate_with_noise(
     predictions of classes that are often confused become less sure, and others surer. The transition matrix
     ``T`` (arXiv 1609.03683) is fitted, too, in turns: without it a single wrong label would pull all
     predictions of its class towards less certainty. All wrong labels are alike in it, unless the labels are
-    likelier if they are not and many more are wrong then: wrong labels of confused classes are invisible to a
-    model that takes them for random ones.
+    likelier if they are not, and either this is certain or many more are wrong then: wrong labels of confused
+    classes are invisible to a model that takes them for random ones.
 
     Args:
         logits: ``(L, N, C)``, of branches or models that have not seen the row.
@@ -93,7 +93,7 @@ def calibrate_with_noise(
         return -loss(change)[0], weights, transition
 
     alike, differing = fit(np.inf), fit(TRANSITION_PRIOR)
-    is_likelier = differing[0] - alike[0] > PATTERN_NATS * n_classes
+    gain = differing[0] - alike[0]
     results = []
     for _, weights, transition in (alike, differing):
         probabilities = _softmax(inputs @ weights.astype(np.float32))
@@ -101,7 +101,9 @@ def calibrate_with_noise(
         posteriors /= posteriors.sum(axis=1, keepdims=True)
         results.append(NoisyCalibration(probabilities, posteriors))
     noise = [1 - float(result.posteriors[rows, labels[rows]].mean()) for result in results]
-    return results[is_likelier and noise[1] > PATTERN_FACTOR * noise[0]]
+    is_certain = gain > n_classes * (n_classes - 1)  # a nat for each free number, as Akaike's criterion asks
+    has_pattern = is_certain or noise[1] > PATTERN_FACTOR * noise[0]
+    return results[gain > PATTERN_NATS * n_classes and has_pattern]
 
 
 def _choose_scale(logits: Numbers, labels: NDArray[np.int64], prior: float) -> tuple[float, Numbers]:
