@@ -181,6 +181,8 @@ IN_MEMORY_OPTIONS = (
 )
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
 MAX_FOLDS = 100
+SMALL_TEACHER = "small"
+"""The teacher without an encoder: models of preset ``small``, trained on other rows than they label."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,11 @@ class TrainOptions:
         vocabulary: a WordPiece ``vocab.txt``, for preset ``paper``. The default is that of
             ``bert-base-uncased`` in the folder ``TOKEN2WAVE_DATA``, or else one trained on the texts.
         teacher: an encoder (``all-MiniLM-L6-v2``, a folder, a name on the hub) or a file of probabilities
-            to learn from in addition to the labels. An encoder is fine-tuned on the training rows first; a
-            folder with a fine-tuned classifier is used as it is.
-        unlabelled: texts without labels, which the teacher labels: a file, a data set, or texts.
+            to learn from in addition to the labels. An encoder joins models of preset ``small``, trained on
+            the training rows first; ``small`` takes these models alone. A folder with a fine-tuned classifier
+            is used as it is.
+        unlabelled: texts without labels, which the teacher labels: a file, a data set, or texts. Without a
+            teacher, it is ``small``.
         init_from: an encoder whose output for each word initialises the word's embedding.
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison. The default does so if
@@ -314,11 +318,7 @@ class TrainOptions:
                 "figures are part of a report", location="figures", hint="name its folder with --report"
             )
         if self.unlabelled is not None and self.teacher is None:
-            raise ConfigError(
-                "text without labels needs a teacher to label it",
-                location="unlabelled",
-                hint="name one with --teacher, e.g. all-MiniLM-L6-v2",
-            )
+            object.__setattr__(self, "teacher", SMALL_TEACHER)
         require(0 <= self.max_rejected <= 1, "max_rejected", "a fraction from 0 to 1", self.max_rejected)
         for name in ("max_size", "memory"):
             if getattr(self, name) is not None:

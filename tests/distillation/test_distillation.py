@@ -14,9 +14,12 @@ from token2wave.compression import compress
 from token2wave.distillation import KnownProbabilities, read_probabilities, write_probabilities
 from token2wave.distillation.encoders import match_classes
 from token2wave.distillation.probabilities import digest
+from token2wave.distillation.stack import Stack
 from token2wave.distillation.targets import soften
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.models import encoder_sources
+from token2wave.training.callbacks import CallbackList
+from token2wave.training.examples import Examples
 
 LABELS = ("money", "space", "sport")
 NEW_WORDS = (("glorp zib", 2), ("wump tas", 0))
@@ -202,46 +205,75 @@ def test_a_teacher_may_not_know_some_texts(tmp_path, data):
 def test_an_encoder_is_fine_tuned_once_and_on_training_texts_alone(tmp_path, data, cache, monkeypatch):
     from token2wave.distillation import encoders
 
-    seen, asked = [], []
-    fit, ask = encoders.FineTunedEncoder.fit, encoders.FineTunedEncoder.probabilities
+    seen = []
+    fit = encoders.FineTunedEncoder.fit
 
     def record_fit(self, texts, *others):
         seen.append(list(texts))
         return fit(self, texts, *others)
 
-    def record_predictions(self, texts, *others):
-        asked.append(list(texts))
-        return ask(self, texts, *others)
-
     monkeypatch.setattr(encoders.FineTunedEncoder, "fit", record_fit)
-    monkeypatch.setattr(encoders.FineTunedEncoder, "probabilities", record_predictions)
     monkeypatch.setattr("token2wave.distillation.encoder_settings.MIN_STEPS", 4)
     folder = write_encoder(tmp_path / "encoder")
-    rows = written_rows(30, seed=5)
-    write_csv(tmp_path / "validation.csv", rows)
+    write_csv(tmp_path / "validation.csv", written_rows(30, seed=5))
     write_csv(tmp_path / "test.csv", written_rows(30, seed=6))
     first = token2wave.train(tmp_path, teacher=folder, epochs=2)
-    assert len(seen) == 1
-    assert sorted(seen[0]) == sorted(text for text, _ in written_rows(120))
-    for name in ("validation.csv", "test.csv"):
-        assert not {text for some in asked for text in some} & set((tmp_path / name).read_text().splitlines())
+    assert len(seen) == 5  # folds
+    train_texts = {text for text, _ in written_rows(120)}
+    assert set().union(*seen) == train_texts
+    assert all(train_texts - set(texts) for texts in seen)
     again = token2wave.train(tmp_path, teacher=folder, epochs=2)
-    assert len(seen) == len(asked) == 1
     assert again.classifier.fingerprint == first.classifier.fingerprint
     token2wave.train(tmp_path, teacher=folder, epochs=2, unlabelled=["something new"])
-    assert len(seen) == 1  # the weights are cached, too
-    assert asked[1:] == [["something new"]]
-    cached = next(cache.glob("teachers/*.npz"))
+    assert len(seen) == 5  # the weights are cached, too
+    (cached,) = (path for path in cache.glob("teachers/*.npz") if "probabilities" in np.load(path))
     from_file = token2wave.train(tmp_path, teacher=cached, epochs=2)
     assert from_file.classifier.fingerprint == first.classifier.fingerprint
     cached.write_bytes(b"broken")
-    token2wave.train(tmp_path, teacher=folder, epochs=2)
-    assert len(seen) == 1
-    assert len(asked) == 3
-    cached.unlink()
-    cached.with_suffix(".safetensors").write_bytes(b"broken")
-    token2wave.train(tmp_path, teacher=folder, epochs=2)
-    assert len(seen) == 2
+    for path in list(cache.glob("teachers/*.safetensors"))[:2]:
+        path.write_bytes(b"broken")
+    again = token2wave.train(tmp_path, teacher=folder, epochs=2)
+    assert len(seen) == 7
+    assert again.classifier.fingerprint == first.classifier.fingerprint
+
+
+class Memory:
+    """Knows the classes of texts that it has seen, and takes others for the first class."""
+
+    title, n_folds = "memory", 3
+
+    def fit(self, train, n_classes):
+        labels = dict(zip(train.texts, train.labels.tolist(), strict=True))
+        return lambda texts: 9 * np.eye(n_classes)[None, [labels.get(text, 0) for text in texts]]
+
+
+def test_a_stack_labels_no_text_by_a_model_that_has_seen_it():
+    texts = [f"text number {i}" for i in range(60)]
+    train = Examples.of_texts(texts, np.arange(60) % 3)
+    stack = Stack([Memory()], train, 3, CallbackList(()))
+    assert (stack.out_of_fold.of(texts).argmax(axis=1) == 0).all()
+    assert (stack.probabilities(texts).argmax(axis=1) == train.labels).all()  # by the mean of all folds
+
+
+def test_the_weights_of_a_stack_are_those_of_cross_validation():
+    class Informed(Memory):
+        def fit(self, train, n_classes):
+            return lambda texts: 2 * np.eye(n_classes)[None, [int(text.split()[-1]) % 3 for text in texts]]
+
+    train = Examples.of_texts([f"text {i}" for i in range(60)], np.arange(60) % 3)
+    stack = Stack([Memory(), Informed()], train, 3, CallbackList(()))
+    assert stack.weights[0] == 0  # right about what it has seen alone
+    assert stack.weights[1] > 1
+
+
+def test_text_without_labels_alone_learns_from_models_of_other_rows(tmp_path, data, cache):
+    further = [f"{text} indeed" for text, _ in written_rows(20, seed=9)]
+    result = token2wave.train(data, unlabelled=further, epochs=2)
+    record = result.classifier.training
+    assert (record["teacher"], record["unlabelled_rows"]) == ("small", 20)
+    (cached,) = cache.glob("teachers/*.npz")
+    known = read_probabilities(cached, LABELS, [])
+    assert not known.missing(further)
 
 
 def test_a_saved_classifier_is_used_as_it_is(tmp_path, data):
@@ -261,8 +293,6 @@ def test_classes_match_by_name_or_else_in_order():
 
 
 def test_invalid_teachers_are_refused(tmp_path, data, monkeypatch):
-    with pytest.raises(ConfigError, match="needs a teacher"):
-        token2wave.train(data, unlabelled=["a"])
     with pytest.raises(DataError, match="no such file of probabilities"):
         token2wave.train(data, teacher=tmp_path / "none.npz")
     with pytest.raises(DataError, match="expected a file of probabilities or the folder"):

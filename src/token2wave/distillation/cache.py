@@ -21,6 +21,7 @@ from token2wave.distillation.probabilities import (
     read_npz,
     write_probabilities,
 )
+from token2wave.distillation.probabilities import digest as hash_text
 from token2wave.models.encoder_sources import source_of
 from token2wave.storage.atomic import make_folder
 
@@ -107,7 +108,15 @@ def hash_checkpoint(source: str) -> str:
     return digest.hexdigest()
 
 
-def cached_outputs(name: str, words: list[str], compute: Callable[[list[str]], Floats]) -> Floats:
-    """Return an encoder's outputs for words, ``(K, D)`` float32; missing ones are computed and cached."""
-    key = hashlib.sha256(hash_checkpoint(source_of(name)).encode()).hexdigest()
-    return TeacherCache(f"{name}-words", key, "outputs").complete(words, compute).of(words)
+def cached_outputs(
+    name: str, texts: Sequence[str], compute: Callable[[list[str]], Floats], *, of_texts: bool = False
+) -> KnownProbabilities:
+    """Return an encoder's outputs ``(N, D)`` float32; missing ones are computed and cached.
+
+    All words of an encoder share a file. ``of_texts`` gives these texts one of their own.
+    """
+    digest = hashlib.sha256(hash_checkpoint(source_of(name)).encode())
+    for text in texts if of_texts else ():
+        digest.update(hash_text(text))
+    kind = "texts" if of_texts else "words"
+    return TeacherCache(f"{name}-{kind}", digest.hexdigest(), "outputs").complete(texts, compute)

@@ -76,7 +76,7 @@ class EncoderInit:
         new_rows = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
         row_map = np.concatenate([np.arange(has_cls, dtype=np.int32), new_rows])
         words = words_with_rows([*texts, *vocabulary], expanded)
-        vectors = WordVectors(words, cached_outputs(self.name, words, compute))
+        vectors = WordVectors(words, cached_outputs(self.name, words, compute).of(words))
         return expanded, replace(encoded, ids=row_map[encoded.ids]), vectors
 
     def init_rows(self, rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from torch.nn.functional import cross_entropy, normalize
 
-from token2wave.distillation.encoder_settings import MAX_TOKENS, READOUT, SEED, fine_tuning_recipe
+from token2wave.distillation.cache import TeacherCache, cached_outputs, hash_checkpoint, hash_training
+from token2wave.distillation.encoder_settings import (
+    MAX_TOKENS,
+    READOUT,
+    SEED,
+    fine_tuning_recipe,
+    fine_tuning_settings,
+)
+from token2wave.distillation.stack import Predict
 from token2wave.errors import ConfigError
 from token2wave.features import WordPieceConfig, WordPieceFeatures
 from token2wave.inference.reference import probabilities as softmax
 from token2wave.models.bert_encoder import EncoderConfig, EncoderNetwork, PretrainedEncoder, quiet, readable
+from token2wave.models.encoder_sources import source_of
 from token2wave.models.text_network import PADDED_TEXTS_CHUNK
-from token2wave.storage.atomic import atomic_write
-from token2wave.training.callbacks import Callback
+from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.cross_validation import FOLDS
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.torch_trainer import has_bfloat16
 
 TEXTS_CHUNK = 2_048
+COSTS = (10.0,)
+COST = 10.0  # of an error in logistic regression, scikit-learn's C
+ITERATIONS = 100
+TINY = 1e-9  # the least probability that a logarithm is taken of
 
 Floats = NDArray[np.float32]
 Advance = Callable[[int], None]
@@ -126,14 +143,123 @@ class SavedClassifier:
         return probabilities
 
 
-def encode_texts(name: str, texts: Sequence[str], advance: Advance | None = None) -> Floats:
+class EncoderVectors:
+    """Vectors of texts by a frozen encoder. Those of the data's rows are cached.
+
+    Args:
+        name: of the encoder.
+        rows: texts of the data.
+        callback_list: called as the work goes on.
+    """
+
+    def __init__(self, name: str, rows: Sequence[str], callback_list: CallbackList) -> None:
+        self.name, self.callback_list = name, callback_list
+        self._known = cached_outputs(name, rows, self._compute, of_texts=True)
+        self._last: tuple[Sequence[str], torch.Tensor] | None = None
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return the vectors of ``N`` texts, ``(N, D)``; those of the last call at once."""
+        if self._last is None or self._last[0] is not texts:
+            known, new = self._known, self._known.missing(texts)
+            if new:
+                known = known.with_more(new, self._compute(new))
+            self._last = texts, torch.from_numpy(known.of(texts))
+        return self._last[1]
+
+    def _compute(self, texts: list[str]) -> Floats:
+        self.callback_list.stage("the encoder's vectors", len(texts))
+        return encode_texts(self.name, texts, self.callback_list.advance, bfloat16=True)
+
+
+@dataclass(frozen=True)
+class FrozenMember:
+    """Multinomial logistic regression on the vectors of a frozen encoder: a member of a stack."""
+
+    title: ClassVar = "frozen encoder"
+    vectors: EncoderVectors
+    n_folds: int = FOLDS
+
+    def fit(self, train: Examples, n_classes: int) -> Predict:
+        """Train on some rows."""
+        weights = fit_head(self.vectors(train.texts), train, n_classes)
+
+        def predict(texts: Sequence[str]) -> NDArray[np.float64]:
+            inputs = normalize(self.vectors(texts), dim=1)
+            return (inputs @ weights[:, :-1].T + weights[:, -1]).double().numpy()[None]
+
+        return predict
+
+
+@dataclass(frozen=True)
+class FineTunedMember:
+    """An encoder fine-tuned to the rows, from the head for its frozen vectors (arXiv 2202.10054)."""
+
+    title: ClassVar = "fine-tuned encoder"
+    vectors: EncoderVectors
+    n_folds: int
+
+    def fit(self, train: Examples, n_classes: int) -> Predict:
+        """Fine-tune to some rows, unless their weights are cached."""
+        encoder, vectors = FineTunedEncoder(self.vectors.name, n_classes), self.vectors(train.texts)
+        settings = {
+            **fine_tuning_settings(len(train)),
+            "checkpoint": hash_checkpoint(source_of(self.vectors.name)),
+        }
+        settings |= {"weights": None if train.weights is None else train.weights.tolist()}
+        cache = TeacherCache(self.vectors.name, hash_training(settings, train.texts, train.labels))
+        path = cache.path(".safetensors")
+        try:
+            encoder.load(path)
+        except (SafetensorError, RuntimeError, OSError):  # there is none, or it is damaged
+            weights = fit_head(vectors, train, n_classes)
+            encoder = FineTunedEncoder(self.vectors.name, n_classes)
+            with torch.no_grad():
+                encoder.network.head.weight.copy_(weights[:, :-1] / vectors.norm(dim=1).mean())
+                encoder.network.head.bias.copy_(weights[:, -1])
+            encoder.fit(train.texts, train.labels, train.weights, self.vectors.callback_list.callbacks)
+            make_folder(path.parent)
+            encoder.save(path)
+
+        def predict(texts: Sequence[str]) -> NDArray[np.float64]:
+            return np.log(np.maximum(encoder.probabilities(texts), TINY)).astype(np.float64)[None]
+
+        return predict
+
+
+def fit_head(vectors: torch.Tensor, train: Examples, n_classes: int) -> torch.Tensor:
+    """Fit multinomial logistic regression to vectors ``(N, D)``, scaled to length one.
+
+    Returns:
+        The weights and, last, the bias, ``(C, D + 1)``.
+    """
+    inputs, labels = normalize(vectors, dim=1), torch.from_numpy(train.labels)
+    counts = torch.ones(len(train)) if train.weights is None else torch.from_numpy(train.weights)
+    head = torch.zeros((n_classes, inputs.shape[1] + 1), requires_grad=True)
+    optimizer = torch.optim.LBFGS([head], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        losses = cross_entropy(inputs @ head[:, :-1].T + head[:, -1], labels, reduction="none")
+        value = (losses @ counts + head[:, :-1].square().sum() / (2 * COST)) / counts.sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return head.detach()
+
+
+def encode_texts(
+    name: str, texts: Sequence[str], advance: Advance | None = None, *, bfloat16: bool = False
+) -> Floats:
     """Return a pre-trained encoder's output for each text, ``(N, D)`` float32: the mean of its states."""
     encoder = FineTunedEncoder(name, 2)
     network = encoder.network.eval()
     network.head = torch.nn.Identity()  # type: ignore[assignment]  # the state itself is the output
     width = int(network.embedding.embedding_dim)  # that of the states, as in BERT
     network.config = EncoderConfig(network.embedding.num_embeddings, width)
-    return encoder.logits(texts, advance)
+    device = network.embedding.weight.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16 and has_bfloat16(device)):
+        return encoder.logits(texts, advance)
 
 
 def whole_words(name: str) -> list[str]:

@@ -1,46 +1,48 @@
-"""Gets a teacher's probabilities: from a file, a saved classifier, or an encoder fine-tuned here."""
+"""Gets a teacher's probabilities: from a file, a saved classifier, or a stack that is trained here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from token2wave.distillation.cache import TeacherCache, hash_checkpoint, hash_training
-from token2wave.distillation.encoder_settings import MAX_TOKENS, fine_tuning_settings
+from token2wave.distillation.encoder_settings import MAX_TOKENS, fine_tuning_settings, n_fine_tuning_folds
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
+from token2wave.distillation.stack import Member, SmallMember, Stack
 from token2wave.errors import ConfigError, DataError, import_extra
 from token2wave.models.encoder_sources import is_classifier, source_of
-from token2wave.storage.atomic import make_folder
+from token2wave.options import SMALL_TEACHER
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 
 if TYPE_CHECKING:
-    from token2wave.distillation.encoders import FineTunedEncoder, SavedClassifier
+    from token2wave.distillation.encoders import SavedClassifier
 
 Floats = NDArray[np.float32]
 
 
 @dataclass
 class TeacherPredictions:
-    """A teacher's probabilities. An encoder is fine-tuned first."""
+    """A teacher's probabilities. A stack is trained first."""
 
-    name: str  # ``all-MiniLM-L6-v2``, a name on the hub, a folder, or a file of probabilities
+    name: str  # ``all-MiniLM-L6-v2``, a name on the hub, a folder, a file of probabilities, or ``small``
     label_names: tuple[str, ...]
-    train: Examples  # for fine-tuning: none that choose or report anything
+    train: Examples  # for the stack: none that choose or report anything
     rows: Sequence[str]  # all texts of the training data, to which row numbers in a file refer
     callbacks: Sequence[Callback] = ()
-    cached_only: bool = False  # refuses to fine-tune
+    cached_only: bool = False  # refuses to train
 
     def predict(self, texts: Sequence[str]) -> KnownProbabilities:
         """Return the probabilities of some texts; from a file, those that it has.
+
+        A stack labels training texts out of fold.
 
         Raises:
             ConfigError: the teacher cannot be loaded or has other classes, or is not cached as it must be.
@@ -53,14 +55,12 @@ class TeacherPredictions:
         return self._cache().complete(texts, self._compute, len(self.label_names))
 
     def _cache(self) -> TeacherCache:
-        settings: dict[str, Any] = {
-            "checkpoint": hash_checkpoint(source_of(self.name)),
-            "labels": list(self.label_names),
-            "tokens": MAX_TOKENS,
-        }
-        if is_classifier(self.name):
-            return TeacherCache(self.name, hash_training(settings, (), np.zeros(0, np.int64)))
-        settings["fine_tuning"] = fine_tuning_settings(len(self.train))
+        settings: dict[str, Any] = {"labels": list(self.label_names)}
+        if self.name != SMALL_TEACHER:
+            settings |= {"checkpoint": hash_checkpoint(source_of(self.name)), "tokens": MAX_TOKENS}
+            if is_classifier(self.name):
+                return TeacherCache(self.name, hash_training(settings, (), np.zeros(0, np.int64)))
+            settings["fine_tuning"] = fine_tuning_settings(len(self.train))
         if self.train.weights is not None:
             settings["weights"] = self.train.weights.tolist()
         return TeacherCache(self.name, hash_training(settings, self.train.texts, self.train.labels))
@@ -68,27 +68,28 @@ class TeacherPredictions:
     def _compute(self, texts: list[str]) -> Floats:
         if self.cached_only:
             raise ConfigError("the teacher's probabilities are not in the cache", location=self.name)
-        teacher, callback_list = self.load_model(), CallbackList(self.callbacks)
+        model, callback_list = self.model, CallbackList(self.callbacks)
         callback_list.stage("the teacher's probabilities", len(texts))
-        return teacher.probabilities(texts, callback_list.advance)
+        probabilities = model.probabilities(texts, callback_list.advance)
+        if isinstance(model, Stack):
+            out_of_fold = model.out_of_fold.of(texts)
+            is_train = ~np.isnan(out_of_fold[:, 0])
+            probabilities[is_train] = out_of_fold[is_train]
+        return probabilities
 
-    def load_model(self) -> FineTunedEncoder | SavedClassifier:
-        """Load the teacher, which is not a file of probabilities; fine-tune it unless that is cached."""
-        with import_extra("encoders", "a teacher"):
-            from token2wave.distillation import encoders
-        if is_classifier(self.name):
-            return encoders.SavedClassifier(self.name, self.label_names)
-        weights = self._cache().path(".safetensors")
-        teacher = encoders.FineTunedEncoder(self.name, len(self.label_names))
-        if weights.is_file():
-            with suppress(SafetensorError, RuntimeError, OSError):
-                teacher.load(weights)
-                return teacher
-            teacher = encoders.FineTunedEncoder(self.name, len(self.label_names))  # the file is damaged
-        teacher.fit(self.train.texts, self.train.labels, self.train.weights, self.callbacks)
-        make_folder(weights.parent)
-        teacher.save(weights)
-        return teacher
+    @cached_property
+    def model(self) -> Stack | SavedClassifier:
+        """The teacher, which is not a file of probabilities; a stack is trained."""
+        callback_list, members = CallbackList(self.callbacks), list[Member]()
+        if self.name != SMALL_TEACHER:
+            with import_extra("encoders", "a teacher"):
+                from token2wave.distillation import encoders
+            if is_classifier(self.name):
+                return encoders.SavedClassifier(self.name, self.label_names)
+            vectors = encoders.EncoderVectors(self.name, self.rows, callback_list)
+            n_folds = n_fine_tuning_folds(len(self.train))
+            members = [encoders.FrozenMember(vectors), encoders.FineTunedMember(vectors, n_folds)]
+        return Stack([*members, SmallMember()], self.train, len(self.label_names), callback_list)
 
 
 def is_probability_file(name: str) -> bool:
