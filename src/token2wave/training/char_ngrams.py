@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from token2wave.features import Features, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
-from token2wave.features.text import BASE, mix
+from token2wave.features.text import BASE, LINK, mix
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
 MIN_WORDS = 2  # with an n-gram; the row of a single word says as much
@@ -85,12 +85,13 @@ def _hash_grams(
     letters[inside] = code_points[(starts[word] + position - 1)[inside]].astype(np.uint64) + np.uint64(1)
     left = lengths[word] - position  # letters from here to the word's end
     hashes, owners = [], []
-    rolled = np.zeros(offsets[-1], dtype=np.uint64)
+    # LINK keeps n-grams apart from tokens; from 0, "dgp" would have the hash of the token "the".
+    rolled = np.full(offsets[-1], LINK)
     for n in range(1, LONGEST + 1):
         fits = np.flatnonzero(left >= n)
         rolled[fits] = rolled[fits] * BASE + letters[fits + n - 1] + np.uint64(1)
         if n >= SHORTEST:
-            hashes.append(mix(rolled[fits] + np.uint64(n)))
+            hashes.append(mix(rolled[fits]))
             owners.append(word[fits])
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
