@@ -21,7 +21,7 @@ export class Classifier {
     const table = expandLetterTable(letters);
     this.features =
       kind === "words"
-        ? new WordFeatures(settings, tensors["features.buckets"], table)
+        ? new WordFeatures(settings, tensors["features.buckets"], table, tensors["features.oov_hashes"])
         : new WordPieceFeatures(settings, tensors["features.vocabulary"], table);
     this.multiLabel = this.network.multi_label;
     this.thresholds = this.multiLabel ? metadata.thresholds ?? this.labels.map(() => 0.5) : null;
@@ -56,6 +56,7 @@ export class Classifier {
       network.add(sums, table.last);
       words.push(table.last);
     }
+    for (const entries of tokens.oov) network.addOov(sums, entries);
     const states = network.context_width ? words.map((_, place) => network.contextState(words, place)) : [];
     for (const state of states) addMoments(sums.words, state);
     return { tokens, features, nUnknown, words, wordOfToken, states, sums };
@@ -141,6 +142,7 @@ export class Classifier {
         if (first < begin && afterEnd <= nTokens) change([...range(first, begin), ...range(end, afterEnd)], 1);
       }
     }
+    for (const entries of tokens.oov.slice(begin, end)) network.addOov(changed, entries, -1);
     const places = wordOfToken.subarray(begin, end).filter((place) => place >= 0);
     if (!network.context_width || !places.length) return changed;
     const [left, right] = [places[0], places.at(-1) + 1];

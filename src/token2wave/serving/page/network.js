@@ -33,6 +33,10 @@ export class Network {
     return this.rows.subarray(row * this.rowWidth, row * this.rowWidth + this.waveWidth);
   }
 
+  svmWeightsOf(row) {
+    return this.rows.subarray(row * this.rowWidth + this.waveWidth, (row + 1) * this.rowWidth);
+  }
+
   /** Both variants of a row side by side, 2 D numbers. */
   variantsOf(row) {
     const wave = this.waveOf(row);
@@ -47,13 +51,21 @@ export class Network {
       first: new Float64Array(2 * this.width),
       words: emptyMoments(this.context_width),
       svmScores: new Float64Array(this.nSvmScores),
+      nOov: 0, // tokens with entries in the OOV table
     };
   }
 
   /** Add a feature to sums, or remove it with a factor of -1. */
   add(sums, row, factor = 1) {
     addMoments(sums.features, this.variantsOf(row), factor);
-    this.addScores(sums, row, factor);
+    this.addScores(sums, this.svmWeightsOf(row), factor);
+  }
+
+  /** Add a token without a row, given its entries in the OOV table, or remove it with a factor of -1. */
+  addOov(sums, entries, factor = 1) {
+    if (entries.length) sums.nOov += factor;
+    const [weights, width] = [this.tensors["oov.weight"], this.nSvmScores];
+    for (const i of entries) this.addScores(sums, weights.subarray(i * width, (i + 1) * width), factor);
   }
 
   /** Add [CLS], which is the first feature. */
@@ -61,12 +73,11 @@ export class Network {
     if (this.readout === "text") return this.add(sums, row);
     sums.features.count += 1;
     sums.first.set(this.variantsOf(row));
-    this.addScores(sums, row, 1);
+    this.addScores(sums, this.svmWeightsOf(row), 1);
   }
 
-  addScores(sums, row, factor) {
-    const start = row * this.rowWidth + this.waveWidth;
-    for (let c = 0; c < this.nSvmScores; c++) sums.svmScores[c] += factor * this.rows[start + c];
+  addScores(sums, weights, factor) {
+    for (let c = 0; c < weights.length; c++) sums.svmScores[c] += factor * weights[c];
   }
 
   /** State of word `place` among the rows `words`, from the waves of its neighbours. */
@@ -101,7 +112,7 @@ export class Network {
       for (let c = 0; c < logits.length; c++) logits[c] += context[c];
     }
     if (this.linear_svm) {
-      const scale = 1 / Math.sqrt(Math.max(sums.features.count, 1));
+      const scale = 1 / Math.sqrt(Math.max(sums.features.count + sums.nOov, 1));
       const { "linear_svm.weight": weight, "linear_svm.bias": bias } = this.tensors;
       for (let c = 0; c < logits.length; c++) logits[c] += sums.svmScores[c] * scale * weight[c] + bias[c];
     }

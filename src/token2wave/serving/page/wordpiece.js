@@ -16,7 +16,7 @@ export class WordPieceFeatures {
 
   /** Split a text into tokens; see WordFeatures. `keys` are rows; `words` has the number of each token's word. */
   tokenize(text) {
-    const tokens = { starts: [], ends: [], keys: [], words: [] };
+    const tokens = { starts: [], ends: [], keys: [], words: [], oov: [] };
     let word = [];
     let nWords = 0;
     const endWord = () => {

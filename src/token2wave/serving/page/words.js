@@ -4,6 +4,9 @@ const SEPARATOR = 0;
 const WORD = 1;
 const APOSTROPHE = 0x27;
 const MAX_WORD = 64;
+const MAX_CHARACTERS = 5; // of an n-gram in the OOV table
+const [BASE_HIGH, BASE_LOW] = [0x9e3779b9, 0x7f4a7c15]; // by whose powers the letters of a word are weighted
+const [LINK_HIGH, LINK_LOW] = [0xd6e8feb8, 0x6659fd93];
 const N_CODE_POINTS = 0x110000;
 
 // A 64-bit integer is two halves of 32 bits, because BigInt is ten times slower. Functions return one here.
@@ -38,14 +41,14 @@ function mix(h, l) {
 
 /** Hash of an n-gram from that of its first n - 1 tokens and that of token `i`. */
 function extendGram(gramHigh, gramLow, hashes, i) {
-  multiply(gramHigh, gramLow, 0xd6e8feb8, 0x6659fd93);
+  multiply(gramHigh, gramLow, LINK_HIGH, LINK_LOW);
   add(high, low, hashes[2 * i], hashes[2 * i + 1]);
   mix(high, low);
 }
 
-const POWERS = new Uint32Array(2 * MAX_WORD); // of the golden ratio, by which the letters of a word are weighted
+const POWERS = new Uint32Array(2 * MAX_WORD); // of the base
 for (let i = 0; i < MAX_WORD; i++) {
-  if (i) multiply(high, low, 0x9e3779b9, 0x7f4a7c15);
+  if (i) multiply(high, low, BASE_HIGH, BASE_LOW);
   else [high, low] = [0, 1];
   POWERS.set([high, low], 2 * i);
 }
@@ -65,16 +68,32 @@ function expandRuns(runs, values) {
   return values;
 }
 
+/** Index of a number in an increasing array; -1 if it is not there. */
+function indexIn(numbers, number) {
+  let first = 0;
+  let last = numbers.length;
+  while (first < last) {
+    const middle = (first + last) >>> 1;
+    if (numbers[middle] < number) first = middle + 1;
+    else last = middle;
+  }
+  return numbers[first] === number ? first : -1;
+}
+
 export class WordFeatures {
-  constructor(settings, buckets, table) {
+  constructor(settings, buckets, table, oovHashes = new Uint32Array(0)) {
     this.nGrams = settings.ngrams ?? 2;
     this.first = settings.cls ? 0 : undefined; // row of [CLS]
     this.shift = 32 - (settings.bits ?? 22);
     this.buckets = buckets;
     this.table = table;
+    this.oovHashes = oovHashes;
   }
 
-  /** Split a text into tokens: where they start and end, in UTF-16 units, and hashes, two halves each. */
+  /**
+   * Split a text into tokens: where they start and end, in UTF-16 units, hashes, two halves each, and the
+   * entries of the OOV table.
+   */
   tokenize(text) {
     const { classes, shifts } = this.table;
     const codes = [];
@@ -86,7 +105,7 @@ export class WordFeatures {
       i += code > 0xffff ? 2 : 1;
     }
     places.push(text.length);
-    const tokens = { starts: [], ends: [], keys: [] };
+    const tokens = { starts: [], ends: [], keys: [], oov: [] };
     const addToken = (first, last) => {
       let [h, l] = [0, 0];
       for (let i = first; i < last; i++) {
@@ -98,6 +117,7 @@ export class WordFeatures {
       tokens.starts.push(places[first]);
       tokens.ends.push(places[last]);
       tokens.keys.push(high, low);
+      tokens.oov.push(this.oovEntries(high, codes, first, last));
     };
     const isWord = (i) => classes[codes[i]] === WORD;
     const isInside = (i) => isWord(i) || (codes[i] === APOSTROPHE && isWord(i - 1) && isWord(i + 1));
@@ -122,15 +142,29 @@ export class WordFeatures {
   }
 
   rowOfBucket(bucket) {
-    const { buckets } = this;
-    let first = 0;
-    let last = buckets.length;
-    while (first < last) {
-      const middle = (first + last) >>> 1;
-      if (buckets[middle] < bucket) first = middle + 1;
-      else last = middle;
+    const index = indexIn(this.buckets, bucket);
+    return index >= 0 && this.first === 0 ? index + 1 : index;
+  }
+
+  /** Entries of the OOV table for a token without a row: that of the word, else those of its character n-grams. */
+  oovEntries(hash, codes, first, last) {
+    const { oovHashes } = this;
+    if (!oovHashes.length || this.rowOfBucket(hash >>> this.shift) >= 0) return [];
+    const entry = indexIn(oovHashes, hash);
+    if (entry >= 0) return [entry];
+    const letters = [1, ...codes.slice(first, last).map((code) => code + 2), 1]; // with the ends of the word
+    const rolled = letters.map(() => [LINK_HIGH, LINK_LOW]);
+    const entries = [];
+    for (let n = 1; n <= MAX_CHARACTERS; n++) {
+      for (let i = 0; i + n <= letters.length; i++) {
+        multiply(rolled[i][0], rolled[i][1], BASE_HIGH, BASE_LOW);
+        add(high, low, 0, letters[i + n - 1]);
+        rolled[i] = [high, low];
+        mix(high, low);
+        if (n > 1) entries.push(indexIn(oovHashes, high));
+      }
     }
-    return buckets[first] === bucket ? first + (this.first === 0 ? 1 : 0) : -1;
+    return entries.filter((index) => index >= 0);
   }
 
   /** Features that have a row, words first: row, first token, number of tokens; and how many have none. */
