@@ -315,10 +315,10 @@ def test_cached_outputs_that_do_not_fit_are_asked_for_again(
     [path] = (tmp_path / "teachers").iterdir()
     np.savez(path, **arrays)
     words = ["bad", "good", "film"]
-    assert cached_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
+    assert cached_outputs("encoder", words, ask).of(words)[:, 0].tolist() == [3, 4, 4]
     assert asked[-1] == words
     n_asked = len(asked)
-    assert cached_outputs("encoder", words, ask)[:, 0].tolist() == [3, 4, 4]
+    assert cached_outputs("encoder", words, ask).of(words)[:, 0].tolist() == [3, 4, 4]
     assert len(asked) == n_asked
 
 

@@ -14,6 +14,7 @@ from token2wave.compression import compress
 from token2wave.distillation import KnownProbabilities, read_probabilities, write_probabilities
 from token2wave.distillation.encoders import match_classes
 from token2wave.distillation.probabilities import digest
+from token2wave.distillation.recombination import nearest_words, recombine
 from token2wave.distillation.stack import Stack
 from token2wave.distillation.targets import soften
 from token2wave.errors import ConfigError, DataError, MissingExtraError
@@ -274,6 +275,40 @@ def test_text_without_labels_alone_learns_from_models_of_other_rows(tmp_path, da
     (cached,) = cache.glob("teachers/*.npz")
     known = read_probabilities(cached, LABELS, [])
     assert not known.missing(further)
+
+
+def test_recombined_texts_are_new_and_have_similar_words():
+    texts = ["how far is it", "what is a dog", "a dog"]
+    similar = {"far": ["distant", "near"], "dog": ["cat"]}
+    new = recombine(texts, 40, similar, 0)
+    assert new == recombine(texts, 40, similar, 0) != recombine(texts, 40, similar, 1)
+    assert len(set(new)) == len(new) > 20
+    assert not {"", *texts} & set(new)
+    words = {word for text in new for word in text.split()}
+    assert words == {*" ".join(texts).split(), "distant", "near", "cat"}
+
+
+def test_similar_words_have_the_nearest_vectors():
+    words = [f"w{i}" for i in range(20)]
+    angles = np.pi * np.arange(20) / 10
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    similar = nearest_words(words[:1], words, vectors)
+    assert {word: set(others) for word, others in similar.items()} == {
+        "w0": {"w1", "w2", "w3", "w17", "w18", "w19"}
+    }
+
+
+def test_an_encoder_labels_recombined_texts(tmp_path, data, monkeypatch):
+    monkeypatch.setattr("token2wave.distillation.encoder_settings.MIN_STEPS", 4)
+    folder = write_encoder(tmp_path / "encoder")
+    write_csv(tmp_path / "test.csv", written_rows(30, seed=6))
+    runs = [
+        token2wave.train(tmp_path, teacher=folder, epochs=2, settings={"recipe.recombined_texts": n})
+        for n in (0, 3, 3)
+    ]
+    fingerprints = [run.classifier.fingerprint for run in runs]
+    assert fingerprints[0] != fingerprints[1] == fingerprints[2]
+    assert runs[1].classifier.training["unlabelled_rows"] == 0
 
 
 def test_a_saved_classifier_is_used_as_it_is(tmp_path, data):

@@ -318,7 +318,8 @@ def _read_cached_outputs(content: bytes) -> None:
     cached_outputs("encoder", ["good"], encode)
     [path] = folder.glob("encoder-*")
     path.write_bytes(content)
-    outputs = cached_outputs("encoder", ["good", "bad", "film"], encode)
+    words = ["good", "bad", "film"]
+    outputs = cached_outputs("encoder", words, encode).of(words)
     check(outputs.shape == (3, 2) and outputs.dtype == np.float32, f"outputs {outputs.dtype} {outputs.shape}")
 
 

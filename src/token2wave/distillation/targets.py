@@ -69,13 +69,18 @@ def distillation_targets(
     full_train = texts.train if texts.full_train is None else texts.full_train
     new_texts: list[str] = []
     notes: list[str] = []
+    held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
+    held_out += splits.test.texts if splits.test is not None else ()
     if unlabelled is not None:
-        held_out = [*(() if texts.learns_from_validation else texts.validation.texts)]
-        held_out += splits.test.texts if splits.test is not None else ()
         new_texts, notes = unlabelled_texts(unlabelled, text_options, held_out, full_train.texts)
     predictions = TeacherPredictions(
         name, texts.label_names, texts.train, splits.train.texts, callbacks, cached_only
     )
+    n_unlabelled = len(new_texts)
+    if recipe.recombined_texts:
+        old = {*new_texts, *held_out, *full_train.texts}
+        recombined = predictions.recombined(recipe.recombined_texts)
+        new_texts += [text for text in recombined if text not in old]
     known = predictions.predict([*full_train.texts, *new_texts])
     n_unknown = int(np.isnan(known.of(full_train.texts)).any(axis=1).sum())
     if n_unknown == len(full_train):
@@ -106,7 +111,7 @@ def distillation_targets(
     return with_targets, {
         "teacher": name,
         "unlabelled": os.fspath(unlabelled) if isinstance(unlabelled, str | os.PathLike) else None,
-        "unlabelled_rows": len(known_texts),
+        "unlabelled_rows": sum(text in known for text in new_texts[:n_unlabelled]),
     }
 
 

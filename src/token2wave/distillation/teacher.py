@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.distillation.cache import TeacherCache, hash_checkpoint, hash_training
+from token2wave.distillation.cache import TeacherCache, cached_outputs, hash_checkpoint, hash_training
 from token2wave.distillation.encoder_settings import MAX_TOKENS, fine_tuning_settings, n_fine_tuning_folds
 from token2wave.distillation.probabilities import SUFFIXES, KnownProbabilities, read_probabilities
-from token2wave.distillation.stack import Member, SmallMember, Stack
+from token2wave.distillation.recombination import nearest_words, recombine
+from token2wave.distillation.stack import SEED, Member, SmallMember, Stack
 from token2wave.errors import ConfigError, DataError, import_extra
 from token2wave.models.encoder_sources import is_classifier, source_of
 from token2wave.options import SMALL_TEACHER
@@ -24,6 +26,9 @@ from token2wave.training.examples import Examples
 
 if TYPE_CHECKING:
     from token2wave.distillation.encoders import SavedClassifier
+
+MAX_WORDS = 20_000  # the most frequent ones, which recombined texts replace
+MAX_RECOMBINED = 60_000  # texts
 
 Floats = NDArray[np.float32]
 
@@ -53,6 +58,29 @@ class TeacherPredictions:
         if is_probability_file(self.name):
             return read_probabilities(self.name, self.label_names, self.rows)
         return self._cache().complete(texts, self._compute, len(self.label_names))
+
+    def recombined(self, n_copies: int) -> list[str]:
+        """Recombine the training texts; none where the teacher is no encoder that is trained here.
+
+        Raises:
+            MissingExtraError: transformers, or the package of MiniLM, is not installed.
+        """
+        if is_probability_file(self.name) or self.name == SMALL_TEACHER or is_classifier(self.name):
+            return []
+        with import_extra("encoders", "a teacher"):
+            from token2wave.distillation import encoders
+        callback_list, texts = CallbackList(self.callbacks), self.train.texts
+
+        def compute(words: list[str]) -> Floats:
+            callback_list.stage("the encoder's words", len(words))
+            return encoders.encode_texts(self.name, words, callback_list.advance)
+
+        counts = Counter(word for text in texts for word in text.lower().split())
+        words = [word for word, _ in counts.most_common(MAX_WORDS)]
+        vocabulary = list(dict.fromkeys([*words, *encoders.whole_words(self.name)]))
+        vectors = cached_outputs(self.name, vocabulary, compute).of(vocabulary)
+        n_copies = min(n_copies, -(-MAX_RECOMBINED // len(texts)))
+        return recombine(texts, n_copies, nearest_words(words, vocabulary, vectors), SEED)[:MAX_RECOMBINED]
 
     def _cache(self) -> TeacherCache:
         settings: dict[str, Any] = {"labels": list(self.label_names)}

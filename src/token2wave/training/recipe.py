@@ -42,6 +42,7 @@ class Recipe(Configuration):
             texts micro-F1 replaces accuracy.
         teacher_share: weight of the teacher's probabilities in the targets; the labels have the rest.
         teacher_temperature: above 1 the teacher's probabilities are softer.
+        recombined_texts: texts that are made of each training text for an encoder to label.
         unlabelled_weight: weight of a text that only the teacher labels, relative to one with a label.
         unlabelled_linear_svm_weight: the same for the linear SVM, which learns the teacher's class; 0 leaves
             such texts out.
@@ -71,6 +72,7 @@ class Recipe(Configuration):
     select_by: str = "accuracy"
     teacher_share: float = 0.8
     teacher_temperature: float = 2.0
+    recombined_texts: int = 0
     unlabelled_weight: float = 1.0
     unlabelled_linear_svm_weight: float = 0.5
     patience: int = 0
@@ -101,6 +103,9 @@ class Recipe(Configuration):
         require(0 <= self.teacher_share <= 1, "teacher_share", "from 0 to 1", self.teacher_share)
         temperature = self.teacher_temperature
         require(0.1 <= temperature <= 100, "teacher_temperature", "from 0.1 to 100", temperature)
+        require(
+            0 <= self.recombined_texts <= 1000, "recombined_texts", "from 0 to 1000", self.recombined_texts
+        )
         for key in ("unlabelled_weight", "unlabelled_linear_svm_weight"):
             weight = getattr(self, key)
             require(0 <= weight <= 100, key, "from 0 to 100", weight)
