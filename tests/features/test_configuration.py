@@ -55,6 +55,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "context_width": ([0, 64], [-1]),
         "context_radius": ([1, 9], [0, -1]),
         "linear_svm": ([False], []),
+        "n_oov": ([0], [-1, 1 << 30]),
         "multi_label": ([True, False], []),
         "embedding_scale": ([1e-6, 1.0], [0.0, -1.0, NAN]),
         "sentence_ends": ([(), (0,)], [(-1,)]),

@@ -10,6 +10,10 @@
 6. The hash of the n-gram of tokens ``t[1] ... t[n]`` is ``g[n]``, where ``g[1] = hash(t[1])`` and
    ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
 7. ``mix`` is the finaliser of SplitMix64.
+8. The letters of a token, for its character n-grams, are ``x = [0, c[0] + 1, c[1] + 1, ..., 0]``: both ends
+   count as letters. The hash of the n-gram ``x[i] ... x[i + n - 1]`` is ``mix(r)``, where ``r`` is ``LINK``
+   at first and becomes ``r * BASE + x[j] + 1 mod 2^64`` for each ``j`` from ``i`` to ``i + n - 1``. The
+   n-grams of a token are in order of ``n``, then of ``i``.
 
 Everything runs on whole batches in numpy: there is no Python loop over characters, tokens or n-grams.
 """
@@ -174,3 +178,44 @@ def ngram_hashes(hashes: Hashes, offsets: NDArray[np.int64], n: int) -> tuple[Ha
     for k in range(1, n):
         grams = mix(grams * LINK + hashes[first + k])
     return grams, out_offsets
+
+
+def char_ngram_hashes(
+    code_points: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    shortest: int,
+    longest: int,
+) -> tuple[Hashes, NDArray[np.int64]]:
+    """Hash the character n-grams of ``N`` tokens ``code_points[start:end]``, whose ends count as letters.
+
+    Args:
+        code_points: ``(L,)`` uint32, lower-cased.
+        starts: ``(N,)``.
+        ends: ``(N,)``.
+        shortest: letters of the shortest n-gram.
+        longest: letters of the longest.
+
+    Returns:
+        The hashes token by token ``(M,)`` uint64, and the number of n-grams of each token ``(N,)`` int64.
+    """
+    lengths = ends - starts + 2
+    offsets = offsets_of(lengths)
+    token = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(offsets[-1]) - offsets[token]
+    inside = (position > 0) & (position < lengths[token] - 1)
+    letters = np.zeros(offsets[-1], dtype=np.uint64)
+    letters[inside] = code_points[(starts[token] + position - 1)[inside]].astype(np.uint64) + np.uint64(1)
+    left = lengths[token] - position  # letters from here to the token's end
+    hashes, owners = [], []
+    # LINK keeps n-grams apart from tokens; from 0, "dgp" would have the hash of the token "the".
+    rolled = np.full(offsets[-1], LINK)
+    for n in range(1, longest + 1):
+        fits = np.flatnonzero(left >= n)
+        rolled[fits] = rolled[fits] * BASE + letters[fits + n - 1] + np.uint64(1)
+        if n >= shortest:
+            hashes.append(mix(rolled[fits]))
+            owners.append(token[fits])
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    return np.concatenate(hashes)[order], np.bincount(owner, minlength=len(lengths))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.features.ragged import Ragged
+
 
 class Tokens(NamedTuple):
     """Tokens of one text, in reading order.
@@ -16,16 +18,19 @@ class Tokens(NamedTuple):
         starts: ``(L,)`` int64, first code point of each token in the text.
         ends: ``(L,)`` int64, one past its last.
         words: ``(L,)`` int64, number of the word that each token belongs to, increasing.
+        oov: ids of the OOV table, as :meth:`WordFeatures.oov_ids` gives them; None without a table.
     """
 
     codes: NDArray[np.uint64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     words: NDArray[np.int64]
+    oov: Ragged | None = None
 
     def take(self, indices: NDArray[np.int64]) -> Tokens:
         """Select tokens."""
-        return Tokens(self.codes[indices], self.starts[indices], self.ends[indices], self.words[indices])
+        arrays = (array[indices] for array in (self.codes, self.starts, self.ends, self.words))
+        return Tokens(*arrays, None if self.oov is None else self.oov.take(indices))
 
 
 class Spans(NamedTuple):

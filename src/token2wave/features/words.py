@@ -21,9 +21,17 @@ from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
 from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
-from token2wave.features.text import letter_table, ngram_hashes, tokens_in
+from token2wave.features.text import (
+    char_ngram_hashes,
+    letter_table,
+    ngram_hashes,
+    spelled_tokens,
+    tokens_in,
+)
 from token2wave.features.tokens import Spans, Tokens
 
+NO_HASHES = np.zeros(0, dtype=np.uint32)
+OOV_NGRAMS = 2, 5  # letters of the shortest and the longest character n-gram in the OOV table
 SENTENCE_ENDS = (".", "!", "?", "。")
 
 
@@ -56,13 +64,23 @@ class WordFeatures:
         config: the settings.
         buckets: ``(V,)`` uint32, increasing: the buckets that have a row. With ``config.cls``, row 0 is
             [CLS] and the buckets follow.
+        oov_hashes: ``(K,)`` uint32, increasing: the entries of the OOV table (out of vocabulary), for tokens
+            whose bucket has no row. An entry is the leading 32 bits of the hash of a token or of a character
+            n-gram (:mod:`token2wave.features.text`). A token that is entry ``i`` has the id ``V + i``.
+            Another one has the ids of those of its n-grams of 2 to 5 letters that are entries.
     """
 
     type_name = "words"
 
-    def __init__(self, config: WordConfig, buckets: NDArray[np.uint32]) -> None:
+    def __init__(
+        self,
+        config: WordConfig,
+        buckets: NDArray[np.uint32],
+        oov_hashes: NDArray[np.uint32] = NO_HASHES,
+    ) -> None:
         self.config = config
         self.buckets = buckets
+        self.oov_hashes = oov_hashes
         self._native_handle: Any = None
 
     @cached_property
@@ -80,8 +98,13 @@ class WordFeatures:
         return self._native_handle
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle settings and buckets alone."""
-        return {"config": self.config, "buckets": self.buckets, "_native_handle": None}
+        """Copy and pickle settings, buckets and OOV hashes alone."""
+        names = "config", "buckets", "oov_hashes"
+        return {**{name: getattr(self, name) for name in names}, "_native_handle": None}
+
+    def with_oov(self, hashes: NDArray[np.uint32]) -> WordFeatures:
+        """Return the same features with another OOV table, ``(K,)`` uint32, increasing."""
+        return WordFeatures(self.config, self.buckets, hashes)
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: WordConfig) -> WordFeatures:
@@ -136,14 +159,58 @@ class WordFeatures:
             advance: called with the number of texts just processed, for a progress bar.
         """
         ids, lengths, n_ordered = GrowableArray(np.int32), GrowableArray(np.int64), GrowableArray(np.int64)
+        n_oov = GrowableArray(np.int64), GrowableArray(np.int64)
         for hashed in _buckets(texts, self.config):
             rows = select_rows(hashed, self.config.ngrams, self.row_of_bucket, self.config.cls)
+            if len(self.oov_hashes):
+                first = n_ordered.n_items
+                rows = self._add_oov(rows, texts[first : first + len(rows)], hashed.n_words)
+                for counts, chunk in zip(n_oov, (rows.n_oov_tokens, rows.n_oov_words), strict=True):
+                    counts.append(chunk)
             ids.append(rows.ids)
             lengths.append(rows.lengths)
             n_ordered.append(rows.n_ordered)
             if advance is not None:
                 advance(len(rows))
-        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole())
+        counts = [each.whole() for each in n_oov] if len(self.oov_hashes) else []
+        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole(), *counts)
+
+    def _add_oov(self, features: Ragged, texts: Sequence[str], n_tokens: NDArray[np.int64]) -> Ragged:
+        """Add the ids of the OOV table at the end of each text."""
+        hashes, code_points, bounds = spelled_tokens(texts)
+        oov = self.oov_ids(hashes, code_points, bounds)
+        first = offsets_of(n_tokens)
+        lengths = np.diff(oov.offsets[first])
+        ids = np.insert(features.ids, np.repeat(features.offsets[1:], lengths), oov.ids)
+        n_oov = [np.diff(offsets_of(each)[first]) for each in (oov.lengths > 0, oov.n_ordered)]
+        return Ragged(ids, offsets_of(features.lengths + lengths), features.n_ordered, *n_oov)
+
+    def oov_ids(
+        self, hashes: NDArray[np.uint64], code_points: NDArray[np.uint32], bounds: NDArray[np.int64]
+    ) -> Ragged:
+        """Return the ids of the OOV table of ``L`` tokens, each as a text of its own.
+
+        ``n_ordered`` is 1 for a token that is an entry itself. Arguments as :func:`spelled_tokens` returns
+        them.
+        """
+        missing = np.flatnonzero(~self.known(hashes))
+        words = self._entries(hashes[missing])
+        spelled = missing[words < 0]
+        grams, n_grams = char_ngram_hashes(code_points, bounds[spelled], bounds[spelled + 1], *OOV_NGRAMS)
+        parts = self._entries(grams)
+        owners = np.concatenate([missing[words >= 0], np.repeat(spelled, n_grams)[parts >= 0]])
+        entries = np.concatenate([words[words >= 0], parts[parts >= 0]])[np.argsort(owners, kind="stable")]
+        is_entry = np.zeros(len(hashes), dtype=np.int64)
+        is_entry[missing[words >= 0]] = 1
+        counts = np.bincount(owners, minlength=len(hashes))
+        return Ragged((self.n_rows + entries).astype(np.int32), offsets_of(counts), is_entry)
+
+    def _entries(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the entry of the OOV table of each hash, -1 if there is none."""
+        top = (hashes >> np.uint64(32)).astype(np.uint32)
+        place = np.searchsorted(self.oov_hashes, top)
+        is_entry = np.append(self.oov_hashes, np.uint32(0))[place] == top
+        return np.where(is_entry & (place < len(self.oov_hashes)), place, -1)
 
     def with_unknown(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
@@ -151,7 +218,7 @@ class WordFeatures:
         """Turn texts into features, and count those of each text that have no row, ``(B,)``."""
         hashed = HashedTexts.of(texts)
         features = self(hashed, advance)
-        return features, self.n_unknown(hashed.n_tokens, features.lengths)
+        return features, self.n_unknown(hashed.n_tokens, features.rows(self.n_rows).lengths)
 
     def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the words and n-grams of each text that have no row, ``(B,)``.
@@ -164,15 +231,20 @@ class WordFeatures:
         return np.asarray(n_grams + int(self.config.cls) - n_features)
 
     def n_known(self, features: Ragged) -> NDArray[np.int64]:
-        """Count the words and n-grams of each text that have a row, ``(B,)``, without [CLS]."""
-        return features.lengths - int(self.config.cls)
+        """Count what the model knows of each text, ``(B,)``, without [CLS].
+
+        That is words and n-grams with a row, and words that are entries of the OOV table.
+        """
+        n_oov_words = 0 if features.n_oov_words is None else features.n_oov_words
+        return features.rows(self.n_rows).lengths - int(self.config.cls) + n_oov_words
 
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens, with hashes as codes."""
-        return tokens_in(text)
+        tokens = tokens_in(text)
+        return tokens._replace(oov=self.oov_ids(*spelled_tokens([text]))) if len(self.oov_hashes) else tokens
 
     def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
-        """Turn the tokens of texts into features.
+        """Turn the tokens of texts into features, without ids of the OOV table, which need their letters.
 
         Args:
             codes: ``(N,)`` uint64, of all texts.
@@ -207,21 +279,24 @@ class WordFeatures:
 
     def arrays(self) -> dict[str, NDArray[np.uint32]]:
         """Return what the model file stores beside the settings."""
-        return {"buckets": self.buckets}
+        return {"buckets": self.buckets, **({"oov_hashes": self.oov_hashes} if len(self.oov_hashes) else {})}
 
     @classmethod
     def from_arrays(cls, config: WordConfig, arrays: dict[str, NDArray[np.uint32]]) -> WordFeatures:
         """Rebuild the features of a model file.
 
         Raises:
-            ModelFileError: the buckets are missing, of another type, out of range or out of order.
+            ModelFileError: buckets or OOV hashes are missing, of another type, out of range or out of order.
         """
         buckets = arrays.get("buckets")
         if buckets is None or buckets.dtype != np.uint32 or buckets.ndim != 1:
             raise ModelFileError("expected a list of uint32 buckets for the word features, found none")
         if len(buckets) and (buckets[-1] >= 1 << config.bits or np.any(buckets[1:] <= buckets[:-1])):
             raise ModelFileError(f"expected increasing buckets below 2^{config.bits}, found others")
-        return cls(config, buckets)
+        oov_hashes = arrays.get("oov_hashes", NO_HASHES)
+        if oov_hashes.dtype != np.uint32 or oov_hashes.ndim != 1 or np.any(oov_hashes[1:] <= oov_hashes[:-1]):
+            raise ModelFileError("expected increasing uint32 hashes of the OOV table, found others")
+        return cls(config, buckets, oov_hashes)
 
 
 def _buckets(texts: Sequence[str], config: WordConfig) -> Iterator[Buckets]:

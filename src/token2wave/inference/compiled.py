@@ -173,7 +173,8 @@ class CompiledNetwork:
 
 def supports_native(config: WaveConfig) -> bool:
     """Whether the native core can run a network: its widths are multiples of eight, the size of a vector."""
-    return config.width % 8 == 0 and config.context_width % 8 == 0 and config.unsupported_by(NATIVE) is None
+    is_wide = config.width % 8 == 0 and config.context_width % 8 == 0
+    return is_wide and config.n_oov == 0 and config.unsupported_by(NATIVE) is None
 
 
 def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:

@@ -54,10 +54,14 @@ def expected_arrays(header: dict[str, Any]) -> Expected:
     words = feature_config(str(features.get("kind")), features["settings"])
     expected: Expected = {name: ("F32", list(shape)) for name, shape in config.parameter_shapes().items()}
     if not isinstance(words, WordConfig):
+        if config.n_oov:
+            raise ModelFileError("expected features of words beside an OOV table, found WordPiece")
         return {**expected, f"{FEATURE_PREFIX}vocabulary": ("U8", None)}
     n_buckets = config.n_rows - int(words.cls)
     if n_buckets > 1 << words.bits:
         raise ModelFileError(f"expected at most 2^{words.bits} rows, found {config.n_rows:,}")
+    if config.n_oov:
+        expected[f"{FEATURE_PREFIX}oov_hashes"] = ("U32", [config.n_oov])
     return {**expected, f"{FEATURE_PREFIX}buckets": ("U32", [n_buckets])}
 
 

@@ -76,6 +76,10 @@ class Model:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
         if lacks_cls and self.network.config.readout == "cls":
             raise ConfigError("expected features with [CLS] for read-out 'cls'", location="network.readout")
+        n_oov = len(self.features.oov_hashes) if isinstance(self.features, WordFeatures) else 0
+        if n_oov != self.network.config.n_oov:
+            problem = f"expected {self.network.config.n_oov} entries of the OOV table, found {n_oov}"
+            raise ConfigError(problem, location="features")
         if self.multi_label and not self.thresholds:
             object.__setattr__(self, "thresholds", (0.5,) * len(self.label_names))
         expected = len(self.label_names) if self.multi_label else 0

@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Arrays = Mapping[str, Floats]
 
-EMBEDDING = "embedding.weight"
+EMBEDDING, OOV = "embedding.weight", "oov.weight"
 FEATURES_CHUNK = 1 << 10  # features summed at once: they stay in the cache
 CONTEXT_CHUNK = 256  # runs of words that are removed at once
 NORM_EPSILON = 1e-5  # PyTorch's
@@ -56,6 +56,7 @@ def sums(
         context: also sum the context states; without them, these sums are zero.
     """
     arrays = double_precision(arrays) if exact else arrays
+    with_oov, features = features, features.rows(config.n_rows)
     first = np.zeros((len(features), 2 * config.width))
     counts = None
     if config.readout == "cls":
@@ -75,14 +76,22 @@ def sums(
         words = _context_sums(config, arrays, features)
     elif config.context_width:
         words = words[0], *np.zeros((2, len(features), config.context_width))
-    linear_svm = np.zeros((len(features), 0))
+    linear_svm, n_oov = np.zeros((len(features), 0)), np.zeros(len(features))
     if config.linear_svm:
         weights = arrays[EMBEDDING][:, config.wave_width :]
         linear_svm, _ = segment_sums(
             features.offsets, config.n_classes, lambda a, b: weights.take(features.ids[a:b], axis=0)
         )
+    if with_oov.n_oov_tokens is not None:
+        oov = with_oov.keep(with_oov.ids >= config.n_rows)
+        entries = oov.ids - config.n_rows
+        weights = arrays[OOV]
+        linear_svm += segment_sums(
+            oov.offsets, config.n_classes, lambda a, b: weights.take(entries[a:b], axis=0)
+        )[0]
+        n_oov = with_oov.n_oov_tokens.astype(np.float64)
     lengths = features.lengths.astype(np.float64)
-    return Sums(lengths, lengths, total, squares, first, *words, linear_svm)
+    return Sums(lengths, lengths, total, squares, first, *words, linear_svm, n_oov)
 
 
 def double_precision(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -218,7 +227,7 @@ def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
         context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
         result += _linear(arrays, "context.head", np.concatenate(context, axis=1))
     if config.linear_svm:
-        root = 1 / np.sqrt(np.maximum(of.n_features, 1))[:, None]
+        root = 1 / np.sqrt(np.maximum(of.n_features + of.n_oov, 1))[:, None]
         scores = (of.linear_svm * root).astype(np.float32)
         result += scores * arrays["linear_svm.weight"] + arrays["linear_svm.bias"]
     return result

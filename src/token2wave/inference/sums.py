@@ -19,7 +19,7 @@ class Sums:
     :mod:`token2wave.inference.passages`).
 
     Attributes:
-        n_features: ``(N,)``, features of each text.
+        n_features: ``(N,)``, features of each text that have a row.
         n_known: ``(N,)``, those without [CLS], [SEP] and [UNK]. The network counts all; `Passages` knows.
         total: ``(N, 2 D)``, sum of both variants; for read-out ``cls``, of all features but the first.
         squares: ``(N, 2 D)``, sum of the squares of the same.
@@ -27,7 +27,9 @@ class Sums:
         n_words: ``(N,)``, words that have a context state.
         context_total: ``(N, P)``, sum of the context states.
         context_squares: ``(N, P)``, sum of their squares.
-        linear_svm: ``(N, C)``, sum of the SVM weights of all features; ``(N, 0)`` without a linear SVM.
+        linear_svm: ``(N, C)``, sum of the SVM weights of all features and of all ids of the OOV table;
+            ``(N, 0)`` without a linear SVM.
+        n_oov: ``(N,)``, tokens that have ids of the OOV table.
     """
 
     n_features: Numbers
@@ -39,6 +41,7 @@ class Sums:
     context_total: Numbers
     context_squares: Numbers
     linear_svm: Numbers
+    n_oov: Numbers
 
     def __len__(self) -> int:
         return len(self.n_features)

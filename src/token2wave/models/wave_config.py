@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from token2wave.config import Configuration, require, require_choice
 from token2wave.errors import ConfigError
 from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, require_registered
+
+MAX_OOV_WEIGHTS = 1 << 22
 
 
 class ParameterCount(NamedTuple):
@@ -52,6 +54,8 @@ class WaveConfig(Configuration):
         context_radius: neighbours on each side in the context branch.
         linear_svm: whether a row of the embedding also holds a weight of the linear SVM for each class. The
             branch divides the sum of a text's weights by the root of the number of its features.
+        n_oov: entries of the OOV table (out of vocabulary), ``K``; 0 leaves it out. An entry is a word
+            without a row or a character n-gram. It has a weight of the linear SVM for each class.
         multi_label: whether a text may have several classes or none. Probabilities are then sigmoids of the
             logits instead of their softmax.
         embedding_scale: standard deviation of the initial embeddings.
@@ -72,6 +76,7 @@ class WaveConfig(Configuration):
     context_width: int = 0
     context_radius: int = 3
     linear_svm: bool = False
+    n_oov: int = 0
     multi_label: bool = False
     embedding_scale: float = 0.1
     sentence_ends: tuple[int, ...] = ()
@@ -92,6 +97,8 @@ class WaveConfig(Configuration):
         require(wide, "context_width", "a number from 0 to 65,536", self.context_width)
         near = 1 <= self.context_radius <= 1024
         require(near, "context_radius", "a number from 1 to 1,024", self.context_radius)
+        few = 0 <= self.n_oov * self.n_classes <= MAX_OOV_WEIGHTS
+        require(few, "n_oov", f"at most {MAX_OOV_WEIGHTS:,} weights in the OOV table", self.n_oov)
         finite = 0 < self.embedding_scale < float("inf")
         require(finite, "embedding_scale", "a positive number", self.embedding_scale)
         known = all(0 <= row < self.n_rows for row in self.sentence_ends)
@@ -112,6 +119,12 @@ class WaveConfig(Configuration):
                 location="linear_svm",
                 hint="choose variants 'rows', or set linear_svm=false",
             )
+        if self.n_oov and not self.linear_svm:
+            raise ConfigError(
+                "expected a linear SVM, since the OOV table holds weights of it",
+                location="n_oov",
+                hint="set linear_svm=true, or n_oov=0",
+            )
         if self.variants == "rows" and self.layers > 1:
             raise ConfigError(
                 "expected one layer, since only the first layer sees the rows of the embedding",
@@ -125,6 +138,14 @@ class WaveConfig(Configuration):
                 location="restore",
                 hint="choose restore 'linear' or 'magnitude', or readout 'mean'",
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; ``n_oov`` only if there is an OOV table."""
+        return {key: value for key, value in super().to_dict().items() if key != "n_oov" or value}
+
+    def without_linear_svm(self) -> WaveConfig:
+        """Return the same network without the linear SVM and its OOV table."""
+        return self.replace(linear_svm=False, n_oov=0)
 
     @property
     def row_width(self) -> int:
@@ -163,6 +184,8 @@ class WaveConfig(Configuration):
             linear("context.head", 2 * p, c)
         if self.linear_svm:
             norm("linear_svm", c)
+        if self.n_oov:
+            shapes["oov.weight"] = (self.n_oov, c)
         return shapes
 
     def parameter_count(self) -> ParameterCount:

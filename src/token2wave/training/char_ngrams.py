@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from token2wave.features import Features, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import offsets_of
-from token2wave.features.text import BASE, LINK, mix
+from token2wave.features.text import char_ngram_hashes
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
 MIN_WORDS = 2  # with an n-gram; the row of a single word says as much
@@ -62,7 +62,9 @@ class CharNgrams:
         usable = np.flatnonzero((rows >= 0) & ~frequent[rows])
         rows, first = np.unique(rows[usable], return_index=True)  # one of the words that share a row
         chosen = usable[first]
-        grams, lengths = _hash_grams(words.code_points, words.starts[chosen], words.ends[chosen])
+        grams, lengths = char_ngram_hashes(
+            words.code_points, words.starts[chosen], words.ends[chosen], SHORTEST, LONGEST
+        )
         distinct_grams, ids = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
         pairs = np.unique(ids * np.int64(features.n_rows) + owners)
@@ -70,29 +72,3 @@ class CharNgrams:
         number, mask = np.cumsum(shared) - 1, shared[ids]
         counts = np.bincount(owners[mask], minlength=features.n_rows)
         return cls(offsets_of(counts), number[ids[mask]].astype(np.int32))
-
-
-def _hash_grams(
-    code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hash the n-grams of words, whose ends count as letters; the hashes word by word, and their counts."""
-    lengths = ends - starts + 2
-    offsets = offsets_of(lengths)
-    word = np.repeat(np.arange(len(lengths)), lengths)
-    position = np.arange(offsets[-1]) - offsets[word]
-    inside = (position > 0) & (position < lengths[word] - 1)
-    letters = np.zeros(offsets[-1], dtype=np.uint64)
-    letters[inside] = code_points[(starts[word] + position - 1)[inside]].astype(np.uint64) + np.uint64(1)
-    left = lengths[word] - position  # letters from here to the word's end
-    hashes, owners = [], []
-    # LINK keeps n-grams apart from tokens; from 0, "dgp" would have the hash of the token "the".
-    rolled = np.full(offsets[-1], LINK)
-    for n in range(1, LONGEST + 1):
-        fits = np.flatnonzero(left >= n)
-        rolled[fits] = rolled[fits] * BASE + letters[fits + n - 1] + np.uint64(1)
-        if n >= SHORTEST:
-            hashes.append(mix(rolled[fits]))
-            owners.append(word[fits])
-    owner = np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    return np.concatenate(hashes)[order], np.bincount(owner, minlength=len(lengths))
