@@ -738,21 +738,26 @@ FEW_SHOT_SYSTEMS = {
 
 def teacher_table(document: Document) -> str:
     """Accuracy, size and speed of a teacher and its students."""
-    teacher = document["teacher_figures"]
-    rows = [[f"{document['teacher']}, fine-tuned: the teacher", f"{100 * teacher['accuracy']:.2f}", "", ""]]
-    for title, runs in document["students"].items():
-        accuracies = [
-            _mean_and_deviation([run[key] for run in runs]) for key in ("accuracy", "small_accuracy")
-        ]
-        rows.append([f"preset small, {title}", *accuracies, f"{max(run['small_bytes'] for run in runs):,}"])
+    rows, speeds, caveats = [], [], []
+    for data, figures in document["data"].items():
+        teacher = figures["teacher"]
+        rows.append([data, f"{document['teacher']}: the teacher", f"{100 * teacher['accuracy']:.2f}", "", ""])
+        for title, runs in figures["students"].items():
+            accuracies = [
+                _mean_and_deviation([run[key] for run in runs]) for key in ("accuracy", "small_accuracy")
+            ]
+            n_bytes = max(run["small_bytes"] for run in runs)
+            rows.append([data, f"preset small, {title}", *accuracies, f"{n_bytes:,}"])
+        speeds.append(f"{teacher['times_as_fast']:,.0f}")
+        caveats += caveat_lines(figures["caveats"])
     settings = " ".join(f"--set {key}={value}" for key, value in document["settings"].items())
     note = (
         f"Mean ± standard deviation of {len(document['seeds'])} seeds; with the teacher `{settings}`. The "
-        f"compressed student predicts {teacher['times_as_fast']:,.0f} times as fast as the teacher, in turn "
-        "in one process."
+        f"compressed student predicts {', '.join(speeds)} times as fast as the teacher, in turn in one "
+        "process."
     )
-    columns = (document["data"], "test accuracy, %", "compressed: test accuracy, %", "compressed: bytes")
-    return join(markdown(columns, rows, n_left=4), [note, *caveat_lines(document["caveats"])])
+    columns = ("data", "model", "test accuracy, %", "compressed: test accuracy, %", "compressed: bytes")
+    return join(markdown(columns, rows, n_left=5), [note, *caveats])
 
 
 NOISY_SYSTEMS = {
