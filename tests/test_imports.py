@@ -18,6 +18,7 @@ STAIRS = (
     ("options",),
     ("core", "waves", "storage"),
     ("features",),
+    ("prior",),
     ("data", "models"),
     ("inference",),
     ("explanation",),

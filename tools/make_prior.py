@@ -1,0 +1,262 @@
+"""Makes the shipped language prior: word vectors whose mean over a text fits a sentence encoder's vector.
+
+``docs/prior.md`` explains it. The texts are Parquet files with the columns ``text`` and ``source``. The
+encoder's vectors are cached in chunks, so an interrupted run resumes. Run it by ``make prior``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch.nn.functional import normalize
+
+from token2wave.distillation.cache import TeacherCache, hash_checkpoint, hash_training
+from token2wave.features import WordPieceConfig
+from token2wave.features.hashing import hash_tokens
+from token2wave.features.ragged import offsets_of
+from token2wave.features.text import spelled_tokens
+from token2wave.models.bert_encoder import PretrainedEncoder, pad_texts, quiet
+from token2wave.models.encoder_sources import MINILM, source_of
+from token2wave.prior.language_prior import ENGLISH, LanguagePrior
+from token2wave.storage.atomic import atomic_write, make_folder
+from token2wave.training.torch_trainer import has_bfloat16
+
+CHUNK = 40_960  # texts that are encoded before their vectors are cached
+BATCH = 64
+MAX_TOKENS = 96  # WordPieces of a text; the encoder does not read the rest
+HELD_OUT = 10_000  # first texts, which measure and do not fit
+MIN_TEXTS = 5  # that have a word
+PCA_TEXTS = 60_000  # that choose the principal components
+MB = 1e6
+
+Floats = NDArray[np.float32]
+Encode = Callable[[list[str]], NDArray[np.float16]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How large a prior is, and how it is fitted."""
+
+    words: int = 40_000
+    width: int = 96
+    ridge: float = 0.3
+    levels: int = 40
+    iterations: int = 15
+
+
+def read_texts(folder: Path) -> tuple[list[str], list[str]]:
+    """Read the texts of a folder and their sources, and shuffle them, always alike."""
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise SystemExit(f"{folder}: expected Parquet files with the columns text and source, found none")
+    tables = [pq.read_table(path, columns=["text", "source"]) for path in paths]
+    texts, sources = (
+        [row for table in tables for row in table[name].to_pylist()] for name in ("text", "source")
+    )
+    order = np.random.default_rng(0).permutation(len(texts)).tolist()
+    return [texts[row] for row in order], [sources[row] for row in order]
+
+
+class Encoder:
+    """A frozen sentence encoder: the mean of a text's states, of length one."""
+
+    def __init__(self) -> None:
+        from transformers import AutoModel
+
+        source = PretrainedEncoder(MINILM)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.features = source.features(WordPieceConfig(max_tokens=MAX_TOKENS))
+        dtype = torch.bfloat16 if has_bfloat16(self.device) else torch.float32
+        with quiet():
+            self.network: Any = AutoModel.from_pretrained(source.source, dtype=dtype).eval().to(self.device)
+        self.checkpoint = hash_checkpoint(source_of(MINILM))
+
+    def __call__(self, texts: list[str]) -> NDArray[np.float16]:
+        """Return the vectors of ``N`` texts, ``(N, D)``, from the cache if they are there."""
+        key = hash_training(
+            {"checkpoint": self.checkpoint, "max_tokens": MAX_TOKENS}, texts, np.zeros(0, dtype=np.int64)
+        )
+        path = TeacherCache(MINILM, key).path(".npy")
+        if path.exists():
+            cached: NDArray[np.float16] = np.load(path)
+            return cached
+        vectors = self.compute(texts)
+        make_folder(path.parent)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors)
+        return vectors
+
+    def compute(self, texts: list[str]) -> NDArray[np.float16]:
+        """Encode texts in batches of similar length."""
+        tokens = self.features(texts)
+        by_length = np.argsort(tokens.lengths, kind="stable")
+        vectors = np.zeros((len(texts), self.network.config.hidden_size), dtype=np.float16)
+        with torch.inference_mode():
+            for first in range(0, len(texts), BATCH):
+                rows = by_length[first : first + BATCH]
+                batch = tokens.take(rows)
+                ids, mask = pad_texts(torch.from_numpy(batch.ids).long(), torch.from_numpy(batch.offsets))
+                ids, mask = ids.to(self.device), mask.to(self.device)
+                states = self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+                means = (states * mask[..., None]).sum(dim=1)  # but for their length
+                vectors[rows] = normalize(means, dim=1).half().cpu().numpy()
+        return vectors
+
+
+def encode_chunks(texts: list[str], encode: Encode, what: str) -> NDArray[np.float16]:
+    """Encode texts chunk by chunk, and print how fast."""
+    chunks, start = [], time.perf_counter()
+    for first in range(0, len(texts), CHUNK):
+        chunks.append(encode(texts[first : first + CHUNK]))
+        n_texts = first + len(chunks[-1])
+        rate = n_texts / (time.perf_counter() - start)
+        print(f"{n_texts:,} of {len(texts):,} {what}, {rate:,.0f} a second", flush=True)
+    return np.concatenate(chunks)
+
+
+def select_words(
+    tokens: NDArray[np.uint32], text: NDArray[np.int64], sources: Sequence[str], n_words: int
+) -> Any:
+    """Choose the vocabulary: words of many texts and of many sources.
+
+    A word's score is the sum over sources of the square root of the number of texts that have it. A source
+    with many texts so does not fill the vocabulary with its own words.
+
+    Args:
+        tokens: top halves of the hashes of all tokens, ``(T,)``.
+        text: number of each token's text, ``(T,)``.
+        sources: of each text.
+        n_words: largest size of the vocabulary.
+
+    Returns:
+        Top halves of the hashes of the words, ``(K,)`` uint32, increasing.
+    """
+    words, index = np.unique(tokens, return_inverse=True)
+    pairs = np.unique(index * len(sources) + text)
+    source = np.unique(np.asarray(sources), return_inverse=True)[1]
+    word, source = pairs // len(sources), source[pairs % len(sources)]
+    counts = np.zeros((len(words), source.max() + 1))
+    np.add.at(counts, (word, source), 1)
+    scores = np.sqrt(counts).sum(axis=1) * (counts.sum(axis=1) >= MIN_TEXTS)
+    best = np.argsort(-scores, kind="stable")[:n_words]
+    return np.sort(words[best[scores[best] > 0]])
+
+
+def spell_words(texts: Sequence[str], words: NDArray[np.uint32]) -> list[str]:
+    """Find how each word is spelled, from texts that have it."""
+    hashes, letters, offsets = spelled_tokens(sorted({word for text in texts for word in text.split()}))
+    tops, first = np.unique((hashes >> np.uint64(32)).astype(np.uint32), return_index=True)
+    tokens = first[np.searchsorted(tops, words)]
+    return ["".join(map(chr, letters[offsets[token] : offsets[token + 1]].tolist())) for token in tokens]
+
+
+def mean_matrix(rows: NDArray[np.int64], text: NDArray[np.int64], n_texts: int, n_words: int) -> csr_matrix:
+    """Return the matrix ``(N, K)`` that takes the mean of the words' vectors for each text."""
+    rows, text = rows[rows >= 0], text[rows >= 0]
+    shares = (1 / np.maximum(np.bincount(text, minlength=n_texts), 1)).astype(np.float32)
+    offsets = offsets_of(np.bincount(text, minlength=n_texts))
+    matrix = csr_matrix((shares[text], rows, offsets), shape=(n_texts, n_words))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def solve(means: csr_matrix, targets: Floats, vectors: Floats, ridge: float, iterations: int) -> Floats:
+    """Minimise ``|means @ V - targets|^2 + ridge |V - vectors|^2``.
+
+    By conjugate gradients, preconditioned by the diagonal, each dimension with steps of its own.
+    """
+    transposed, solution = means.T.tocsr(), vectors.copy()
+    residual = transposed @ (targets - means @ solution)
+    scale = (1 / (np.asarray(means.multiply(means).sum(axis=0)).ravel() + ridge)).astype(np.float32)[:, None]
+    direction = residual * scale
+    energy = (residual * direction).sum(axis=0)
+    for _ in range(iterations):
+        image = transposed @ (means @ direction) + np.float32(ridge) * direction
+        step = energy / np.maximum((direction * image).sum(axis=0), np.float32(1e-12))
+        solution += step * direction
+        residual -= step * image
+        scaled = residual * scale
+        previous, energy = energy, (residual * scaled).sum(axis=0)
+        direction = scaled + energy / np.maximum(previous, np.float32(1e-12)) * direction
+    return solution
+
+
+def mean_cosine(means: csr_matrix, vectors: Floats, targets: Floats) -> float:
+    """Return the mean cosine between the texts' vectors and their targets."""
+    pairs = (torch.from_numpy(np.asarray(array)) for array in (means @ vectors, targets))
+    return float(torch.cosine_similarity(*pairs, dim=1).mean())
+
+
+def make_prior(
+    texts: list[str], sources: list[str], encode: Encode, options: Options, path: Path
+) -> LanguagePrior:
+    """Make a prior from shuffled texts and an encoder, write it, and print how good it is."""
+    outputs = encode_chunks(texts, encode, "texts")
+    hashes, n_tokens = hash_tokens(texts)
+    tops, text = (hashes >> np.uint64(32)).astype(np.uint32), np.repeat(np.arange(len(texts)), n_tokens)
+    vocabulary = select_words(tops, text, sources, options.words)
+    words = encode_chunks(spell_words(texts, vocabulary), encode, "words")
+
+    held_out = min(HELD_OUT, len(texts) // 10)
+    sample = outputs[held_out:][:PCA_TEXTS].astype(np.float32)
+    centre = sample.mean(axis=0)
+    axes = np.linalg.eigh(np.cov((sample - centre).T))[1][:, ::-1][:, : options.width].astype(np.float32)
+    targets = np.concatenate(
+        [(outputs[i : i + CHUNK].astype(np.float32) - centre) @ axes for i in range(0, len(texts), CHUNK)]
+    )
+    unfitted = LanguagePrior(vocabulary, np.zeros((len(words), 0), dtype=np.float32), "en", "")
+    means = mean_matrix(unfitted.rows_of(hashes), text, len(texts), len(words))
+    start = (words.astype(np.float32) - centre) @ axes
+    guess = means[held_out:] @ start
+    start *= (guess * targets[held_out:]).sum() / np.square(guess).sum()
+    vectors = solve(means[held_out:], targets[held_out:], start, options.ridge, options.iterations)
+    description = (
+        f"Static word vectors fitted to the sentence vectors of {MINILM} (Apache-2.0) of {len(texts):,} "
+        f"English texts; {options.width} principal components, ridge {options.ridge}; see docs/prior.md"
+    )
+    LanguagePrior(vocabulary, vectors, "en", description).write(path, options.levels)
+    prior = LanguagePrior.read(path)
+    judged = means[:held_out], targets[:held_out]
+    print(f"{len(words):,} words, {options.width} numbers each, {path.stat().st_size / MB:.2f} MB")
+    for name, values in (("words alone", start), ("fitted", vectors), ("in the file", prior.vectors)):
+        print(
+            f"cosine on {held_out:,} held-out texts, {name}: {mean_cosine(judged[0], values, judged[1]):.4f}"
+        )
+    print(f"words of these texts that have a vector: {prior.coverage(hashes[text < held_out]):.2%}")
+    return prior
+
+
+def main() -> None:
+    """Read the command line and make the prior."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    data = Path(os.environ.get("TOKEN2WAVE_DATA", ".")) / "unlabelled"
+    parser.add_argument("--data", type=Path, default=data, help="folder of Parquet files")
+    parser.add_argument("--out", type=Path, default=ENGLISH, help="the file to write")
+    parser.add_argument("--texts", type=int, help="use only this many texts")
+    parser.add_argument("--words", type=int, default=Options.words, help="largest vocabulary")
+    parser.add_argument("--width", type=int, default=Options.width, help="numbers of a vector")
+    parser.add_argument(
+        "--ridge", type=float, default=Options.ridge, help="pull towards the words' own vectors"
+    )
+    parser.add_argument("--levels", type=int, default=Options.levels, help="values that a number can take")
+    arguments = parser.parse_args()
+    texts, sources = (rows[: arguments.texts] for rows in read_texts(arguments.data))
+    options = Options(arguments.words, arguments.width, arguments.ridge, arguments.levels)
+    make_prior(texts, sources, Encoder(), options, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
