@@ -172,7 +172,8 @@ class Classifier(Model):
         if self.novelty_reference is None:
             return None
         features, n_unknown = _call(lambda strings, _: self.features.with_unknown(strings), texts, None)
-        novelty = self.novelty_reference.novelty(n_unknown, features.lengths, self.network.logits(features))
+        n_known = features.rows(self.features.n_rows).lengths
+        novelty = self.novelty_reference.novelty(n_unknown, n_known, self.network.logits(features))
         return np.where(self.features.n_known(features) > 0, novelty, 1.0)
 
     def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:

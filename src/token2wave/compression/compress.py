@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from token2wave.classifier import Classifier, load
-from token2wave.compression.compressor import Compressor, recipe_of, seed_of
+from token2wave.compression.compressor import Compressor, prune_oov, recipe_of, seed_of
 from token2wave.config import accept_options, parse_size, require_choice
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths
@@ -116,7 +116,7 @@ def compress(
     outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)
     texts = _load_texts(old, data, test, data_options)
-    compressor = Compressor(old, texts, CallbackList.with_logging(callbacks))
+    compressor = Compressor(prune_oov(old, limit), texts, CallbackList.with_logging(callbacks))
     new = compressor.with_novelty(compressor.best(storage, limit, retrain).classifier, limit)
     n_bytes_before = Path(model).stat().st_size  # the same file may be written
     figures = _compare(old, new, texts, compressor.has_seen_validation)

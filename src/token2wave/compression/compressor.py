@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.compression.fitting import encode_rows, fit_step, rows_that_fit
+from token2wave.compression.fitting import encode_rows, encode_table, fit_step, rows_that_fit
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordFeatures
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
-from token2wave.inference.reference import EMBEDDING
+from token2wave.inference.reference import EMBEDDING, OOV
 from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
 from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
@@ -32,7 +32,8 @@ from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.validation import Validation, validate
 
-BUCKETS = FEATURE_PREFIX + "buckets"
+BUCKETS, OOV_HASHES = FEATURE_PREFIX + "buckets", FEATURE_PREFIX + "oov_hashes"
+OOV_FRACTION = 0.25  # of the limit, at most, for the OOV table
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
 HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
@@ -137,7 +138,8 @@ class Compressor:
         if not (self.has_seen_validation or self.texts.learns_from_validation):
             features, n_unknown = model.features.with_unknown(self.texts.validation.texts)
             logits = model.network.logits(features)
-            reference = NoveltyReference.of(n_unknown, features.lengths, logits)
+            rows = features.rows(model.features.n_rows)
+            reference = NoveltyReference.of(n_unknown, rows.lengths, logits)
             measured = replace(model, novelty_reference=reference)
             drift = None if drift is None else DriftSums.of_features(measured, features, n_unknown, logits)
         measured = replace(model, novelty_reference=reference, drift_reference=drift)
@@ -159,7 +161,7 @@ class Compressor:
             yield pruned
         if pruned is None or pruned.features.n_rows == features.n_rows or not retrain:
             return
-        config = self.config.replace(linear_svm=False)
+        config = self.config.without_linear_svm()
         if self.may_retrain and trains_natively(config, self.recipe, features.config.cls):
             fraction = RETRAINED_FRACTION if storage == "lzma" else 1.0
             retrained = self._retrain(
@@ -179,10 +181,10 @@ class Compressor:
         """Train the strongest rows from scratch, without the others; validate unless that is decided."""
         mask = self._strongest(n_rows)
         train, validation = (_drop_features(examples, mask) for examples in (self.train, self.validation))
-        fewer = WordFeatures(features.config, features.buckets[mask])
+        fewer = WordFeatures(features.config, features.buckets[mask], features.oov_hashes)
         weight = self.classifier.training.get("char_ngram_weight")
         network, history, _ = fit_branches(
-            AdditiveNetwork.initial(self.config.replace(n_rows=n_rows, linear_svm=False), self.seed),
+            AdditiveNetwork.initial(self.config.without_linear_svm().replace(n_rows=n_rows), self.seed),
             fewer,
             train,
             None if decision else validation,
@@ -200,7 +202,12 @@ class Compressor:
             weights = () if learns_from_validation else calibrate(network, validation)
             thresholds = thresholds_of(network, validation, learns_from_validation)
             decision = RetrainDecision(history.best.epoch, weights, thresholds)
-        return self._encode(fewer, network.arrays(), storage, limit, decision)
+        arrays = dict(network.arrays())
+        if self.config.n_oov:  # the logits that the OOV table adds stay as they were
+            scale, old_scale = arrays["linear_svm.weight"], self.arrays["linear_svm.weight"]
+            ratio = np.divide(old_scale, scale, out=np.zeros_like(scale), where=scale != 0)
+            arrays[OOV] = self.arrays[OOV] * ratio
+        return self._encode(fewer, arrays, storage, limit, decision)
 
     def _prune(self, features: WordFeatures, storage: str, limit: int) -> Classifier | None:
         """Drop rows until the file fits."""
@@ -210,7 +217,7 @@ class Compressor:
             mask = self._strongest(n_rows)
             if has_cls:
                 mask[0] = True
-            fewer = WordFeatures(features.config, features.buckets[mask[has_cls:]])
+            fewer = WordFeatures(features.config, features.buckets[mask[has_cls:]], features.oov_hashes)
             pruned = self._encode(fewer, {**self.arrays, EMBEDDING: rows[mask]}, storage, limit)
             if pruned is not None or n_rows == 1:
                 return pruned
@@ -221,14 +228,14 @@ class Compressor:
         """Select the rows that bring most energy to the training texts, ``(V,)`` bool."""
         rows = self.arrays[EMBEDDING]
         energy = np.square(rows, dtype=np.float64).sum(axis=1)
-        energy *= document_frequency(self.train.features, len(rows))
+        energy *= document_frequency(self.train.features.rows(len(rows)), len(rows))
         mask = np.zeros(len(rows), dtype=bool)
         mask[np.argsort(-energy, kind="stable")[:n_rows]] = True
         return mask
 
     def _overhead(self, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""
-        encoded = _encode_dense(self.arrays, storage)
+        encoded = self._encode_others(self.arrays, storage)
         file = self._classifier(self.classifier.features, self.arrays, encoded, storage, None).to_file()
         left_out = {EMBEDDING}
         if isinstance(self.classifier.features, WordFeatures):
@@ -245,7 +252,7 @@ class Compressor:
         decision: RetrainDecision | None = None,
     ) -> Classifier | None:
         """Make a model of features and encoded parameters; None if it is larger than the limit."""
-        encoded, rows = _encode_dense(arrays, storage), arrays[EMBEDDING]
+        encoded, rows = self._encode_others(arrays, storage), arrays[EMBEDDING]
         words = features if isinstance(features, WordFeatures) else None
         if storage == "lzma":
             may_drop = words is not None and not words.config.cls and limit is not None
@@ -258,7 +265,7 @@ class Compressor:
                 return None
             encoded[EMBEDDING] = fitted.rows
             if words is not None and not fitted.mask.all():  # rows of zeros
-                features = words = WordFeatures(words.config, words.buckets[fitted.mask])
+                features = words = WordFeatures(words.config, words.buckets[fitted.mask], words.oov_hashes)
                 arrays = {**arrays, EMBEDDING: rows[fitted.mask]}
         elif storage != "float32":
             encoded[EMBEDDING] = encode_rows(rows, storage)
@@ -269,6 +276,21 @@ class Compressor:
         }
         model = self._classifier(features, decoded, encoded, storage, decision)
         return model if limit is None or final_size(model.to_file()) <= limit else None
+
+    def _encode_others(self, arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
+        """Encode all parameters but the rows: in half precision, unless the storage is float32."""
+        encoded: dict[str, EncodedArray] = {}
+        if storage != "float32":
+            encoded = {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
+        if self.config.n_oov and storage != "float32":
+            own = self.classifier.encoded.get(OOV)
+            if own is not None and np.array_equal(own.decoded(), arrays[OOV]):
+                encoded[OOV] = own
+            else:
+                encoded[OOV] = encode_table(arrays[OOV], storage)
+        if self.config.n_oov:
+            encoded[OOV_HASHES] = as_delta_varint(self.classifier.features.oov_hashes)
+        return encoded
 
     def _classifier(
         self,
@@ -326,14 +348,14 @@ def shrink(
     Raises:
         ConfigError: the size cannot be reached.
     """
-    compressor = Compressor(first, texts, callback_list)
+    compressor = Compressor(prune_oov(first, limit), texts, callback_list)
     best = compressor.best("lzma", limit, retrain=True)
     best = best._replace(classifier=compressor.with_novelty(best.classifier, limit))
     if refit is None:
         return best.classifier, best
     assert texts.full_train is not None
     all_texts = replace(texts, train=texts.full_train)
-    model = Compressor(refit, all_texts, callback_list).repeat(best.classifier, limit)
+    model = Compressor(prune_oov(refit, limit), all_texts, callback_list).repeat(best.classifier, limit)
     if model is None:
         return best.classifier, best
     references = best.classifier.novelty_reference, best.classifier.drift_reference
@@ -365,13 +387,28 @@ def final_size(file: ModelFile) -> int:
 
 def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
     """Drop the features whose rows are dropped, and renumber the others."""
-    features = examples.features.keep(mask[examples.features.ids])
+    features = examples.features.rows(len(mask))
+    features = features.keep(mask[features.ids])
     new_ids = (np.cumsum(mask) - 1).astype(np.int32)
     return replace(examples, features=replace(features, ids=new_ids[features.ids]))
 
 
-def _encode_dense(arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
-    """Encode all parameters but the rows in half precision, unless the storage is float32."""
-    if storage == "float32":
-        return {}
-    return {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
+def prune_oov(classifier: Classifier, limit: int | None) -> Classifier:
+    """Drop the smallest entries of the OOV table if it takes more than a quarter of the limit."""
+    config, features = classifier.network.config, classifier.features
+    if limit is None or not config.n_oov or not isinstance(features, WordFeatures):
+        return classifier
+    arrays, hashes = classifier.network.arrays(), features.oov_hashes
+    weights = arrays.pop(OOV)
+    parts = as_delta_varint(hashes).parts[""], encode_table(weights, "lzma").parts[""]
+    n_entries = int(len(hashes) * OOV_FRACTION * limit / sum(map(len, parts)))
+    if n_entries >= len(hashes):
+        return classifier
+    strongest = np.sort(np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:n_entries])
+    if n_entries:
+        arrays[OOV] = weights[strongest]
+    network = build_network(config.replace(n_oov=n_entries), arrays, "cpu")
+    encoded = {name: array for name, array in classifier.encoded.items() if name not in (OOV, OOV_HASHES)}
+    return replace(
+        classifier, features=features.with_oov(hashes[strongest]), network=network, encoded=encoded
+    )

@@ -48,15 +48,18 @@ def encode_rows(rows: Floats, storage: str) -> EncodedArray:
     return as_float16(rows) if storage == "float16" else as_int8(rows)
 
 
+def encode_table(rows: Floats, storage: str) -> EncodedArray:
+    """Encode rows in a storage but float32, with the finest step for lzma."""
+    return _encode_lzma(rows, None, _finest(rows)).rows if storage == "lzma" else encode_rows(rows, storage)
+
+
 def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | None) -> EncodedRows | None:
     """Encode rows ``(V, R)`` as lzma with the finest step that fits; None if none does.
 
     Rows of zeros are dropped, unless ``buckets`` is None. Without ``budget``, in bytes, the step is finest.
     """
-    root_mean_square = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
-    largest = float(np.abs(rows).max(initial=0.0)) or 1.0
-    finest = max(FINEST * root_mean_square, largest / 127.5)
-    low, high = np.log(finest), np.log(max(largest / DEAD_ZONE, 1.01 * finest))
+    low = _finest(rows)
+    high = np.log(max((float(np.abs(rows).max(initial=0.0)) or 1.0) / DEAD_ZONE, 1.01 * np.exp(low)))
     if budget is None:
         return _encode_lzma(rows, buckets, low)
     best, log_step, last = None, _guess(rows, budget, low, high), None
@@ -76,6 +79,13 @@ def fit_step(rows: Floats, buckets: NDArray[np.uint32] | None, budget: int | Non
         last = log_step, log_size
         log_step = float(np.clip(log_step + (np.log(0.988 * budget) - log_size) / slope, low, high))
     return best
+
+
+def _finest(rows: Floats) -> float:
+    """Return the log of the finest step."""
+    root_mean_square = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
+    largest = float(np.abs(rows).max(initial=0.0)) or 1.0
+    return float(np.log(max(FINEST * root_mean_square, largest / 127.5)))
 
 
 def _guess(rows: Floats, budget: int, low: float, high: float) -> float:

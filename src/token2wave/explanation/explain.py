@@ -56,7 +56,7 @@ def explain(
     tokens = _visible_tokens(model, text)
     bounds = _bounds(tokens, text, unit)
     passages = Passages(model.features, network)
-    sums = passages.sums([tokens.codes])
+    sums = passages.add_oov(passages.sums([tokens.codes]), tokens.oov)
     logits = network.logits_of(sums)[0].astype(np.float64)
     without = _logits_without(passages, tokens, bounds, sums, should_stop).astype(np.float64)  # (P, C)
     energy, known = _energy_fractions(passages, tokens, bounds)
@@ -150,6 +150,10 @@ def _logits_without(
     """
     codes, network, reach = tokens.codes, passages.network, passages.n_tokens
     context = _context_without(passages, codes, bounds)
+    if tokens.oov is not None:  # running totals of what each token adds by the OOV table
+        svm_totals = np.cumsum(network.oov_weights(tokens.oov.ids), axis=0)
+        svm = np.concatenate([np.zeros((1, network.config.n_classes)), svm_totals])[tokens.oov.offsets]
+        oov_totals = svm, offsets_of(tokens.oov.lengths > 0)
     logits = [np.zeros((0, network.config.n_classes), dtype=np.float32)]
     for chunk in range(0, len(bounds), CONTEXT_CHUNK):
         if should_stop is not None and should_stop():
@@ -165,6 +169,13 @@ def _logits_without(
         full = network.sums(passages.features.of_tokens(codes[index], offsets), context=False)
         rest = network.sums(passages.features.of_tokens(codes[index[outside]], rest_offsets), context=False)
         without = sums - full + rest
+        if tokens.oov is not None:
+            svm, n_oov = oov_totals
+            without = replace(
+                without,
+                linear_svm=without.linear_svm - svm[last] + svm[first],
+                n_oov=without.n_oov - n_oov[last] + n_oov[first],
+            )
         if context is not None:
             n_words, total, squares = next(context)
             without = replace(without, n_words=n_words, context_total=total, context_squares=squares)
@@ -200,6 +211,8 @@ def _energy_fractions(
         is_long = spans.n_tokens > offset
         np.add.at(energy, spans.first[is_long] + offset, span_energy[is_long])
     known[spans.first[spans.n_tokens == 1]] = True
+    if tokens.oov is not None:
+        known |= tokens.oov.n_ordered > 0
     if isinstance(passages.features, WordPieceFeatures):
         known &= tokens.codes != passages.features.vocabulary.index(UNKNOWN)
     total = energy.sum()

@@ -177,29 +177,44 @@ class WordFeatures:
 
     def _add_oov(self, features: Ragged, texts: Sequence[str], n_tokens: NDArray[np.int64]) -> Ragged:
         """Add the ids of the OOV table at the end of each text."""
-        hashes, code_points, bounds = spelled_tokens(texts)
-        oov = self.oov_ids(hashes, code_points, bounds)
+        oov = self._oov_of(texts)
         first = offsets_of(n_tokens)
         lengths = np.diff(oov.offsets[first])
         ids = np.insert(features.ids, np.repeat(features.offsets[1:], lengths), oov.ids)
         n_oov = [np.diff(offsets_of(each)[first]) for each in (oov.lengths > 0, oov.n_ordered)]
         return Ragged(ids, offsets_of(features.lengths + lengths), features.n_ordered, *n_oov)
 
+    def _oov_of(self, texts: Sequence[str]) -> Ragged:
+        """Return the ids of the OOV table of all tokens of texts, as :meth:`oov_ids` does."""
+        hashes, code_points, offsets = spelled_tokens(texts)
+        return self.oov_ids(hashes, code_points, offsets[:-1], offsets[1:])
+
     def oov_ids(
-        self, hashes: NDArray[np.uint64], code_points: NDArray[np.uint32], bounds: NDArray[np.int64]
+        self,
+        hashes: NDArray[np.uint64],
+        code_points: NDArray[np.uint32],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
     ) -> Ragged:
         """Return the ids of the OOV table of ``L`` tokens, each as a text of its own.
 
-        ``n_ordered`` is 1 for a token that is an entry itself. Arguments as :func:`spelled_tokens` returns
-        them.
+        Args:
+            hashes: ``(L,)`` uint64.
+            code_points: uint32, lower-cased; ``code_points[start:end]`` are the letters of a token.
+            starts: ``(L,)``.
+            ends: ``(L,)``.
+
+        Returns:
+            The ids; ``n_ordered`` is 1 for a token that is an entry itself.
         """
         missing = np.flatnonzero(~self.known(hashes))
         words = self._entries(hashes[missing])
         spelled = missing[words < 0]
-        grams, n_grams = char_ngram_hashes(code_points, bounds[spelled], bounds[spelled + 1], *OOV_NGRAMS)
-        parts = self._entries(grams)
-        owners = np.concatenate([missing[words >= 0], np.repeat(spelled, n_grams)[parts >= 0]])
-        entries = np.concatenate([words[words >= 0], parts[parts >= 0]])[np.argsort(owners, kind="stable")]
+        grams, n_grams = char_ngram_hashes(code_points, starts[spelled], ends[spelled], *OOV_NGRAMS)
+        of_grams = self._entries(grams)
+        owners = np.concatenate([missing[words >= 0], np.repeat(spelled, n_grams)[of_grams >= 0]])
+        entries = np.concatenate([words[words >= 0], of_grams[of_grams >= 0]])
+        entries = entries[np.argsort(owners, kind="stable")]
         is_entry = np.zeros(len(hashes), dtype=np.int64)
         is_entry[missing[words >= 0]] = 1
         counts = np.bincount(owners, minlength=len(hashes))
@@ -241,7 +256,7 @@ class WordFeatures:
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens, with hashes as codes."""
         tokens = tokens_in(text)
-        return tokens._replace(oov=self.oov_ids(*spelled_tokens([text]))) if len(self.oov_hashes) else tokens
+        return tokens._replace(oov=self._oov_of([text])) if len(self.oov_hashes) else tokens
 
     def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
         """Turn the tokens of texts into features, without ids of the OOV table, which need their letters.

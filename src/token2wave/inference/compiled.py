@@ -20,7 +20,7 @@ from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
 from token2wave.inference.arrow_texts import Utf8
-from token2wave.inference.reference import EMBEDDING, Numbers
+from token2wave.inference.reference import EMBEDDING, OOV, Numbers
 from token2wave.inference.sums import Sums
 from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
@@ -143,6 +143,10 @@ class CompiledNetwork:
     def energies(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
         """Compute the energy of each feature, ``(T,)``: its squares, summed over both variants."""
         return reference.energies(self.config, self._arrays, ids)
+
+    def oov_weights(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the SVM weights of ids of the OOV table, ``(E, C)``."""
+        return self._arrays[OOV][ids - self.config.n_rows].astype(np.float64)
 
     @property
     def runs_natively(self) -> bool:

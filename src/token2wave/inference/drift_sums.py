@@ -203,11 +203,13 @@ def measure_features(
     n_unknown_later: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Measure ``N`` texts: what :class:`DriftSums` sums of features, each ``(N,)``; arguments as there."""
-    n_known, ngrams = model.features.n_known(features), model.features.reach + 1
-    n_features = features.lengths - model.features.n_special + n_unknown
+    rows, ngrams = features.rows(model.features.n_rows), model.features.reach + 1
+    n_known = model.features.n_known(rows)
+    n_features = rows.lengths - model.features.n_special + n_unknown
     if n_unknown_later is not None:
         n_known, n_unknown = n_known + n_unknown - n_unknown_later, n_unknown_later
-    known, n_unknown_features = n_known > 0, n_features - n_known
+    known = (n_known > 0) | (model.features.n_known(features) > 0)
+    n_unknown_features = n_features - n_known
     # A text of n words has n words, n - 1 word pairs, and so on.
     n_words = (n_features + ngrams * (ngrams - 1) // 2) // ngrams
     measures: dict[str, NDArray[Any]] = {

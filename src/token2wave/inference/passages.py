@@ -9,6 +9,9 @@ hold all that the other side can reach. With ``S`` for the sums of a passage,
     S(AC)  = S(ABC) - S(aBc) + S(ac)                  cuts one out of the middle
 
 Whatever lies inside ``a`` or ``b`` occurs with both signs and cancels, including [CLS] and [SEP].
+
+The ids of the OOV table depend on one token each, and on its letters, which codes do not tell. So these
+formulas leave them out, and :meth:`Passages.add_oov` adds them.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Features
-from token2wave.features.ragged import offsets_of
+from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.sums import Sums
 
@@ -43,6 +46,17 @@ class Passages:
         features = self.features.of_tokens(codes, offsets)
         n_known = self.features.n_known(features).astype(np.float64)
         return replace(self.network.sums(features), n_known=n_known)
+
+    def add_oov(self, sums: Sums, oov: Ragged | None, sign: int = 1) -> Sums:
+        """Add the ids of the OOV table of a passage's tokens to the sums of one text, or subtract them."""
+        if oov is None:
+            return sums
+        return replace(
+            sums,
+            linear_svm=sums.linear_svm + sign * self.network.oov_weights(oov.ids).sum(axis=0),
+            n_oov=sums.n_oov + sign * np.count_nonzero(oov.lengths),
+            n_known=sums.n_known + sign * oov.n_ordered.sum(),
+        )
 
     def join(self, first: Sums, end: Codes, second: Codes) -> Sums:
         """Add a passage to another, given the sums and the end of the first."""

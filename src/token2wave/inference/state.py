@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from token2wave.errors import ConfigError, DataError, ModelFileError, require_text
+from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.features.tokens import Tokens
 from token2wave.inference.model import Model
 from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.prediction import Prediction
@@ -24,6 +26,7 @@ MAX_SUM = 1e15
 MAX_HEADER = 1 << 16  # bytes of a packed state's header, which has about two thousand
 EDGE_TOKENS = 64  # read first when looking for the end or start of a passage
 MAX_REMOVED = 16  # times the tokens left; then the sums are computed anew, which drops rounding errors
+IS_ENTRY = 255  # for a token that is an entry of the OOV table itself; one has at most 254 n-grams
 KEY = "token2wave_state"
 
 
@@ -49,6 +52,8 @@ class State:
         self._sums = self._passages.sums([nothing])
         self._start, self._end = nothing, nothing
         self._journal = bytearray() if removable else None
+        # Of the tokens of the journal: the number of ids of the OOV table, or IS_ENTRY, and these ids.
+        self._oov_counts, self._oov_ids = bytearray(), bytearray()
         self.n_tokens = 0
         self._n_removed = 0  # since the sums were last computed from tokens
 
@@ -61,19 +66,24 @@ class State:
         Raises:
             InputError: it is not a string.
         """
-        self._append(self._tokens(text))
+        tokens = self._tokens(text)
+        self._append(tokens.codes, tokens.oov)
         return self
 
-    def _append(self, codes: Codes) -> None:
+    def _append(self, codes: Codes, oov: Ragged | None = None) -> None:
         if len(codes):
-            self._sums = self._passages.join(self._sums, self._end, codes)
+            self._sums = self._passages.add_oov(self._passages.join(self._sums, self._end, codes), oov)
             self._set_edges(codes, codes, len(codes))
             if self._journal is not None:
                 self._journal += codes.tobytes()
+                if oov is not None:
+                    counts = np.where(oov.n_ordered, IS_ENTRY, oov.lengths)
+                    self._oov_counts += counts.astype(np.uint8).tobytes()
+                    self._oov_ids += oov.ids.tobytes()
 
-    def _tokens(self, text: str) -> Codes:
+    def _tokens(self, text: str) -> Tokens:
         require_text(text)
-        return self.model.features.tokens(text).codes
+        return self.model.features.tokens(text)
 
     def merge(self, other: State) -> Self:
         """Add the text of another state at the end. The other state does not change.
@@ -93,6 +103,8 @@ class State:
         self._n_removed += other._n_removed
         if self._journal is not None and other._journal is not None:
             self._journal += bytes(other._journal)  # a copy: it may be this state's own
+            self._oov_counts += bytes(other._oov_counts)
+            self._oov_ids += bytes(other._oov_ids)
         return self
 
     def remove(self, text: str) -> Self:
@@ -107,7 +119,7 @@ class State:
             InputError: ``text`` is not a string.
         """
         journal = self._require_journal()
-        codes = self._tokens(text)
+        codes = self._tokens(text).codes
         target = codes.tobytes()
         offset = journal.find(target)
         while offset >= 0 and not self._is_whole_words(offset, len(target)):
@@ -183,11 +195,16 @@ class State:
         left, right = self._end_at(first), self._start_at(last)
         middle = self._codes(first, last)
         self._sums = self._passages.cut(self._sums, left, middle, right)
+        if self._oov_counts:
+            start, oov = self._oov_of(first, last)
+            self._sums = self._passages.add_oov(self._sums, oov, -1)
+            del self._oov_counts[first:last], self._oov_ids[start : start + oov.ids.nbytes]
         del self._require_journal()[first * CODE_BYTES : last * CODE_BYTES]
         self.n_tokens -= last - first
         self._n_removed += last - first
         if self._n_removed > MAX_REMOVED * self.n_tokens:
-            self._sums = self._passages.sums([self._codes(0, self.n_tokens)])
+            oov = self._oov_of(0, self.n_tokens)[1] if self._oov_counts else None
+            self._sums = self._passages.add_oov(self._passages.sums([self._codes(0, self.n_tokens)]), oov)
             self._n_removed = 0
         self._start, self._end = self._start_at(0), self._end_at(self.n_tokens)
 
@@ -208,6 +225,16 @@ class State:
             if first + n_read >= self.n_tokens or self._passages.is_complete(start):
                 return start
             n_read *= 4
+
+    def _oov_of(self, first: int, last: int) -> tuple[int, Ragged]:
+        """Ids of the OOV table of tokens ``first`` to ``last``, and where their bytes begin."""
+        codes = np.frombuffer(bytes(self._oov_counts[:last]), dtype=np.uint8).astype(np.int64)
+        is_entry = codes == IS_ENTRY
+        ends = offsets_of(np.where(is_entry, 1, codes))
+        ids = np.frombuffer(bytes(self._oov_ids[4 * ends[first] : 4 * ends[last]]), dtype=np.int32)
+        return 4 * int(ends[first]), Ragged(
+            ids, ends[first:] - ends[first], is_entry[first:].astype(np.int64)
+        )
 
     def _codes(self, first: int, last: int) -> Codes:
         """Tokens ``first`` to ``last``; a copy, because a journal with a view on it cannot grow."""
@@ -237,6 +264,9 @@ class State:
         }
         if self._journal is not None:
             arrays["journal"] = np.frombuffer(bytes(self._journal), dtype=np.uint64)
+        if self._oov_counts:
+            arrays["oov_counts"] = np.frombuffer(bytes(self._oov_counts), dtype=np.uint8)
+            arrays["oov_ids"] = np.frombuffer(bytes(self._oov_ids), dtype=np.int32)
         header = {"fingerprint": self.fingerprint, "n_tokens": self.n_tokens}
         return save(arrays, metadata={KEY: json.dumps(header)})
 
@@ -271,7 +301,28 @@ class State:
         state._check(sums, edges, n_tokens, journal)
         state._sums, (state._start, state._end), state.n_tokens = sums, edges, n_tokens
         state._journal = None if journal is None else bytearray(journal.tobytes())
+        if journal is not None and state.model.network.config.n_oov:
+            nothing = np.zeros(0, dtype=np.uint8)
+            state._load_oov(
+                arrays.get("oov_counts", nothing), arrays.get("oov_ids", nothing.astype(np.int32))
+            )
         return state
+
+    def _load_oov(self, counts: NDArray[Any], ids: NDArray[Any]) -> None:
+        """Unpack the ids of the OOV table of the journal's tokens."""
+        config = self.model.network.config
+        are_ids = ids.dtype == np.int32 and ids.ndim == 1
+        are_ids = are_ids and bool(
+            (ids >= config.n_rows).all() and (ids < config.n_rows + config.n_oov).all()
+        )
+        are_counts = counts.dtype == np.uint8 and counts.shape == (self.n_tokens,)
+        if (
+            not are_ids
+            or not are_counts
+            or np.where(counts == IS_ENTRY, 1, counts.astype(int)).sum() != len(ids)
+        ):
+            raise ModelFileError("expected ids of the OOV table for each token, found others")
+        self._oov_counts, self._oov_ids = bytearray(counts.tobytes()), bytearray(ids.tobytes())
 
     def _check(self, sums: Sums, edges: tuple[Codes, Codes], n_tokens: int, journal: Codes | None) -> None:
         """Compare what was unpacked with an empty state of the same model."""

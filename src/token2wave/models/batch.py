@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,6 +38,8 @@ class Batch:
         ordered: ``(W,)`` int64, the tokens in reading order: token ``w`` is ``rows[ordered[w]]``. In training
             they may outnumber those of ``index``, from which some are dropped.
         ordered_offsets: ``(B + 1,)`` int64, the texts among the ``W`` tokens.
+        n_oov_tokens: ``(B,)`` int64, tokens with ids of the OOV table; None if there are no such ids, which
+            would be the last of ``rows``.
         text_span: where these texts stand in the batch of a distributed step; None in a single process.
         token_span: where these features stand in it.
     """
@@ -47,6 +50,7 @@ class Batch:
     sentence_offsets: Tensor
     ordered: Tensor
     ordered_offsets: Tensor
+    n_oov_tokens: Tensor | None = None
     text_span: Span | None = None
     token_span: Span | None = None
 
@@ -58,7 +62,19 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; tensors that are on it already are not copied."""
         tensors = {name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS}
-        return replace(self, **tensors)
+        n_oov_tokens = None if self.n_oov_tokens is None else self.n_oov_tokens.to(device)
+        return replace(self, **tensors, n_oov_tokens=n_oov_tokens)
+
+    def split_oov(self, n_rows: int) -> tuple[Batch, Tensor, Tensor]:
+        """Split into a batch without ids of the OOV table, its entries ``(E,)``, and offsets ``(B + 1,)``."""
+        is_row = self.rows < n_rows
+        mask = is_row[self.index]
+        n_before = F.pad(mask.cumsum(0), (1, 0))[self.offsets]
+        entries = self.rows[self.index[~mask]] - n_rows
+        rows = replace(
+            self, rows=self.rows[is_row], index=self.index[mask], offsets=n_before, sentence_offsets=n_before
+        )
+        return rows, entries, self.offsets - n_before
 
     def of_every_token(self) -> Batch:
         """The same texts, with every occurrence of a token as a row of its own: ``U = T``.
@@ -71,7 +87,7 @@ class Batch:
         return replace(self, rows=self.rows[self.index], index=index, ordered=ordered)
 
 
-TENSORS = tuple(field.name for field in fields(Batch) if not field.name.endswith("_span"))
+TENSORS = tuple(field.name for field in fields(Batch) if not field.name.endswith(("_span", "_oov_tokens")))
 
 
 def make_batch(
@@ -102,4 +118,5 @@ def make_batch(
         torch.from_numpy(sentence_offsets.astype(np.int64)),
         torch.from_numpy(ordered.astype(np.int64)),
         torch.from_numpy(ordered_offsets),
+        None if features.n_oov_tokens is None else torch.from_numpy(features.n_oov_tokens),
     )

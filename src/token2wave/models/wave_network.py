@@ -16,7 +16,16 @@ from token2wave.models.dropout import Dropout
 from token2wave.models.registry import OPERATIONS, READOUTS
 from token2wave.models.text_network import TextNetwork
 from token2wave.models.wave_config import WaveConfig
-from token2wave.waves import Wave, context_waves, first_token_wave, segment_ids, segment_mean, text_wave, wave
+from token2wave.waves import (
+    Wave,
+    context_waves,
+    first_token_wave,
+    segment_ids,
+    segment_mean,
+    segment_sum,
+    text_wave,
+    wave,
+)
 
 
 class WaveNetwork(TextNetwork):
@@ -49,16 +58,30 @@ class WaveNetwork(TextNetwork):
         self.head = nn.Linear(config.width, config.n_classes)
         self.context = ContextBranch(config) if config.context_width else None
         self.linear_svm = LinearSVMBranch(config) if config.linear_svm else None
+        self.oov = nn.Embedding(config.n_oov, config.n_classes) if config.n_oov else None
 
-    def of_embedded(self, embedded: Tensor, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)`` from the embeddings ``(U, R)`` of the distinct tokens."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits ``(B, C)``. A text's logits do not depend on the other texts of the batch."""
+        if self.oov is None or batch.n_oov_tokens is None:
+            return super().forward(batch)
+        rows, entries, offsets = batch.split_oov(self.config.n_rows)
+        return self.of_embedded(self.embedding(rows.rows), rows, segment_sum(self.oov(entries), offsets))
+
+    def of_embedded(self, embedded: Tensor, batch: Batch, oov: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, C)``.
+
+        Args:
+            embedded: ``(U, R)``, embeddings of the distinct tokens.
+            batch: the texts, without ids of the OOV table.
+            oov: ``(B, C)``, sums of the weights of these ids.
+        """
         waves = embedded[:, : self.config.wave_width] if self.linear_svm is not None else embedded
         states = self.norm(self._state(waves, batch))
         logits = self.head(self.dropout(states, batch.text_span))
         if self.context is not None:
             logits = logits + self.context(waves, batch)
         if self.linear_svm is not None:
-            logits = logits + self.linear_svm(embedded[:, self.config.wave_width :], batch)
+            logits = logits + self.linear_svm(embedded[:, self.config.wave_width :], batch, oov)
         return cast("Tensor", logits)
 
     def _state(self, embedded: Tensor, batch: Batch) -> Tensor:
@@ -202,11 +225,22 @@ class LinearSVMBranch(nn.Module):
         self.weight = nn.Parameter(torch.ones(config.n_classes))
         self.bias = nn.Parameter(torch.zeros(config.n_classes))
 
-    def forward(self, linear_svm: Tensor, batch: Batch) -> Tensor:
-        """Compute logits ``(B, C)`` from the SVM weights ``(U, C)`` of the distinct tokens."""
-        lengths = batch.offsets.diff().clamp(min=1).to(linear_svm.dtype)
+    def forward(self, linear_svm: Tensor, batch: Batch, oov: Tensor | None = None) -> Tensor:
+        """Compute logits ``(B, C)``.
+
+        Args:
+            linear_svm: ``(U, C)``, SVM weights of the distinct tokens.
+            batch: the texts.
+            oov: ``(B, C)``, sums of the weights of ids of the OOV table.
+        """
+        lengths = batch.offsets.diff().to(linear_svm.dtype)
         mean = segment_mean(linear_svm.index_select(0, batch.index), batch.offsets)
-        return mean * lengths.sqrt()[:, None] * self.weight + self.bias
+        if oov is None or batch.n_oov_tokens is None:
+            scores = mean * lengths.clamp(min=1).sqrt()[:, None]
+        else:
+            n_features = (lengths + batch.n_oov_tokens).clamp(min=1)
+            scores = (mean * lengths[:, None] + oov) / n_features.sqrt()[:, None]
+        return scores * self.weight + self.bias
 
 
 def sinusoids(offsets: Tensor, n_tokens: int, like: Tensor) -> Tensor:

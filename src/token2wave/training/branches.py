@@ -102,7 +102,7 @@ def refit_linear_svm(
     ``weight`` is that of the SVM's branch in the calibrated network. The other arguments are those of
     :func:`fit_branches`.
     """
-    config = network.config.replace(linear_svm=False)
+    config = network.config.without_linear_svm()
     weights = _svm_problem(config, features, full_train, recipe, seed).solve(char_ngram_weight)
     refitted = add_linear_svm(_restrict(network, config), weights)
     scale_branches(refitted, [1.0] * len(branch_names(config)) + [weight])
@@ -159,7 +159,7 @@ def remove_zero_branches_of_config(config: WaveConfig, weights: Sequence[float])
     zero = {name for name, weight in zip(branch_names(config), weights, strict=False) if not weight}
     if "context" in zero:
         config = config.replace(context_width=0)
-    return config.replace(linear_svm=False) if "linear_svm" in zero else config
+    return config.without_linear_svm() if "linear_svm" in zero else config
 
 
 def branch_names(config: WaveConfig) -> tuple[str, ...]:

@@ -28,8 +28,10 @@ from token2wave.data.datasets import possible_paths
 from token2wave.data.splits import require_few_classes
 from token2wave.errors import DataError
 from token2wave.features import Features, WordFeatures
+from token2wave.features.hashed_texts import HashedTexts
+from token2wave.features.words import NO_HASHES
 from token2wave.inference.loading import build_network, build_torch_network
-from token2wave.inference.reference import EMBEDDING
+from token2wave.inference.reference import EMBEDDING, OOV
 from token2wave.models.wave_config import WaveConfig
 from token2wave.options import require_seed
 from token2wave.storage.outputs import Outputs
@@ -126,11 +128,16 @@ def update(
     callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("features of the new texts", len(rows))
     features, places = classifier.features, np.arange(classifier.features.n_rows)
+    oov_hashes = features.oov_hashes if isinstance(features, WordFeatures) else NO_HASHES
+    if isinstance(features, WordFeatures) and len(oov_hashes):
+        features = features.with_oov(NO_HASHES)  # training does not change the OOV table
     if parts != "network":
         features, places = add_words(features, examples.texts)
     config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
+    if isinstance(features, WordFeatures) and len(oov_hashes):
+        _start_from_oov(config, arrays, classifier.features, features, examples.texts)
     examples = examples.encode(features, callback_list.advance)
     branch_weights = _branch_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
@@ -141,6 +148,8 @@ def update(
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
     updates = [*classifier.training.get("updates", []), update_record]
+    if isinstance(features, WordFeatures) and len(oov_hashes):
+        features = features.with_oov(oov_hashes)
     if classifier.drift_reference is not None:
         log_notes([NO_DRIFT_REFERENCE])
     return replace(
@@ -217,7 +226,7 @@ def _train_waves(
 
     It is most of the memory, and small devices have little: there is one copy of it at a time.
     """
-    plain, rows = config.replace(linear_svm=False), arrays.pop(EMBEDDING)
+    plain, rows = config.without_linear_svm(), arrays.pop(EMBEDDING)
     own = {name: np.array(arrays[name]) for name in plain.parameter_shapes() if name != EMBEDDING}
     own[EMBEDDING] = np.ascontiguousarray(rows[:, : config.wave_width])
     linear_svm = rows[:, config.wave_width :].copy()
@@ -272,6 +281,24 @@ def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArr
     places = np.searchsorted(buckets, features.buckets) + int(features.config.cls)
     first = np.zeros(int(features.config.cls), dtype=np.int64)  # [CLS] stays row 0
     return WordFeatures(features.config, buckets), np.concatenate([first, places])
+
+
+def _start_from_oov(
+    config: WaveConfig,
+    arrays: dict[str, Floats],
+    old: WordFeatures,
+    new: WordFeatures,
+    texts: HashedTexts,
+) -> None:
+    """Start the SVM weights of new words' rows from what these words had in the OOV table, in place."""
+    words = texts.words
+    oov = old.oov_ids(*words)
+    rows = new.row_of_bucket[words.hashes >> np.uint64(64 - new.config.bits)]
+    _, first = np.unique(rows, return_index=True)  # one of the words that share a row
+    chosen = first[rows[first] >= 0]
+    oov, rows = oov.take(chosen), rows[chosen]
+    weights = arrays[OOV][oov.ids - old.n_rows]
+    np.add.at(arrays[EMBEDDING][:, config.wave_width :], np.repeat(rows, oov.lengths), weights)
 
 
 def expand_vocabulary(

@@ -236,7 +236,8 @@ class TrainingRun:
         novelty = None
         if not unvalidated:
             logits = network.logits(validation.features)
-            novelty = NoveltyReference.of(n_unknown, validation.features.lengths, logits)
+            rows = validation.features.rows(fitted.features.n_rows)
+            novelty = NoveltyReference.of(n_unknown, rows.lengths, logits)
         return ValidatedFit(
             replace(fitted, network=network, branch_weights=weights),
             best,

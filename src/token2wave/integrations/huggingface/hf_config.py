@@ -36,8 +36,8 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
 
     Args:
         vocab_size: rows of the embedding, ``V``.
-        padding_id: the id of padding in ``input_ids``, for calls without a mask; ``V``, which is no row, by
-            default. ``pad_token_id`` is an alias.
+        padding_id: the id of padding in ``input_ids``, for calls without a mask; ``V`` plus ``n_oov``,
+            which is no row, by default. ``pad_token_id`` is an alias.
         settings: settings of :class:`token2wave.WaveConfig`, the attributes below, and settings of
             ``transformers`` such as ``id2label``.
 
@@ -77,7 +77,7 @@ class WaveNetworkConfig(PretrainedConfig):  # type: ignore[misc]
         settings.setdefault("problem_type", SINGLE_LABEL)
         super().__init__(**settings)
         self.vocab_size = vocab_size
-        self.padding_id = vocab_size if padding_id is None else padding_id
+        self.padding_id = vocab_size + self.n_oov if padding_id is None else padding_id
 
     @classmethod
     def of_network(cls, network: WaveConfig, label_names: Sequence[str], **options: Any) -> WaveNetworkConfig:

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from token2wave.errors import ConfigError, DataError, ModelFileError
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.integrations.huggingface.hf_config import WaveNetworkConfig
-from token2wave.models import Batch, WaveNetwork, make_batch
+from token2wave.models import Batch, WaveConfig, WaveNetwork, make_batch
 from token2wave.models.wave_network import LinearSVMBranch
 
 
@@ -65,7 +65,13 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, *args: Any, **options: Any
     ) -> nn.Module:
-        """Add rows to the end of the embedding, or remove the last ones."""
+        """Add rows to the end of the embedding, or remove the last ones.
+
+        Raises:
+            ConfigError: the model has an OOV table, whose ids follow the rows.
+        """
+        if self.network.config.n_oov and new_num_tokens not in (None, self.network.config.n_rows):
+            raise ConfigError("a model with an OOV table cannot be resized", location="new_num_tokens")
         embedding: nn.Module = super().resize_token_embeddings(new_num_tokens, *args, **options)
         self.network.config = self.config.network_config()
         return embedding
@@ -81,10 +87,11 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         """Compute the logits and, with labels, the loss. The logits of a text do not depend on the others.
 
         Args:
-            input_ids: ``(B, L)`` integers, rows of the embedding, padded on either side.
+            input_ids: ``(B, L)`` integers, rows of the embedding, then ids of the OOV table, padded on either
+                side.
             attention_mask: ``(B, L)``, zero for padding; by default wherever ``input_ids`` is ``padding_id``.
             token_type_ids: ``(B, L)``, 0 for tokens in reading order, 1 for the n-grams after them; all 0 by
-                default.
+                default. Ids of the OOV table have 2, as many as there are tokens with such ids, then 3.
             labels: ``(B,)`` integers below ``C``; ``(B, C)`` from 0 to 1 for a multi-label model.
             return_dict: false returns a tuple.
 
@@ -98,7 +105,7 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.padding_id
-        features = _remove_padding(self.network.config.n_rows, input_ids, attention_mask, token_type_ids)
+        features = _remove_padding(self.network.config, input_ids, attention_mask, token_type_ids)
         batch: Batch = make_batch(features, self.network.config.sentence_ends)
         logits = self.network(batch.to(self.network.embedding.weight.device))
         if not self.training and not logits.isfinite().all():
@@ -124,19 +131,22 @@ class WaveForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
 
 def _remove_padding(
-    n_rows: int, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None
+    config: WaveConfig, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None
 ) -> Ragged:
+    n_rows, n_ids = config.n_rows, config.n_rows + config.n_oov
     is_token = attention_mask.bool().cpu().numpy()
-    types = np.zeros(is_token.shape, bool) if token_type_ids is None else token_type_ids.bool().cpu().numpy()
+    types = np.zeros(is_token.shape, int) if token_type_ids is None else token_type_ids.cpu().numpy()
     # transformers makes empty tensors floating point.
     ids = input_ids.cpu().numpy().astype(np.int64, copy=False)[is_token]
     hint = "use the tokenizer that was saved with the model, and its attention_mask"
-    if len(ids) and not 0 <= ids.min() <= ids.max() < n_rows:
-        problem = f"expected input_ids from 0 to {n_rows - 1}, found {ids.min()} to {ids.max()}"
+    if len(ids) and not 0 <= ids.min() <= ids.max() < n_ids:
+        problem = f"expected input_ids from 0 to {n_ids - 1}, found {ids.min()} to {ids.max()}"
         raise DataError(problem, hint=hint)
     offsets = offsets_of(is_token.sum(axis=1, dtype=np.int64))
-    features = Ragged(ids.astype(np.int32), offsets, (is_token & ~types).sum(axis=1, dtype=np.int64))
-    if not np.array_equal(features.is_ordered, ~types[is_token]):
+    n_ordered, n_oov_tokens = ((is_token & (types == each)).sum(axis=1, dtype=np.int64) for each in (0, 2))
+    features = Ragged(ids.astype(np.int32), offsets, n_ordered, n_oov_tokens if config.n_oov else None)
+    is_right = np.array_equal(features.is_ordered, types[is_token] == 0)
+    if not is_right or (config.n_oov and not np.array_equal(ids >= n_rows, types[is_token] >= 2)):
         problem = "expected token_type_ids of 0 for tokens in reading order, then 1 for n-grams, found others"
         raise DataError(problem, hint=hint)
     return features

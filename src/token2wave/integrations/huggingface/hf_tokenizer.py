@@ -39,8 +39,9 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
     """Turns texts into the rows that :class:`token2wave.Classifier` looks up.
 
     ``input_ids`` are rows of the embedding. With word features, they are the known words in reading order
-    (``token_type_ids`` 0), then the n-grams (``token_type_ids`` 1). Words are hashed, so a row's name is the
-    number of its bucket; an unknown word has no row. With WordPiece, ``input_ids`` are ``[CLS] pieces
+    (``token_type_ids`` 0), then the n-grams (``token_type_ids`` 1), then ids of the OOV table, if the model
+    has one (2 for as many as there are tokens with such ids, then 3). Words are hashed, so a row's name is
+    the number of its bucket; an unknown word has no row. With WordPiece, ``input_ids`` are ``[CLS] pieces
     [SEP]``. ``[PAD]`` has no row unless the vocabulary contains it. A special token's name in a text is
     ordinary text.
 
@@ -64,6 +65,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         if isinstance(self.features, WordFeatures):
             self._row_names = [CLS] if self.features.config.cls else []
             self._row_names += [f"<{bucket}>" for bucket in self.features.buckets.tolist()]
+            self._row_names += [f"<oov {hashed}>" for hashed in self.features.oov_hashes.tolist()]
         else:
             self._row_names = list(self.features.vocabulary)
         self._rows = {name: row for row, name in enumerate(self._row_names)}
@@ -172,6 +174,13 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
             special_positions = [0] if self.features.config.cls else []
         columns: dict[str, list[list[int]]] = {name: [] for name in (*INPUTS, SPECIAL)}
         types = (~features.is_ordered).astype(np.int32)
+        if features.n_oov_tokens is not None:
+            n_oov = features.lengths - features.rows(self.features.n_rows).lengths
+            first = np.repeat(
+                features.offsets[1:] - n_oov, n_oov
+            )  # of the ids of the OOV table, of each of these
+            position = np.flatnonzero(features.ids >= self.features.n_rows)
+            types[position] = 3 - (position < first + np.repeat(features.n_oov_tokens, n_oov))
         for first, last in zip(features.offsets[:-1], features.offsets[1:], strict=True):
             special = np.zeros(last - first, dtype=np.int32)
             special[special_positions] = 1
@@ -186,8 +195,8 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding; ``len(tokenizer)`` also counts a [PAD] without a row."""
-        return self.features.n_rows
+        """Rows and ids of the OOV table; ``len(tokenizer)`` also counts a [PAD] without a row."""
+        return len(self._row_names)
 
     def get_vocab(self) -> dict[str, int]:
         """Return the row of each name."""
