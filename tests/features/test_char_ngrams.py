@@ -24,7 +24,7 @@ LETTERS = st.sampled_from(["a", "b", "A", "'", "\u2019", "-", ".", " ", "\n"]) |
 TEXTS = st.lists(st.lists(LETTERS, max_size=14).map("".join), min_size=1, max_size=8)
 
 
-def plain_grams(texts: list[str], features: WordFeatures, frequent: set[int]) -> Counter:
+def plain_grams(texts: list[str], features: WordFeatures, frequent: set[int], shortest: int = 3) -> Counter:
     """How often each row has each n-gram, as many postings ``((row, count), ...)`` as there are n-grams."""
     word_of_row: dict[int, tuple[int, list[int]]] = {}
     for text in texts:
@@ -37,7 +37,7 @@ def plain_grams(texts: list[str], features: WordFeatures, frequent: set[int]) ->
     postings: dict[tuple[int, ...], Counter] = defaultdict(Counter)
     for row, (_, word) in word_of_row.items():
         spelled = (*END, *word, *END)
-        for length in (3, 4, 5):
+        for length in range(shortest, 6):
             for first in range(len(spelled) - length + 1):
                 postings[spelled[first : first + length]][row] += 1
     return Counter(tuple(sorted(rows.items())) for rows in postings.values() if len(rows) >= 2)
@@ -62,15 +62,17 @@ def fitted(texts: list[str], **settings_: int) -> WordFeatures:
 
 
 @settings(deadline=None, max_examples=150, print_blob=True)
-@given(texts=TEXTS, ngrams=st.sampled_from([1, 2]), cls=st.booleans())
-@example(texts=["don't won't WON\u2019T 'won' ''", "anaana banana"], ngrams=2, cls=True)
-@example(texts=["x" * 63 + " " + "x" * 64 + " " + "x" * 65, "x" * 200], ngrams=1, cls=False)
-@example(texts=["ab" * 40, "ab\x1fab\x85ab\u3000abc", "cab"], ngrams=1, cls=False)
-def test_n_grams_are_those_of_the_twin(texts: list[str], ngrams: int, cls: bool) -> None:
+@given(texts=TEXTS, ngrams=st.sampled_from([1, 2]), cls=st.booleans(), shortest=st.sampled_from([2, 3]))
+@example(texts=["don't won't WON\u2019T 'won' ''", "anaana banana"], ngrams=2, cls=True, shortest=3)
+@example(texts=["x" * 63 + " " + "x" * 64 + " " + "x" * 65, "x" * 200], ngrams=1, cls=False, shortest=2)
+@example(texts=["ab" * 40, "ab\x1fab\x85ab\u3000abc", "cab"], ngrams=1, cls=False, shortest=3)
+def test_n_grams_are_those_of_the_twin(texts: list[str], ngrams: int, cls: bool, shortest: int) -> None:
     features = fitted(texts, ngrams=ngrams, cls=cls)
-    found = CharNgrams.of_words(texts, features, np.zeros(features.n_rows, np.int64))
+    found = CharNgrams.of_words(texts, features, np.zeros(features.n_rows, np.int64), shortest)
     assert len(found.counts) == features.n_rows
-    assert postings_of(found) == plain_grams(texts, features, set())
+    assert postings_of(found) == plain_grams(texts, features, set(), shortest)
+    assert len(found.hashes) == found.n_grams
+    assert (np.diff(found.hashes.astype(object)) > 0).all()
 
 
 def test_words_that_share_a_row_and_words_that_are_no_row() -> None:

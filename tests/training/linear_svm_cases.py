@@ -53,6 +53,7 @@ def case_of(
     n_rows: int = 14,
     share: float = 0.0,
     weighted: bool = False,
+    n_dense: int = 0,
 ) -> Case:
     """A problem whose texts tell their class badly, so that many of them are support vectors.
 
@@ -63,6 +64,7 @@ def case_of(
         n_rows: ``V``.
         share: amplitude of the n-grams, which are random ones.
         weighted: whether texts count unlike each other, and some not at all.
+        n_dense: dense features, ``P``.
     """
     random = np.random.default_rng(seed)
     features, labels = random_texts(n_texts, n_rows, seed), random.integers(0, n_classes, n_texts)
@@ -71,7 +73,8 @@ def case_of(
         weights = random.uniform(0.2, 3, n_texts).astype(np.float32)
         weights[random.random(n_texts) < 0.2] = 0
     fitted: Any = Rows(n_rows)
-    problem = LinearSVM(Examples(features, labels, weights), fitted, n_classes, seed)
+    dense = random.normal(size=(n_texts, n_dense)).astype(np.float32)
+    problem = LinearSVM(Examples(features, labels, weights), fitted, n_classes, seed, dense=dense)
     char_ngrams = random_char_ngrams(n_rows, seed) if share else CharNgrams.none(n_rows)
     problem.char_ngrams = char_ngrams
     problem.gram_information = random.uniform(0.2, 2, char_ngrams.n_grams).astype(np.float32)
@@ -111,18 +114,23 @@ def costs_and_signs(problem: LinearSVM, label: int) -> tuple[np.ndarray, np.ndar
 def best_scores(problem: LinearSVM, features: Ragged, share: float) -> np.ndarray:
     """What the minimum says of texts, found by scikit-learn, ``(N, C)``."""
     matrix, asked = (matrix_of(problem, each, share) for each in (problem.train.features, features))
-    scores = []
+    return np.asarray(asked @ best_weights(problem, matrix).T)
+
+
+def best_weights(problem: LinearSVM, matrix: np.ndarray, cost: float = 1.0) -> np.ndarray:
+    """The weight of each column of the train texts' matrix at the minimum, by scikit-learn, ``(C, D)``."""
+    weights = []
     for label in range(problem.n_classes):
         costs, signs = costs_and_signs(problem, label)
         if len(set(signs[costs > 0])) == 1:  # LIBLINEAR wants two; a text without features, bias or cost
             signs, costs = np.append(signs, -signs[0]), np.append(costs, 1e-12)
         rows = np.concatenate([matrix, np.zeros((len(signs) - len(matrix), matrix.shape[1]))])
         machine = LinearSVC(
-            C=1.0, loss="squared_hinge", dual=True, fit_intercept=False, tol=1e-9, max_iter=200_000
+            C=cost, loss="squared_hinge", dual=True, fit_intercept=False, tol=1e-9, max_iter=200_000
         )
         machine.fit(rows[costs > 0], signs[costs > 0], costs[costs > 0])
-        scores.append(asked @ machine.coef_[0])
-    return np.stack(scores, axis=1)
+        weights.append(machine.coef_[0])
+    return np.stack(weights)
 
 
 def scores_of(found: LinearSVMWeights, features: Ragged) -> np.ndarray:

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_svm_cases import Rows, best_scores, case_of, costs_and_signs, gap_of, random_texts, scores_of
+from linear_svm_cases import (
+    Rows,
+    best_scores,
+    best_weights,
+    case_of,
+    costs_and_signs,
+    gap_of,
+    matrix_of,
+    random_texts,
+    scores_of,
+)
 from training_data import ragged
 
 from token2wave.core import load_core
@@ -113,6 +123,59 @@ def test_the_nearest_to_what_was_learnt_before(name, solver, exact):
         assert found.bias[label] - before.bias[label] == pytest.approx(violations.sum(), abs=2e-2)
 
 
+@pytest.mark.parametrize("n_dense", [1, 8, 14])
+@pytest.mark.parametrize("name", ["two classes", "n-grams and weights"])
+def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
+    """Every weight at every cost is that of scikit-learn, and each cost starts from the one before."""
+    problem, char_ngrams, share = case_of(**CASES[name], n_dense=n_dense)
+    problem.char_ngrams = CharNgrams(char_ngrams.offsets, char_ngrams.ids, np.arange(char_ngrams.n_grams) + 7)
+    roots = np.sqrt(np.maximum(problem.sizes, 1))[:, None]
+    problem.dense[:2] = 0  # texts without words
+    problem.dense_square = float((problem.dense**2 / roots**2).sum(axis=1).mean())
+    columns = matrix_of(problem, problem.train.features, share)
+    dense_scale, first = 2 / np.sqrt(problem.dense_square), len(problem.information)
+    matrix = np.concatenate([columns, dense_scale * problem.dense / roots], axis=1)
+    costs = 0.1, 1.0, 10.0, 10.0
+    path = problem.solve_path(share, 2.0, costs)
+    for cost, weights in zip(costs, path, strict=True):
+        best = best_weights(problem, matrix, cost).T
+        close = {"rtol": 0, "atol": 1e-3 * max(cost, 1)}
+        np.testing.assert_allclose(weights.bias, best[columns.shape[1] - 1], **close)
+        np.testing.assert_allclose(weights.dense, dense_scale * best[columns.shape[1] :], **close)
+        gram_scales = share * np.sqrt(problem.gram_information / problem.grams_of_a_feature)
+        grams = gram_scales[:, None] * best[first : columns.shape[1] - 1]
+        np.testing.assert_allclose(weights.gram_weights, grams, **close)
+        assert weights.gram_hashes.tolist() == list(range(7, 7 + char_ngrams.n_grams))
+        rows = np.sqrt(problem.information)[:, None] * best[:first]
+        np.add.at(rows, char_ngrams.rows, grams[char_ngrams.ids])
+        np.testing.assert_allclose(weights.rows, rows, **close)
+    assert path[-1].passes < path[-2].passes / 4
+    without = problem.solve_path(share, 0.0, costs[:1])[0]
+    assert without.dense.shape == path[0].dense.shape
+    assert not without.dense.any()
+
+
+def test_sizes_of_texts_may_be_larger_than_their_rows(solver, exact):
+    """As if each text had words without a row: its features are divided by the root of more."""
+    problem, _, _ = case_of(3, n_dense=2)
+    larger = problem.train.features.lengths.astype(np.float32) + 3
+    fitted = Rows(len(problem.information))
+    spread = LinearSVM(problem.train, fitted, 3, 0, dense=problem.dense, sizes=larger)
+    spread.information, spread.dense_square = problem.information, problem.dense_square
+    weights = spread.solve_path(0.0, 1.0, [1.0])[0]
+    lengths = np.maximum(problem.sizes, 1)
+    matrix = matrix_of(problem, problem.train.features, 0.0)
+    dense = problem.dense * np.sqrt(1 / (larger * problem.dense_square))[:, None]
+    matrix = np.concatenate(
+        [matrix[:, :-1] * np.sqrt(lengths / larger)[:, None], dense, matrix[:, -1:]], axis=1
+    )
+    best = best_weights(spread, matrix)
+    np.testing.assert_allclose(weights.bias, best[:, -1], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(
+        weights.dense, best[:, -3:-1].T / np.sqrt(problem.dense_square), rtol=0, atol=1e-3
+    )
+
+
 def test_the_tolerance_in_use_is_near_the_minimum(solver):
     problem, _, share = case_of(3, n_texts=120, share=0.5)
     found = problem.solve(share)
@@ -170,17 +233,17 @@ def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
 @needs_core
 @pytest.mark.parametrize("name", ["two blocks", "n-grams and weights", "classes without texts"])
 def test_threads_make_no_difference_and_a_seed_does(name, monkeypatch):
-    found = []
+    paths = []
     for n_threads in ("1", "2", "3", "1"):
         monkeypatch.setenv("OMP_NUM_THREADS", n_threads)
-        problem, _, share = case_of(**CASES[name])
-        found.append(problem.solve(share))
-    for other in found[1:]:
-        assert other.rows.tobytes() == found[0].rows.tobytes()
-        assert other.bias.tobytes() == found[0].bias.tobytes()
-        assert other.passes == found[0].passes
+        problem, _, share = case_of(**CASES[name], n_dense=8)
+        paths.append(problem.solve_path(share, 1.0, (0.3, 1.0)))
+    for path in paths[1:]:
+        for other, first in zip(path, paths[0], strict=True):
+            for values, expected in zip(other, first, strict=True):
+                assert np.asarray(values).tobytes() == np.asarray(expected).tobytes()
     problem.seed += 1
-    assert problem.solve(share).rows.tobytes() != found[0].rows.tobytes()
+    assert problem.solve_path(share, 1.0, (0.3,))[0].rows.tobytes() != paths[0][0].rows.tobytes()
 
 
 @needs_core

@@ -16,6 +16,7 @@ from token2wave.features.ragged import offsets_of
 from token2wave.features.text import char_ngram_hashes
 
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram, the word's two ends among them
+NO_HASHES = np.zeros(0, dtype=np.uint64)
 MIN_WORDS = 2  # with an n-gram; the row of a single word says as much
 # Words in more texts than both need no n-grams, which would be most of the work.
 FREQUENT_FRACTION, FREQUENT_TEXTS = 0.03, 1_000
@@ -27,10 +28,13 @@ class CharNgrams:
     Args:
         offsets: ``(V + 1,)`` int64.
         ids: ``(M,)`` int32, the n-grams of each row, numbered from 0; one may occur several times in a row.
+        hashes: ``(G,)`` uint64, increasing, of the n-grams; none if only their numbers are known.
     """
 
-    def __init__(self, offsets: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
-        self.offsets, self.ids = offsets, ids
+    def __init__(
+        self, offsets: NDArray[np.int64], ids: NDArray[np.int32], hashes: NDArray[np.uint64] = NO_HASHES
+    ) -> None:
+        self.offsets, self.ids, self.hashes = offsets, ids, hashes
         self.n_grams = int(ids.max(initial=-1)) + 1
 
     @property
@@ -49,10 +53,17 @@ class CharNgrams:
         return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
     @classmethod
-    def of_words(cls, texts: Sequence[str], features: Features, frequency: NDArray[np.int64]) -> CharNgrams:
+    def of_words(
+        cls,
+        texts: Sequence[str],
+        features: Features,
+        frequency: NDArray[np.int64],
+        shortest: int = SHORTEST,
+    ) -> CharNgrams:
         """Make the n-grams of the training texts' words that have a row; features of words only.
 
-        Words that occur in many texts by ``frequency``, ``(V,)``, have none.
+        Words that occur in many texts by ``frequency``, ``(V,)``, have none. N-grams have at least
+        ``shortest`` characters.
         """
         if not isinstance(features, WordFeatures):
             return cls.none(features.n_rows)
@@ -63,7 +74,7 @@ class CharNgrams:
         rows, first = np.unique(rows[usable], return_index=True)  # one of the words that share a row
         chosen = usable[first]
         grams, lengths = char_ngram_hashes(
-            words.code_points, words.starts[chosen], words.ends[chosen], SHORTEST, LONGEST
+            words.code_points, words.starts[chosen], words.ends[chosen], shortest, LONGEST
         )
         distinct_grams, ids = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
@@ -71,4 +82,4 @@ class CharNgrams:
         shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= MIN_WORDS
         number, mask = np.cumsum(shared) - 1, shared[ids]
         counts = np.bincount(owners[mask], minlength=features.n_rows)
-        return cls(offsets_of(counts), number[ids[mask]].astype(np.int32))
+        return cls(offsets_of(counts), number[ids[mask]].astype(np.int32), distinct_grams[shared])

@@ -9,6 +9,7 @@ multi-label texts the sum over the classes' decisions. The problem is convex, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from token2wave.core import load_core, n_threads
 from token2wave.features import Features, Ragged
 from token2wave.inference.reference import segment_sums
-from token2wave.training.char_ngrams import CharNgrams
+from token2wave.training.char_ngrams import SHORTEST, CharNgrams
 from token2wave.training.examples import Examples
 from token2wave.training.schedule import document_frequency
 
@@ -33,11 +34,25 @@ Floats = NDArray[np.float32]
 
 
 class LinearSVMWeights(NamedTuple):
-    """The solution: weights of the features, ``(V, C)`` float32, bias ``(C,)``, and passes to convergence."""
+    """The solution.
+
+    Every weight is for the sum over a text's features, divided by the root of its size.
+
+    Attributes:
+        rows: ``(V, C)`` float32, with the weights of each row's character n-grams, but not of dense features.
+        bias: ``(C,)`` float32.
+        passes: to convergence.
+        gram_hashes: ``(G,)`` uint64, increasing, the hashes of the character n-grams.
+        gram_weights: ``(G, C)`` float32, their own weights.
+        dense: ``(P, C)`` float32, the weights of the dense features.
+    """
 
     rows: Floats
     bias: Floats
     passes: int
+    gram_hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
+    gram_weights: Floats = np.zeros((0, 0), np.float32)
+    dense: Floats = np.zeros((0, 0), np.float32)
 
     def logits(self, features: Ragged) -> NDArray[np.float64]:
         """Decision values of ``N`` texts, ``(N, C)``, on the scale of logits."""
@@ -47,7 +62,7 @@ class LinearSVMWeights(NamedTuple):
 
 
 class LinearSVM:
-    """The problem; :meth:`solve` takes the weight of the words' character n-grams.
+    """The problem; :meth:`solve_path` takes the weights of its kinds of features and the costs of an error.
 
     Args:
         train: the examples to learn from.
@@ -56,6 +71,11 @@ class LinearSVM:
         seed: of the order of texts.
         multi_label: whether a text may have several classes, or none; the examples have targets then.
         char_ngrams: whether to use the character n-grams of the words.
+        shortest_char_ngram: their fewest characters.
+        dense: ``(N, P)`` float32, further features of each text. Like the others, they are a sum over the
+            text's words; the solver divides them by the root of the text's size.
+        sizes: ``(N,)`` float32, of the texts; None takes their number of features. A text of size zero has
+            no features.
     """
 
     def __init__(
@@ -67,8 +87,16 @@ class LinearSVM:
         multi_label: bool = False,
         *,
         char_ngrams: bool = False,
+        shortest_char_ngram: int = SHORTEST,
+        dense: Floats | None = None,
+        sizes: Floats | None = None,
     ) -> None:
         self.train, self.n_classes, self.seed = train, n_classes, seed
+        self.sizes = train.features.lengths.astype(np.float32) if sizes is None else sizes
+        self.dense = np.zeros((len(train), 0), np.float32) if dense is None else np.ascontiguousarray(dense)
+        squares = np.einsum("np,np->n", self.dense, self.dense) / np.maximum(self.sizes, 1)
+        # Mean square of a text's dense features. That of its rows is about one.
+        self.dense_square = float(squares.sum() / max(len(train), 1)) or 1.0
         n_rows = features.n_rows
         self.targets = train.targets if multi_label else None
         self.positive = train.positive_weights if multi_label else None
@@ -80,7 +108,9 @@ class LinearSVM:
             prior = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
             frequency, n_texts = target_frequency(train.features, self.targets, n_rows)
         self.char_ngrams = grams = (
-            CharNgrams.of_words(train.texts, features, n_texts) if char_ngrams else CharNgrams.none(n_rows)
+            CharNgrams.of_words(train.texts, features, n_texts, shortest_char_ngram)
+            if char_ngrams
+            else CharNgrams.none(n_rows)
         )
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
         information = _information if self.targets is None else _information_multi_label
@@ -92,62 +122,70 @@ class LinearSVM:
         self.gram_information = information(gram_frequency, gram_texts, prior)
         # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features.
         self.grams_of_a_feature = max(float(occurrences @ grams.counts) / max(occurrences.sum(), 1), 1.0)
-        self.costs = np.full(len(train), COST, dtype=np.float32)
+        self.costs = np.ones(len(train), dtype=np.float32)
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
 
     def solve(self, char_ngram_weight: float, previous: LinearSVMWeights | None = None) -> LinearSVMWeights:
-        """Find the weight of every row for every class.
+        """Solve without dense features for the default cost; see :meth:`solve_path`."""
+        return self.solve_path(char_ngram_weight, 0.0, (COST,), previous)[0]
+
+    def solve_path(
+        self,
+        char_ngram_weight: float,
+        dense_weight: float,
+        costs: Sequence[float],
+        previous: LinearSVMWeights | None = None,
+    ) -> list[LinearSVMWeights]:
+        """Find the weights of every feature for every class, for several costs of an error.
+
+        Each cost starts from the dual variables of the one before, so a path of increasing costs takes fewer
+        passes than as many problems.
 
         Args:
             char_ngram_weight: weight of the words' character n-grams, relative to that of words and word
                 n-grams; 0 leaves them out.
-            previous: the solution for other texts. The result is the solution nearest to it; without it, the
-                smallest one.
+            dense_weight: weight of the dense features. With 1 their mean square in a text is 1, about that
+                of words and word n-grams; 0 leaves them out.
+            costs: of an error on a text, LIBLINEAR's C, in increasing order.
+            previous: the solution for other texts. The result is the solution nearest to its rows and bias;
+                without it, the smallest one.
 
         Returns:
-            Weights whose sum over a text's features, divided by the root of their number, plus the bias is
-            about 1 for the text's class and -1 for the others.
+            For each cost, weights whose sum over a text's features, divided by the root of their number, plus
+            the bias is about 1 for the text's class and -1 for the others. They are views of one array.
         """
         char_ngrams = self.char_ngrams if char_ngram_weight else CharNgrams.none(len(self.information))
         scale = np.float32(char_ngram_weight**2 / self.grams_of_a_feature)
-        information = np.concatenate([self.information, self.gram_information[: char_ngrams.n_grams] * scale])
-        native, features = load_core(), self.train.features
-        if previous is None:
-            shape = len(self.information), self.n_classes
-            previous = LinearSVMWeights(np.zeros(shape, np.float32), np.zeros(self.n_classes, np.float32), 0)
-        if native is None:
-            costs = self._costs()
-            return _solve(self.train, self._signs(), char_ngrams, information, costs, self.seed, previous)
-        rows, bias = previous.rows.astype(np.float32), previous.bias.astype(np.float32)  # copies
-        none = np.zeros(0, np.float32)
-        passes = native.fit_linear_svm(
+        energies = np.concatenate([self.information, self.gram_information[: char_ngrams.n_grams] * scale])
+        shape = len(costs), self.n_classes
+        rows, bias, gram_weights, dense_weights = (
+            np.zeros((shape[0], *n, shape[1]), dtype=np.float32)
+            for n in ((len(self.information),), (), (char_ngrams.n_grams,), (self.dense.shape[1],))
+        )
+        passes = np.zeros(shape, dtype=np.int64)
+        if previous is not None:
+            rows[0], bias[0] = previous.rows, previous.bias
+        native, features, none = load_core(), self.train.features, np.zeros(0, np.float32)
+        (_solve if native is None else native.fit_linear_svm)(
             (features.ids, features.offsets, features.n_ordered),
             (
                 self.train.labels if self.targets is None else none.astype(np.int64),
                 none if self.targets is None else self.targets,
                 self.costs,
                 none if self.positive is None else self.positive,
-                features.lengths.astype(np.float32),
+                self.sizes,
+                self.dense,
             ),
-            (char_ngrams.offsets, char_ngrams.ids, information),
-            (rows, bias),
-            (MAX_PASSES, TOLERANCE, self.seed),
+            (char_ngrams.offsets, char_ngrams.ids, energies, dense_weight**2 / self.dense_square),
+            (rows, bias, gram_weights, dense_weights, passes),
+            (np.array(costs, dtype=np.float32), MAX_PASSES, TOLERANCE, self.seed),
             n_threads(),
         )
-        return LinearSVMWeights(rows, bias, passes)
-
-    def _costs(self) -> NDArray[np.float64]:
-        """Cost of an error on each text and class, ``(N, C)``."""
-        factors = np.ones(self.n_classes) if self.positive is None else self.positive.astype(np.float64)
-        costs = self.costs.astype(np.float64)
-        return np.where(self._signs() > 0, costs[:, None] * factors, costs[:, None])
-
-    def _signs(self) -> NDArray[np.float64]:
-        """1 for the classes of each text and -1 for the others, ``(N, C)``."""
-        if self.targets is not None:
-            return np.where(self.targets > 0.5, 1.0, -1.0)
-        return np.where(self.train.labels[:, None] == np.arange(self.n_classes), 1.0, -1.0)
+        return [
+            LinearSVMWeights(rows[k], bias[k], int(passes[k].max(initial=0)), char_ngrams.hashes, *further)
+            for k, further in enumerate(zip(gram_weights, dense_weights, strict=True))
+        ]
 
 
 def _information(frequency: NDArray[Any], n_texts: NDArray[Any], prior: NDArray[np.float64]) -> Floats:
@@ -204,44 +242,58 @@ def target_frequency(
 
 
 def _solve(
-    train: Examples,
-    targets: NDArray[np.float64],
-    char_ngrams: CharNgrams,
-    information: Floats,
-    costs: NDArray[np.float64],
-    seed: int,
-    previous: LinearSVMWeights,
-) -> LinearSVMWeights:
-    """Dual coordinate descent in numpy for all classes at once, the slow twin of the native core."""
-    features, n_rows, n_classes = train.features, len(char_ngrams.counts), targets.shape[1]
-    scales = 1 / np.sqrt(np.maximum(features.lengths, 1))
-    table, bias = np.zeros((len(information), n_classes)), previous.bias.astype(np.float64)
-    table[:n_rows] = previous.rows
-    grams_of_row = np.split(char_ngrams.ids + n_rows, char_ngrams.offsets[1:-1])
-    alphas = np.zeros((len(train), n_classes))
-    random, counted, passes = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1)), 0
+    texts: tuple[Any, Any, Any],
+    examples: tuple[Any, Any, Any, Any, Any, Any],
+    features: tuple[Any, Any, Any, float],
+    weights: tuple[Any, Any, Any, Any, Any],
+    settings: tuple[Any, int, float, int],
+    n_threads: int,
+) -> None:
+    """Dual coordinate descent in numpy for all classes at once, the slow twin of the core."""
+    (ids, offsets, _), (labels, targets, costs, positive, sizes, dense) = texts, examples
+    (gram_offsets, grams, energies, dense_energy), (factors, max_passes, tolerance, seed) = features, settings
+    rows, bias, gram_weights, dense_weights, all_passes = weights
+    n_rows, n_classes = rows.shape[1:]
+    is_positive = targets > 0.5 if len(targets) else labels[:, None] == np.arange(n_classes)
+    signs, costs = np.where(is_positive, 1.0, -1.0), costs.astype(np.float64)[:, None]
+    costs = costs * np.where(is_positive, positive if len(positive) else 1, 1)
+    scales = np.divide(1, np.sqrt(sizes), out=np.zeros(len(sizes)), where=sizes > 0)
+    # Rows, n-grams, dense features, and the bias, whose energy is one.
+    first_dense, n_dense = len(energies), dense.shape[1]
+    table = np.zeros((first_dense + n_dense + 1, n_classes))
+    table[:n_rows], table[-1] = rows[0], bias[0]
+    all_energies = np.concatenate([energies, np.full(n_dense, dense_energy), [1]])
+    grams_of_row = np.split(grams + n_rows, gram_offsets[1:-1])
+    alphas = np.zeros((len(costs), n_classes))
+    random, counted = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1))
+    always = np.arange(first_dense, len(table))
 
-    def with_grams(text: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ids = features.ids[features.offsets[text] : features.offsets[text + 1]]
-        return np.unique(np.concatenate([ids, *(grams_of_row[row] for row in ids)]), return_counts=True)
+    def elements_of(text: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        of_text = ids[offsets[text] : offsets[text + 1]]
+        distinct, counts = np.unique(
+            np.concatenate([of_text, *(grams_of_row[row] for row in of_text)]), return_counts=True
+        )
+        values = np.concatenate([counts, dense[text]]) * scales[text]
+        return np.concatenate([distinct, always]), np.append(values, 1.0)
 
-    worst = np.inf
-    while worst > TOLERANCE and passes < MAX_PASSES:
-        passes, worst = passes + 1, 0.0
-        for text in random.permutation(counted):
-            ids, counts = with_grams(text)
-            square = float(counts**2 @ information[ids]) * scales[text] ** 2 + 1
-            ridge = 0.5 / costs[text]  # diagonal of the dual of the squared hinge
-            score = counts @ table[ids] * scales[text] + bias
-            slope = targets[text] * score - 1 + alphas[text] * ridge
-            violated = np.where((alphas[text] > 0) | (slope < 0), np.abs(slope), 0)
-            worst = max(worst, float(violated.max()))
-            step = np.where(violated > 0, slope / (square + ridge), 0)
-            after = np.maximum(alphas[text] - step, 0)
-            change = (after - alphas[text]) * targets[text]
-            alphas[text] = after
-            bias += change
-            table[ids] += (counts * information[ids])[:, None] * (change * scales[text])
-    rows = table[:n_rows]
-    np.add.at(rows, char_ngrams.rows, table[n_rows:][char_ngrams.ids])
-    return LinearSVMWeights(rows.astype(np.float32), bias.astype(np.float32), passes)
+    for k, factor in enumerate(factors):
+        worst, passes = np.inf, 0
+        while worst > tolerance and passes < max_passes:
+            passes, worst = passes + 1, 0.0
+            for text in random.permutation(counted):
+                elements, values = elements_of(text)
+                square = float(values**2 @ all_energies[elements])
+                ridge = 0.5 / (costs[text] * factor)  # diagonal of the dual of the squared hinge
+                slope = signs[text] * (values @ table[elements]) - 1 + alphas[text] * ridge
+                violated = np.where((alphas[text] > 0) | (slope < 0), np.abs(slope), 0)
+                worst = max(worst, float(violated.max()))
+                step = np.where(violated > 0, slope / (square + ridge), 0)
+                after = np.maximum(alphas[text] - step, 0)
+                table[elements] += (
+                    (values * all_energies[elements])[:, None] * (after - alphas[text]) * signs[text]
+                )
+                alphas[text] = after
+        all_passes[k] = passes
+        rows[k], bias[k] = table[:n_rows], table[-1]
+        gram_weights[k], dense_weights[k] = table[n_rows:first_dense], table[first_dense:-1]
+        np.add.at(rows[k], np.repeat(np.arange(n_rows), np.diff(gram_offsets)), gram_weights[k][grams])
