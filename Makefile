@@ -10,7 +10,7 @@ AUDITED := .venv/audit-installed
 RELEASER := .venv/release-installed
 THREADS ?= 2
 
-.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-pretrained bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -158,18 +158,19 @@ fuzz: $(FUZZER) $(GUIDED)/core
 		-m fuzzing.guided --replay $(FUZZ)/corpus/$$name || exit 1; done
 	$(UNDER_SANITIZERS) -m fuzzing.run_cases --seconds $$(($(SECONDS) / 6)) --seed $(SEED)
 
+COMPARED := small,fast,tfidf_svc_tuned,tfidf_logistic_tuned,nbsvm,fasttext_tuned,fasttext_autotune,model2vec_logistic,model2vec_finetuned,minilm_logistic
+
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[bench]'
 	touch $@
 
-# All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and about two hours; RESUME=--resume goes on after an interruption.
+# All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and a night; RESUME=--resume goes on after an interruption.
 bench: $(RIVALS)
-	$(BIN)/python benchmarks/compare.py --name classifiers \
-		--data ag_news,imdb,dbpedia14,sst2,trec,banking77,emotion \
-		--systems fast,small,fasttext_lr025,fasttext_lr05,tfidf_svc,tfidf_logistic --runs 3 --threads $(THREADS) $(RESUME)
-	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper,fasttext_autotune \
-		--runs 3 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/compare.py --name classifiers --data trec,banking77,emotion,sst2,dbpedia14,ag_news,imdb \
+		--systems $(COMPARED) --runs 5 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/few_shot.py $(RESUME)
+	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper --runs 3 --threads $(THREADS) $(RESUME)
 	$(BIN)/python benchmarks/probabilities.py
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
@@ -181,19 +182,6 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/serving.py --threads $(THREADS)
 	$(BIN)/python benchmarks/scoring.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
-
-# Beside frozen encoders. model2vec wants an older transformers, so it has an environment of its own. Half an hour.
-PRETRAINED := build/venv-pretrained
-$(PRETRAINED)/installed: pyproject.toml
-	$(PYTHON) -m venv $(PRETRAINED)
-	grep -v -E '^(transformers|tokenizers|huggingface_hub)==' constraints.txt > $(PRETRAINED)/constraints.txt
-	$(PRETRAINED)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PRETRAINED)/constraints.txt \
-		-e '.[parquet,encoders,sklearn]' 'model2vec[distill]==0.10.0' sentence-transformers
-	touch $@
-
-bench-pretrained: $(PRETRAINED)/installed
-	$(PRETRAINED)/bin/python benchmarks/compare.py --name pretrained --data trec,banking77,emotion \
-		--systems small,tfidf_tuned,minilm_logistic,model2vec_logistic --runs 3 --threads $(THREADS) $(RESUME)
 
 # The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
 bench-quick: $(RIVALS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import shlex
 import statistics
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,20 @@ def _git(*arguments: str) -> str | None:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, smallest and largest of several runs."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def pack_bits(bits: Any) -> str:
+    """Whether each test text was right, ``(N,)``, as base64 of zlib of eight bits a byte."""
+    import numpy as np
+
+    return base64.b64encode(zlib.compress(np.packbits(bits).tobytes(), 9)).decode()
+
+
+def unpack_bits(text: str, n: int) -> Any:
+    """Invert :func:`pack_bits` for ``n`` test texts, ``(N,)`` of 0 and 1."""
+    import numpy as np
+
+    return np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8), count=n)
 
 
 def write_document(path: Path, document: Record) -> None:

@@ -265,10 +265,10 @@ def _fasttext(path: Path) -> Predictor:
 
 def _tfidf(path: Path) -> Predictor:
     with path.open("rb") as file:
-        pipeline = pickle.load(file)
+        features, classifier = pickle.load(file)
     return Predictor(
-        lambda texts: pipeline.predict(texts).tolist(),  # numbers of the classes, as it was trained on them
-        {"predict([text])": lambda text: pipeline.predict([text])},
+        lambda texts: classifier.predict(features.transform(texts)).tolist(),  # numbers of the classes
+        {"predict([text])": lambda text: classifier.predict(features.transform([text]))},
         lambda labels, _: labels,
     )
 
@@ -282,7 +282,7 @@ LOADERS: dict[str, Callable[[Path], Predictor]] = {
 COLD_STARTS = {
     OURS: "import token2wave\nlabel = token2wave.load(path).predict(text).label",
     "fastText": "import fasttext\nlabel = fasttext.load_model(path).predict([text])[0][0][0]",
-    "TF-IDF": "import pickle\nlabel = pickle.load(open(path, 'rb')).predict([text])[0]",
+    "TF-IDF": "import pickle\nf, c = pickle.load(open(path, 'rb'))\nc.predict(f.transform([text]))",
 }
 
 

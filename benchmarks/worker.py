@@ -24,6 +24,8 @@ def run(job: Job) -> Answer:
 
     system = load_system(job["system"])
     import_seconds = time.perf_counter() - start
+    from measuring import pack_bits
+
     splits, facts = _load(job["data"], job["rows"])
     (texts, labels), (test_texts, test_labels), names = splits
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -33,7 +35,8 @@ def run(job: Job) -> Answer:
         task = Task(texts, labels, names, job["seed"], job["threads"], files)
         figures, model, notes = _train(system, task)
         predicted, seconds = _timed(lambda: system.predict(model, test_texts))
-        figures["accuracy"] = float((predicted == test_labels).mean())
+        correct = predicted == test_labels
+        figures["accuracy"] = float(correct.mean())
         figures["predict_texts_per_second"] = len(test_texts) / seconds
         figures["peak_memory_bytes"] = _peak()
         figures["model_bytes"] = system.save(model, saved).stat().st_size
@@ -43,6 +46,7 @@ def run(job: Job) -> Answer:
         "data": facts,
         "figures": {"import_seconds": import_seconds, **figures, "total_seconds": import_seconds + spent},
         "notes": notes,
+        "correct": pack_bits(correct),
     }
 
 

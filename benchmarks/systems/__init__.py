@@ -24,14 +24,22 @@ SYSTEMS = {
     "paper": "token2wave_presets",
     "fasttext_lr025": "fasttext_systems",
     "fasttext_lr05": "fasttext_systems",
+    "fasttext_tuned": "fasttext_systems",
     "fasttext_autotune": "fasttext_systems",
-    "tfidf_svc": "tfidf",
-    "tfidf_logistic": "tfidf",
-    "tfidf_tuned": "tuned",
-    "minilm_logistic": "tuned",
-    "model2vec_logistic": "tuned",
+    "tfidf_svc": "tuned_linear",
+    "tfidf_svc_tuned": "tuned_linear",
+    "tfidf_logistic_tuned": "tuned_linear",
+    "nbsvm": "tuned_linear",
+    "model2vec_logistic": "static_vectors",
+    "model2vec_finetuned": "static_vectors",
+    "minilm_logistic": "frozen_encoder",
+    "setfit": "setfit",
 }
 """Module of each system."""
+ONE_RUN = frozenset(SYSTEMS) - {"fast", "small", "paper", "fasttext_lr025", "fasttext_lr05", "setfit"}
+"""Systems that hardly depend on the seed, or take long: they are run once however many runs are asked for."""
+HOLDOUT = 0.1  # of the training rows, to choose settings by
+FEW_ROWS = 2000  # with fewer, a tenth says too little
 
 
 @dataclass(frozen=True)
@@ -105,3 +113,12 @@ def load_system(name: str) -> System:
 def key_of(name: str) -> str:
     """What results call a system: its name in ``SYSTEMS``, or its file's name without the suffix."""
     return Path(name).stem
+
+
+def assign_folds(labels: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+    """A fold for each row, ``(N,)``; each class is spread evenly over the folds."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    folds = np.empty(len(labels), dtype=np.int64)
+    folds[order] = np.arange(len(labels)) % n_folds
+    return folds
