@@ -10,7 +10,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +37,11 @@ MAX_TOKENS = 96  # WordPieces of a text; the encoder does not read the rest
 HELD_OUT = 10_000  # first texts, which measure and do not fit
 MIN_TEXTS = 5  # that have a word
 PCA_TEXTS = 60_000  # that choose the principal components
-MB = 1e6
+MAP_RIDGE = 1e-4  # relative to the mean of the diagonal
+ITERATIONS = 15  # of conjugate gradients; more change nothing
 
 Floats = NDArray[np.float32]
 Encode = Callable[[list[str]], NDArray[np.float16]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How large a prior is, and how it is fitted."""
-
-    words: int = 40_000
-    width: int = 96
-    ridge: float = 0.3
-    levels: int = 40
-    iterations: int = 15
 
 
 def read_texts(folder: Path) -> tuple[list[str], list[str]]:
@@ -84,13 +73,11 @@ class Encoder:
 
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
         """Return the vectors of ``N`` texts, ``(N, D)``, from the cache if they are there."""
-        key = hash_training(
-            {"checkpoint": self.checkpoint, "max_tokens": MAX_TOKENS}, texts, np.zeros(0, dtype=np.int64)
-        )
+        settings = {"checkpoint": self.checkpoint, "max_tokens": MAX_TOKENS}
+        key = hash_training(settings, texts, np.zeros(0, dtype=np.int64))
         path = TeacherCache(MINILM, key).path(".npy")
         if path.exists():
-            cached: NDArray[np.float16] = np.load(path)
-            return cached
+            return np.asarray(np.load(path), dtype=np.float16)
         vectors = self.compute(texts)
         make_folder(path.parent)
         with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -128,19 +115,10 @@ def encode_chunks(texts: list[str], encode: Encode, what: str) -> NDArray[np.flo
 def select_words(
     tokens: NDArray[np.uint32], text: NDArray[np.int64], sources: Sequence[str], n_words: int
 ) -> Any:
-    """Choose the vocabulary: words of many texts and of many sources.
+    """Choose words of many texts and many sources by the top halves of their hashes, ``(K,)``, increasing.
 
-    A word's score is the sum over sources of the square root of the number of texts that have it. A source
-    with many texts so does not fill the vocabulary with its own words.
-
-    Args:
-        tokens: top halves of the hashes of all tokens, ``(T,)``.
-        text: number of each token's text, ``(T,)``.
-        sources: of each text.
-        n_words: largest size of the vocabulary.
-
-    Returns:
-        Top halves of the hashes of the words, ``(K,)`` uint32, increasing.
+    A word's score is the sum over sources of the root of the number of its texts, so that a large source does
+    not fill the vocabulary. ``text`` is the number of each token's text, ``(T,)``.
     """
     words, index = np.unique(tokens, return_inverse=True)
     pairs = np.unique(index * len(sources) + text)
@@ -171,7 +149,7 @@ def mean_matrix(rows: NDArray[np.int64], text: NDArray[np.int64], n_texts: int, 
     return matrix
 
 
-def solve(means: csr_matrix, targets: Floats, vectors: Floats, ridge: float, iterations: int) -> Floats:
+def solve(means: csr_matrix, targets: Floats, vectors: Floats, ridge: float) -> Floats:
     """Minimise ``|means @ V - targets|^2 + ridge |V - vectors|^2``.
 
     By conjugate gradients, preconditioned by the diagonal, each dimension with steps of its own.
@@ -181,7 +159,7 @@ def solve(means: csr_matrix, targets: Floats, vectors: Floats, ridge: float, ite
     scale = (1 / (np.asarray(means.multiply(means).sum(axis=0)).ravel() + ridge)).astype(np.float32)[:, None]
     direction = residual * scale
     energy = (residual * direction).sum(axis=0)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         image = transposed @ (means @ direction) + np.float32(ridge) * direction
         step = energy / np.maximum((direction * image).sum(axis=0), np.float32(1e-12))
         solution += step * direction
@@ -192,70 +170,85 @@ def solve(means: csr_matrix, targets: Floats, vectors: Floats, ridge: float, ite
     return solution
 
 
-def mean_cosine(means: csr_matrix, vectors: Floats, targets: Floats) -> float:
+def map_words(outputs: Floats, means: csr_matrix, targets: Floats) -> Floats:
+    """Map the encoder's outputs for words linearly, such that their means fit the targets best."""
+    inputs = np.column_stack([outputs, np.ones(len(outputs), dtype=np.float32)])
+    text_inputs = means @ inputs
+    gram = (text_inputs.T @ text_inputs).astype(np.float64)
+    gram += np.eye(len(gram)) * MAP_RIDGE * np.trace(gram) / len(gram)
+    mapped: Floats = inputs @ np.linalg.solve(gram, text_inputs.T @ targets).astype(np.float32)
+    return mapped
+
+
+def mean_cosine(vectors: Floats, means: csr_matrix, targets: Floats) -> float:
     """Return the mean cosine between the texts' vectors and their targets."""
     pairs = (torch.from_numpy(np.asarray(array)) for array in (means @ vectors, targets))
     return float(torch.cosine_similarity(*pairs, dim=1).mean())
 
 
 def make_prior(
-    texts: list[str], sources: list[str], encode: Encode, options: Options, path: Path
+    texts: list[str],
+    sources: list[str],
+    encode: Encode,
+    out: Path,
+    *,
+    words: int,
+    width: int,
+    ridge: float,
+    levels: int,
 ) -> LanguagePrior:
     """Make a prior from shuffled texts and an encoder, write it, and print how good it is."""
     outputs = encode_chunks(texts, encode, "texts")
     hashes, n_tokens = hash_tokens(texts)
     tops, text = (hashes >> np.uint64(32)).astype(np.uint32), np.repeat(np.arange(len(texts)), n_tokens)
-    vocabulary = select_words(tops, text, sources, options.words)
-    words = encode_chunks(spell_words(texts, vocabulary), encode, "words")
+    vocabulary = select_words(tops, text, sources, words)
+    word_outputs = encode_chunks(spell_words(texts, vocabulary), encode, "words")
 
     held_out = min(HELD_OUT, len(texts) // 10)
     sample = outputs[held_out:][:PCA_TEXTS].astype(np.float32)
     centre = sample.mean(axis=0)
-    axes = np.linalg.eigh(np.cov((sample - centre).T))[1][:, ::-1][:, : options.width].astype(np.float32)
+    axes = np.linalg.eigh(np.cov((sample - centre).T))[1][:, ::-1][:, :width].astype(np.float32)
     targets = np.concatenate(
         [(outputs[i : i + CHUNK].astype(np.float32) - centre) @ axes for i in range(0, len(texts), CHUNK)]
     )
-    unfitted = LanguagePrior(vocabulary, np.zeros((len(words), 0), dtype=np.float32), "en", "")
-    means = mean_matrix(unfitted.rows_of(hashes), text, len(texts), len(words))
-    start = (words.astype(np.float32) - centre) @ axes
-    guess = means[held_out:] @ start
-    start *= (guess * targets[held_out:]).sum() / np.square(guess).sum()
-    vectors = solve(means[held_out:], targets[held_out:], start, options.ridge, options.iterations)
-    description = (
-        f"Static word vectors fitted to the sentence vectors of {MINILM} (Apache-2.0) of {len(texts):,} "
-        f"English texts; {options.width} principal components, ridge {options.ridge}; see docs/prior.md"
-    )
-    LanguagePrior(vocabulary, vectors, "en", description).write(path, options.levels)
-    prior = LanguagePrior.read(path)
+    unfitted = LanguagePrior(vocabulary, np.zeros((len(vocabulary), 0), dtype=np.float32), "en", "")
+    means = mean_matrix(unfitted.rows_of(hashes), text, len(texts), len(vocabulary))
+    fitted = means[held_out:], targets[held_out:]
+    start = map_words(word_outputs.astype(np.float32), *fitted)
+    vectors = solve(*fitted, start, ridge)
     judged = means[:held_out], targets[:held_out]
-    print(f"{len(words):,} words, {options.width} numbers each, {path.stat().st_size / MB:.2f} MB")
-    for name, values in (("words alone", start), ("fitted", vectors), ("in the file", prior.vectors)):
-        print(
-            f"cosine on {held_out:,} held-out texts, {name}: {mean_cosine(judged[0], values, judged[1]):.4f}"
-        )
-    print(f"words of these texts that have a vector: {prior.coverage(hashes[text < held_out]):.2%}")
+    cosine = mean_cosine(vectors, *judged)
+    coverage = unfitted.coverage(hashes[text < held_out])
+    description = (
+        f"word vectors fitted to the vectors of {len(texts) - held_out:,} texts by {MINILM} (Apache-2.0). "
+        f"On {held_out:,} other texts, {coverage:.1%} of the words have a vector, and the mean cosine to the "
+        f"encoder's vectors is {cosine:.3f}"
+    )
+    LanguagePrior(vocabulary, vectors, "en", description).write(out, levels)
+    prior = LanguagePrior.read(out)
+    cosines = {"words alone": start, "fitted": vectors, "in the file": prior.vectors}
+    for name, values in cosines.items():
+        print(f"cosine on {held_out:,} held-out texts, {name}: {mean_cosine(values, *judged):.4f}")
+    print(f"{out}: {len(vocabulary):,} words, {out.stat().st_size / 1e6:.2f} MB; {description}")
     return prior
 
 
 def main() -> None:
     """Read the command line and make the prior."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    data = Path(os.environ.get("TOKEN2WAVE_DATA", ".")) / "unlabelled"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    data = Path(os.environ.get("TOKEN2WAVE_DATA", "")) / "unlabelled"
     parser.add_argument("--data", type=Path, default=data, help="folder of Parquet files")
     parser.add_argument("--out", type=Path, default=ENGLISH, help="the file to write")
     parser.add_argument("--texts", type=int, help="use only this many texts")
-    parser.add_argument("--words", type=int, default=Options.words, help="largest vocabulary")
-    parser.add_argument("--width", type=int, default=Options.width, help="numbers of a vector")
-    parser.add_argument(
-        "--ridge", type=float, default=Options.ridge, help="pull towards the words' own vectors"
-    )
-    parser.add_argument("--levels", type=int, default=Options.levels, help="values that a number can take")
-    arguments = parser.parse_args()
-    texts, sources = (rows[: arguments.texts] for rows in read_texts(arguments.data))
-    options = Options(arguments.words, arguments.width, arguments.ridge, arguments.levels)
-    make_prior(texts, sources, Encoder(), options, arguments.out)
+    parser.add_argument("--words", type=int, default=40_000, help="largest vocabulary")
+    parser.add_argument("--width", type=int, default=96, help="numbers of a vector")
+    parser.add_argument("--ridge", type=float, default=0.3, help="pull to the words' own vectors")
+    parser.add_argument("--levels", type=int, default=40, help="values of a number in the file")
+    arguments = vars(parser.parse_args())
+    folder, n_texts = arguments.pop("data"), arguments.pop("texts")
+    texts, sources = (rows[:n_texts] for rows in read_texts(folder))
+    make_prior(texts, sources, Encoder(), **arguments)
 
 
 if __name__ == "__main__":
