@@ -155,6 +155,25 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     assert not without.dense.any()
 
 
+@pytest.mark.parametrize("feature_scale", ["uniform", "idf"])
+def test_other_scales_of_features(feature_scale, solver, exact):
+    """The same problem as with the information replaced by the square of the scale."""
+    problem, _, share = case_of(3, share=0.5)
+    n_texts = document_frequency(problem.train.features, 14)
+    problem.gram_texts = np.arange(problem.char_ngrams.n_grams) * 7.0  # more than there are texts, too
+    weights = problem.solve_path(share, 0.0, [1.0], feature_scale=feature_scale)[0]
+    scales = []
+    for frequency in (n_texts, problem.gram_texts):
+        idf = np.log(51 / (1 + np.minimum(frequency, 50))) + 1  # of 50 texts
+        idf /= np.sqrt((idf**2 * frequency).sum() / frequency.sum())
+        scales.append(idf**2 if feature_scale == "idf" else np.ones(len(frequency)))
+    problem.information, problem.gram_information = scales
+    texts = problem.train.features
+    np.testing.assert_allclose(
+        scores_of(weights, texts), best_scores(problem, texts, share), rtol=0, atol=2e-3
+    )
+
+
 def test_sizes_of_texts_may_be_larger_than_their_rows(solver, exact):
     """As if each text had words without a row: its features are divided by the root of more."""
     problem, _, _ = case_of(3, n_dense=2)

@@ -10,7 +10,7 @@ multi-label texts the sum over the classes' decisions. The problem is convex, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two
 TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not change accuracy
 
 Floats = NDArray[np.float32]
+FeatureScale = Literal["information", "idf", "uniform"]
 
 
 class LinearSVMWeights(NamedTuple):
@@ -120,6 +121,7 @@ class LinearSVM:
             gram_frequency[:, label] = np.bincount(grams.ids, frequency[rows, label], grams.n_grams)
         gram_texts = np.bincount(grams.ids, n_texts[rows], grams.n_grams)
         self.gram_information = information(gram_frequency, gram_texts, prior)
+        self.n_texts, self.gram_texts = n_texts, gram_texts
         # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features.
         self.grams_of_a_feature = max(float(occurrences @ grams.counts) / max(occurrences.sum(), 1), 1.0)
         self.costs = np.ones(len(train), dtype=np.float32)
@@ -136,6 +138,7 @@ class LinearSVM:
         dense_weight: float,
         costs: Sequence[float],
         previous: LinearSVMWeights | None = None,
+        feature_scale: FeatureScale = "information",
     ) -> list[LinearSVMWeights]:
         """Find the weights of every feature for every class, for several costs of an error.
 
@@ -150,6 +153,9 @@ class LinearSVM:
             costs: of an error on a text, LIBLINEAR's C, in increasing order.
             previous: the solution for other texts. The result is the solution nearest to its rows and bias;
                 without it, the smallest one.
+            feature_scale: what the count of a feature is multiplied with: the root of its information about
+                the class, its inverse document frequency as in scikit-learn, or the same for all features.
+                Its mean square over texts is one.
 
         Returns:
             For each cost, weights whose sum over a text's features, divided by the root of their number, plus
@@ -157,7 +163,8 @@ class LinearSVM:
         """
         char_ngrams = self.char_ngrams if char_ngram_weight else CharNgrams.none(len(self.information))
         scale = np.float32(char_ngram_weight**2 / self.grams_of_a_feature)
-        energies = np.concatenate([self.information, self.gram_information[: char_ngrams.n_grams] * scale])
+        row_energies, gram_energies = self._energies(feature_scale)
+        energies = np.concatenate([row_energies, gram_energies[: char_ngrams.n_grams] * scale])
         shape = len(costs), self.n_classes
         rows, bias, gram_weights, dense_weights = (
             np.zeros((shape[0], *n, shape[1]), dtype=np.float32)
@@ -186,6 +193,20 @@ class LinearSVM:
             LinearSVMWeights(rows[k], bias[k], int(passes[k].max(initial=0)), char_ngrams.hashes, *further)
             for k, further in enumerate(zip(gram_weights, dense_weights, strict=True))
         ]
+
+    def _energies(self, feature_scale: FeatureScale) -> tuple[Floats, Floats]:
+        """The square of the scale of each row ``(V,)`` and of each n-gram ``(G,)``."""
+        if feature_scale == "information":
+            return self.information, self.gram_information
+        if feature_scale == "uniform":
+            return np.ones_like(self.information), np.ones_like(self.gram_information)
+        rows, grams = (
+            _scale_to_mean_one(
+                (np.log((1 + len(self.train)) / (1 + np.minimum(n_texts, len(self.train)))) + 1) ** 2, n_texts
+            )
+            for n_texts in (self.n_texts, self.gram_texts)  # a text may have several words with an n-gram
+        )
+        return rows, grams
 
 
 def _information(frequency: NDArray[Any], n_texts: NDArray[Any], prior: NDArray[np.float64]) -> Floats:
@@ -221,7 +242,7 @@ def _information_multi_label(
     return _scale_to_mean_one(np.maximum(information, 0), n_texts)
 
 
-def _scale_to_mean_one(information: Floats, n_texts: NDArray[Any]) -> Floats:
+def _scale_to_mean_one(information: NDArray[Any], n_texts: NDArray[Any]) -> Floats:
     mean = float(information @ n_texts.astype(np.float64)) / max(float(n_texts.sum()), 1.0)
     if mean <= 0:  # e.g. all texts are of one class
         return np.ones(len(information), dtype=np.float32)
