@@ -181,7 +181,7 @@ static void write_solution(const linear_svm_problem *p, int64_t first, int64_t k
 }
 
 /* Solve some classes side by side. The weights stay those of the dual variables when the cost changes, so each
-   factor goes on from the solution of the one before. */
+   factor goes on from the solution of the one before. LIBLINEAR's shrinking saves no time in so few passes. */
 static void solve_block(void *argument, int64_t block)
 {
     run *r = argument;
