@@ -50,7 +50,7 @@ class LanguagePrior:
     @property
     def width(self) -> int:
         """Numbers of a vector, ``P``."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     def rows_of(self, hashes: Hashes) -> NDArray[np.int64]:
         """Return the row in ``vectors`` of each word hash ``(N,)`` uint64, -1 for a word without a vector."""
