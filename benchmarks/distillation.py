@@ -41,6 +41,7 @@ STUDENT = (
     "recipe.epochs=10",
     "recipe.label_smoothing=0.0",
     "recipe.unlabelled_linear_svm_weight=1.0",
+    "recipe.recombined_texts=10",
 )
 """Settings of students, chosen on rows held out (``docs/experiments.md``)."""
 
@@ -79,7 +80,8 @@ def measure(name: str, document: dict[str, Any], options: argparse.Namespace) ->
     figures["caveats"] = list(splits.caveats)
     folder = options.build / name
     label_names = write_splits(splits, folder)
-    with_teacher = {"teacher": options.teacher, "settings": document["settings"]}
+    teacher = options.teacher
+    with_teacher = {"teacher": teacher, "init_from": teacher, "settings": document["settings"]}
     with_texts = {**with_teacher, "unlabelled": options.unlabelled}
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "labels": ("labels alone", {}),

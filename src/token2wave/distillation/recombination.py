@@ -8,6 +8,7 @@ training rows lack.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ def recombine(
     random = np.random.default_rng(seed)
     split = [text.split() for text in texts]
     new = []
-    for words in split * n_copies:
+    for row in chain.from_iterable(random.permutation(len(split)) for _ in range(n_copies)):
+        words = split[row]
         n_words, chance = len(words), random.random()
         if chance < JOIN:
             other = split[random.integers(len(split))]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from token2wave.distillation.encoders import SavedClassifier
 
 MAX_WORDS = 20_000  # the most frequent ones, which recombined texts replace
-MAX_RECOMBINED = 60_000  # texts
+MAX_RECOMBINED = 4_000_000  # characters of recombined texts: the encoder reads them in minutes
 
 Floats = NDArray[np.float32]
 
@@ -79,8 +79,9 @@ class TeacherPredictions:
         words = [word for word, _ in counts.most_common(MAX_WORDS)]
         vocabulary = list(dict.fromkeys([*words, *encoders.whole_words(self.name)]))
         vectors = cached_outputs(self.name, vocabulary, compute).of(vocabulary)
-        n_copies = min(n_copies, -(-MAX_RECOMBINED // len(texts)))
-        return recombine(texts, n_copies, nearest_words(words, vocabulary, vectors), SEED)[:MAX_RECOMBINED]
+        n_copies = min(n_copies, -(-MAX_RECOMBINED // sum(map(len, texts))))
+        new = recombine(texts, n_copies, nearest_words(words, vocabulary, vectors), SEED)
+        return new[: int(np.searchsorted(np.cumsum([len(text) for text in new]), MAX_RECOMBINED))]
 
     def _cache(self) -> TeacherCache:
         settings: dict[str, Any] = {"labels": list(self.label_names)}
