@@ -158,13 +158,13 @@ def measure_teacher(
     for name, texts in (("validation_accuracy", splits.validation), ("accuracy", splits.test)):
         classes = predictions.predict(texts.texts).of(texts.texts).argmax(axis=1)
         figures[name] = float((classes == encode_labels(texts, label_names)).mean())
-    texts = splits.test.texts[:TEXTS_OF_A_TURN]
+    few = splits.test.texts[:TEXTS_OF_A_TURN]
     student = load(build / "small.safetensors")
     many = splits.test.texts
     rates: dict[str, list[float]] = {"teacher": [], "student": []}
     teacher = predictions.model
     for _ in range(TURNS):
-        rates["teacher"].append(rate(teacher.probabilities, texts))
+        rates["teacher"].append(rate(teacher.probabilities, few))
         rates["student"].append(rate(student.probabilities, many))
     ratios = np.array(rates["student"]) / np.array(rates["teacher"])
     return {**figures, "texts_per_second": rates, "times_as_fast": statistics.median(ratios.tolist())}

@@ -241,10 +241,10 @@ def fit_head(vectors: torch.Tensor, train: Examples, n_classes: int) -> torch.Te
         optimizer.zero_grad()
         losses = cross_entropy(inputs @ head[:, :-1].T + head[:, -1], labels, reduction="none")
         value = (losses @ counts + head[:, :-1].square().sum() / (2 * COST)) / counts.sum()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     return head.detach()
 
 

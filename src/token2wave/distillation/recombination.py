@@ -43,12 +43,12 @@ def recombine(
         elif chance < JOIN + CROP and n_words > 2:
             first = random.integers(n_words - 1)
             words = words[first : first + random.integers(1, n_words)]
-        kept = []
+        new_words = []
         for word, chance in zip(words, random.random(len(words)).tolist(), strict=True):
             similar = neighbours.get(word.lower()) if DROP < chance < DROP + REPLACE else None
             if chance > DROP:
-                kept.append(similar[random.integers(len(similar))] if similar else word)
-        new.append(" ".join(kept))
+                new_words.append(similar[int(random.integers(len(similar)))] if similar else word)
+        new.append(" ".join(new_words))
     old = {"", *texts}
     return [text for text in dict.fromkeys(new) if text not in old]
 
