@@ -214,6 +214,8 @@ class TrainOptions:
         unlabelled: texts without labels, which the teacher labels: a file, a data set, or texts. Without a
             teacher, it is ``small``.
         init_from: an encoder whose output for each word initialises the word's embedding.
+        prior: whether texts in English start from the language prior that the package has. It knows what
+            frequent words mean, also those that your rows do not have.
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison. The default does so if
             scikit-learn is installed and it takes less time than training itself.
@@ -266,6 +268,7 @@ class TrainOptions:
     teacher: PathLike | None = None
     unlabelled: Any = None
     init_from: PathLike | None = None
+    prior: bool = True
     settings: Mapping[str, Any] | None = None
     baseline: bool | None = None
     cv: int | None = None

@@ -59,6 +59,7 @@ def prepare_run(
     run = TrainingRun(
         splits, texts, preset, options.seed, options.device, callback_list, options.vocabulary, embedding_init
     )
+    run = replace(run, uses_prior=options.prior)
     search: SearchHistory | None = None
     if options.searches:
         fit_to_size = None if options.max_bytes is None else partial(_fit_to_size, context=context)

@@ -224,7 +224,7 @@ def _measure(
         for number, size in enumerate(sizes):
             train = examples.take(order[:size])
             problem = LinearSVM(train, features, len(names), seed, rows.multi_label)
-            logits = problem.solve(0.0).logits(held_out.features)
+            logits = problem.compiled(problem.solve(0.0)).logits(held_out.features)
             for total, values in zip(sums, _right_and_counted(logits, held_out.labels), strict=True):
                 np.add.at(total[:, number], block, values)
             callback_list.advance(size)

@@ -21,7 +21,7 @@ from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float
 from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import fit_branches
-from token2wave.training.calibration import calibrate, scale_branches
+from token2wave.training.calibration import calibrate, recorded_choice, scale_branches
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.native_trainer import trains_natively
@@ -182,8 +182,7 @@ class Compressor:
         mask = self._strongest(n_rows)
         train, validation = (_drop_features(examples, mask) for examples in (self.train, self.validation))
         fewer = WordFeatures(features.config, features.buckets[mask], features.oov_hashes)
-        weight = self.classifier.training.get("char_ngram_weight")
-        network, history, _ = fit_branches(
+        network, _, history, _ = fit_branches(
             AdditiveNetwork.initial(self.config.without_linear_svm().replace(n_rows=n_rows), self.seed),
             fewer,
             train,
@@ -191,7 +190,7 @@ class Compressor:
             self.recipe.replace(epochs=decision.best_epoch) if decision else self.recipe,
             linear_svm=self.config.linear_svm,
             seed=self.seed,
-            char_ngram_weight=float(weight) if isinstance(weight, int | float) else 0.0,
+            svm_choice=recorded_choice(self.classifier.training),
             callbacks=self.callback_list.callbacks,
         )
         if decision is not None:

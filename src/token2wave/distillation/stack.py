@@ -19,11 +19,11 @@ from token2wave.distillation.probabilities import KnownProbabilities, digest
 from token2wave.inference.reference import probabilities as softmax
 from token2wave.options import SMALL_TEACHER
 from token2wave.training.auto_settings import auto_settings
-from token2wave.training.calibration import branch_logits, fit_weights
+from token2wave.training.calibration import LinearSVMChoice, branch_logits, fit_weights
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import FOLDS, assign_folds
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
+from token2wave.training.linear_svm import LinearSVMSettings
 from token2wave.training.preparation import EncodedTexts
 from token2wave.training.presets import preset_named
 from token2wave.training.run import TrainingRun
@@ -67,7 +67,7 @@ class SmallMember:
         texts = EncodedTexts(train, train, None, None, names, ())
         preset = auto_settings(preset_named("small"), train.texts, ())
         run = TrainingRun(splits, texts, preset, SEED, "auto", CallbackList(()))
-        fitted = run.fit(preset.recipe, train, char_ngram_weight=CHAR_NGRAM_WEIGHT)
+        fitted = run.fit(preset.recipe, train, svm_choice=LinearSVMChoice(LinearSVMSettings()))
         return lambda texts: branch_logits(fitted.network, fitted.features(texts))
 
 

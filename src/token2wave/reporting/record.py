@@ -80,7 +80,8 @@ def make_record(
         "best_epoch": first.best.epoch,
         "refit": last.is_refit,
         "branch_weights": last.branch_weights,
-        "char_ngram_weight": last.char_ngram_weight,
+        "linear_svm": last.svm_choice.settings._asdict(),
+        "prior": None if run.prior is None else run.prior.language,
         **context.teacher_info,
         **run.facts(),
     }

@@ -15,17 +15,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features import Features
+from token2wave.features import Features, WordFeatures
 from token2wave.inference.loading import build_torch_network
 from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.calibration import choose_linear_svm, scale_branches
+from token2wave.training.calibration import (
+    CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    PRIOR_WEIGHTS_FEW_ROWS,
+    LinearSVMChoice,
+    choose_linear_svm,
+    mixture_loss,
+    scale_branches,
+)
 from token2wave.training.callbacks import Callback, CallbackList, History
 from token2wave.training.checkpoint import CheckpointSlot
+from token2wave.training.cross_validation import FOLDS, assign_folds
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, LinearSVMWeights
+from token2wave.training.linear_svm import (
+    COSTS,
+    MARGIN_IN_LOGITS,
+    SHORTEST_CHAR_NGRAM,
+    CompiledLinearSVM,
+    LinearSVM,
+    LinearSVMSettings,
+    solve_settings,
+)
 from token2wave.training.loop import fit
+from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 
 Floats = NDArray[np.float32]
@@ -40,11 +57,12 @@ def fit_branches(
     *,
     linear_svm: bool,
     seed: int,
-    char_ngram_weight: float | None,
+    svm_choice: LinearSVMChoice | None,
+    prior: RowVectors | None = None,
     callbacks: Sequence[Callback] = (),
     slot: CheckpointSlot | None = None,
     stream: ExampleStream | None = None,
-) -> tuple[Any, History, float]:
+) -> tuple[Any, Features, History, LinearSVMChoice]:
     """Train the waves of a network, then its linear SVM, independently, from the same texts.
 
     Args:
@@ -55,13 +73,15 @@ def fit_branches(
         recipe: the settings.
         linear_svm: whether the network gets a linear SVM.
         seed: of the order of texts and of dropout.
-        char_ngram_weight: of the words' character n-grams; None chooses it by the validation examples.
+        svm_choice: settings of the linear SVM; None chooses them by the validation examples.
+        prior: vectors of the rows, for the linear SVM.
         callbacks: called as training goes on.
         slot: of the waves in a checkpoint; the linear SVM is always solved again.
         stream: what the waves learn from, if ``train`` is only a sample of it.
 
     Returns:
-        The network, the history of its training, and the weight of the character n-grams.
+        The network, its features, which may have an OOV table now, the history of its training, and the
+        settings of the linear SVM.
 
     Raises:
         ConfigError: the loss stopped being a finite number.
@@ -71,20 +91,20 @@ def fit_branches(
         network, texts, validation, recipe, seed=seed, has_cls=has_cls, callbacks=callbacks, slot=slot
     )
     if not linear_svm:
-        return network, history, char_ngram_weight or 0.0
+        return network, features, history, svm_choice or LinearSVMChoice(LinearSVMSettings())
     CallbackList(callbacks).stage("linear SVM", 0)
     start = time.perf_counter()
-    problem = _svm_problem(network.config, features, train, recipe, seed)
-    if not recipe.char_ngrams:
-        char_ngram_weight = 0.0  # also in the record
-    if char_ngram_weight is None:
+    problem = _svm_problem(network.config, features, train, recipe, seed, prior)
+    if svm_choice is None:
         assert validation is not None
-        char_ngram_weight, weights = choose_linear_svm(problem, network, validation)
+        validation = validation.encode(_with_oov(features, problem.oov_hashes))
+        svm_choice, solution = choose_linear_svm(problem, prior, network, validation)
     else:
-        weights = problem.solve(char_ngram_weight)
-    network = add_linear_svm(network, weights)
+        svm_choice, solution = _solve(problem, prior, svm_choice)
+    network = add_linear_svm(network, solution, svm_choice)
+    features = _with_oov(features, problem.oov_hashes[: network.config.n_oov])
     history.train_seconds += time.perf_counter() - start
-    return network, history, char_ngram_weight
+    return network, features, history, svm_choice
 
 
 def refit_linear_svm(
@@ -95,22 +115,29 @@ def refit_linear_svm(
     *,
     weight: float,
     seed: int,
-    char_ngram_weight: float,
-) -> Any:
+    svm_choice: LinearSVMChoice,
+    prior: RowVectors | None = None,
+) -> tuple[Any, Features]:
     """Solve the linear SVM again from all rows, validation rows too: it has no epochs to choose.
 
     ``weight`` is that of the SVM's branch in the calibrated network. The other arguments are those of
-    :func:`fit_branches`.
+    :func:`fit_branches`. Returns the network and its features.
     """
     config = network.config.without_linear_svm()
-    weights = _svm_problem(config, features, full_train, recipe, seed).solve(char_ngram_weight)
-    refitted = add_linear_svm(_restrict(network, config), weights)
+    problem = _svm_problem(config, features, full_train, recipe, seed, prior)
+    choice, solution = _solve(problem, prior, svm_choice)
+    refitted = add_linear_svm(_restrict(network, config), solution, choice)
     scale_branches(refitted, [1.0] * len(branch_names(config)) + [weight])
-    return refitted
+    return refitted, _with_oov(features, problem.oov_hashes[: refitted.config.n_oov])
 
 
 def _svm_problem(
-    config: WaveConfig, features: Features, train: Examples, recipe: Recipe, seed: int
+    config: WaveConfig,
+    features: Features,
+    train: Examples,
+    recipe: Recipe,
+    seed: int,
+    prior: RowVectors | None,
 ) -> LinearSVM:
     """Set up the SVM. The recipe says how much texts count that only a teacher labels."""
     if train.n_unlabelled:
@@ -119,32 +146,116 @@ def _svm_problem(
         weights[first:] = weights[:first].mean() * recipe.unlabelled_linear_svm_weight
         train = replace(train, weights=weights)
     return LinearSVM(
-        train, features, config.n_classes, seed, config.multi_label, char_ngrams=recipe.char_ngrams
+        train,
+        features,
+        config.n_classes,
+        seed,
+        config.multi_label,
+        char_ngrams=recipe.char_ngrams,
+        shortest_char_ngram=SHORTEST_CHAR_NGRAM,
+        dense=None if prior is None else prior.sums(train.features),
     )
 
 
-def add_linear_svm(network: Any, weights: LinearSVMWeights) -> Any:
+def _solve(
+    problem: LinearSVM, prior: RowVectors | None, choice: LinearSVMChoice
+) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
+    """Solve for settings chosen before; return them as used, and the solution."""
+    settings = choice.settings
+    if not problem.char_ngrams.n_grams:
+        settings = settings._replace(char_ngram_weight=0.0)  # also in the record
+    if prior is None:
+        settings = settings._replace(prior_weight=0.0)
+    (weights,) = solve_settings(problem, settings)
+    return choice._replace(settings=settings), problem.compiled(weights, prior)
+
+
+def without_oov(features: Any) -> Any:
+    """The features without their OOV table."""
+    return _with_oov(features, np.zeros(0, dtype=np.uint32))
+
+
+def _with_oov(features: Features, hashes: NDArray[np.uint32]) -> Features:
+    """The features with another OOV table."""
+    if not isinstance(features, WordFeatures) or (not len(hashes) and not len(features.oov_hashes)):
+        return features
+    return features.with_oov(hashes)
+
+
+def choose_by_folds(
+    examples: Examples,
+    features: Features,
+    n_classes: int,
+    recipe: Recipe,
+    prior: RowVectors | None,
+    seed: int,
+) -> LinearSVMChoice:
+    """Choose the settings of the linear SVM for few rows: those of least cross-entropy on held-out folds.
+
+    Args:
+        examples: all rows, encoded.
+        features: their vocabulary.
+        n_classes: ``C``.
+        recipe: says whether there are character n-grams.
+        prior: vectors of the rows; None without a prior.
+        seed: of the folds.
+    """
+    fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
+    config = WaveConfig(features.n_rows, n_classes, variants="rows", readout="text")
+    char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS if recipe.char_ngrams else 0.0
+    prior_weights = (0.0,) if prior is None else PRIOR_WEIGHTS_FEW_ROWS
+    logits = np.zeros((len(prior_weights), len(COSTS), len(examples), n_classes))
+    for number in np.unique(fold).tolist():
+        train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        problem = _svm_problem(config, features, examples.take(train), recipe, seed, prior)
+        texts = examples.take(held_out).encode(_with_oov(features, problem.oov_hashes)).features
+        for place, prior_weight in enumerate(prior_weights):
+            for step, weights in enumerate(problem.solve_path(char_ngram_weight, prior_weight, COSTS)):
+                logits[place, step, held_out] = problem.compiled(weights, prior).logits(texts)
+    losses = [
+        [mixture_loss(each[None], examples.labels, examples.weights) for each in path] for path in logits
+    ]
+    best = int(np.argmin(losses))
+    settings = LinearSVMSettings(
+        char_ngram_weight, prior_weights[best // len(COSTS)], COSTS[best % len(COSTS)]
+    )
+    return LinearSVMChoice(settings)
+
+
+def add_linear_svm(network: Any, solution: CompiledLinearSVM, choice: LinearSVMChoice) -> Any:
     """Copy a trained network and put a linear SVM beside its waves.
 
     The weights are scaled to the size of the waves' numbers, so that one quantisation step suits both if the
     embedding is stored in few bits. The weight of the branch makes up for it.
     """
-    config, arrays = network.config.replace(linear_svm=True), dict(network.arrays())
+    oov = solution.oov if choice.settings.char_ngram_weight else solution.oov[:0]
+    config = network.config.replace(linear_svm=True, n_oov=len(oov))
+    arrays = dict(network.arrays())
     waves = arrays[EMBEDDING]
-    size = _root_mean_square(waves) / max(_root_mean_square(weights.rows), 1e-12) or 1.0
+    size = _root_mean_square(waves) / max(_root_mean_square(solution.rows), 1e-12) or 1.0
     rows = np.empty((len(waves), waves.shape[1] + config.n_classes), dtype=np.float32)
     rows[:, : waves.shape[1]] = waves
-    np.multiply(weights.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # saves a copy of many rows
+    np.multiply(solution.rows, np.float32(size), out=rows[:, waves.shape[1] :])  # saves a copy of many rows
     arrays[EMBEDDING] = rows
-    arrays["linear_svm.weight"] = np.full(config.n_classes, MARGIN_IN_LOGITS / size, dtype=np.float32)
-    arrays["linear_svm.bias"] = (MARGIN_IN_LOGITS * weights.bias).astype(np.float32)
+    if len(oov):
+        arrays["oov.weight"] = oov * np.float32(size)
+    weight = np.full(config.n_classes, MARGIN_IN_LOGITS / size)
+    weight, bias = (
+        (choice.scale * weight if len(choice.scale) else weight),
+        MARGIN_IN_LOGITS * solution.bias.astype(np.float64),
+    )
+    arrays["linear_svm.weight"] = weight.astype(np.float32)
+    arrays["linear_svm.bias"] = choice.calibrated(bias).astype(np.float32)
     return _rebuild(network, config, arrays)
 
 
-def remove_zero_branches(network: Any, weights: Sequence[float]) -> Any:
+def remove_zero_branches(network: Any, features: Features, weights: Sequence[float]) -> tuple[Any, Features]:
     """Remove the context and the linear SVM if their weight is zero: they cost time and bytes for nothing."""
     config = remove_zero_branches_of_config(network.config, weights)
-    return network if config == network.config else _restrict(network, config)
+    if config == network.config:
+        return network, features
+    restricted = _restrict(network, config)
+    return restricted, features if config.n_oov else without_oov(features)
 
 
 def _restrict(network: Any, config: WaveConfig) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,35 @@ from token2wave.inference.reference import probabilities
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, assign_folds
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHTS, LinearSVM, LinearSVMWeights
+from token2wave.training.linear_svm import (
+    CHAR_NGRAM_WEIGHTS,
+    COSTS,
+    PRIOR_WEIGHTS,
+    CompiledLinearSVM,
+    LinearSVM,
+    LinearSVMSettings,
+    solve_settings,
+)
 from token2wave.training.loss import binary_cross_entropies
+from token2wave.training.noisy_labels import minimise
+from token2wave.training.prior_rows import RowVectors
 from token2wave.training.trainer import TrainableNetwork
 
 HEADS = ("head", "context.head", "linear_svm")
 """Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""
 ITERATIONS = 100
 PRIOR = 1.0  # pseudo-texts that pull each weight to one
+SHIFT_PENALTY, FACTOR_PENALTY = 3.0, 15.0  # of the squares of what differs between classes
+MIN_FACTOR = 1e-3
 TOLERANCE = 1e-10
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
 CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 """Weight of the words' character n-grams: if few words are known, their spelling says most."""
+FEW_ROWS_STRENGTH = 4.0  # in texts, of the pull towards the linear SVM alone
+PRIOR_WEIGHTS_FEW_ROWS = (0.5, 1.0, 2.0)  # to choose from
 
 Numbers = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 
 def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, ...]:
@@ -47,28 +62,132 @@ def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, .
     return weights
 
 
+class LinearSVMChoice(NamedTuple):
+    """What validation texts choose for the linear SVM.
+
+    Attributes:
+        settings: of the problem.
+        scale: ``(C,)`` float32, a factor of each class's logit; empty for ones.
+        shift: ``(C,)`` float32, what is added to it; empty for zeros.
+    """
+
+    settings: LinearSVMSettings
+    scale: Floats = np.zeros(0, np.float32)
+    shift: Floats = np.zeros(0, np.float32)
+
+    def calibrated(self, logits: Numbers) -> Numbers:
+        """Scale and shift the logits ``(N, C)`` of the linear SVM."""
+        return logits * self.scale + self.shift if len(self.scale) else logits
+
+
+def recorded_choice(record: Mapping[str, Any]) -> LinearSVMChoice:
+    """The settings of the linear SVM that the record of a training run names; the defaults without them."""
+    settings = record.get("linear_svm")
+    return LinearSVMChoice(
+        LinearSVMSettings(**settings) if isinstance(settings, dict) else LinearSVMSettings()
+    )
+
+
 def choose_linear_svm(
-    problem: LinearSVM, waves: TrainableNetwork, validation: Examples
-) -> tuple[float, LinearSVMWeights]:
-    """Choose the weight of the words' character n-grams in the linear SVM that will join the waves.
+    problem: LinearSVM, prior: RowVectors | None, waves: TrainableNetwork, validation: Examples
+) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
+    """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
+
+    First the cost of an error, along a path of warm starts, then the weights of the prior and of the words'
+    character n-grams.
+
+    Args:
+        problem: of the linear SVM.
+        prior: vectors of the rows; None without a prior.
+        waves: the network without a linear SVM.
+        validation: texts that neither has learnt from, with the features of the problem's OOV table.
 
     Returns:
-        The weight for which the calibrated mixture has the least cross-entropy on validation texts that
-        neither has learnt from, and the solution for it.
+        The choice for which the calibrated mixture has the least cross-entropy, and the solution for it.
     """
-    wave_logits, truth = branch_logits(waves, validation.features), _truth(waves, validation)
-    best: tuple[float, float, LinearSVMWeights] | None = None
-    for char_ngram_weight in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else (0.0,):
-        linear_svm = problem.solve(char_ngram_weight)
-        logits = np.concatenate([wave_logits, linear_svm.logits(validation.features)[None]])
-        weights = fit_weights(logits, truth, validation.weights)
-        losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
-        loss = float(np.average(losses, weights=validation.weights))
-        if best is not None and loss >= best[0]:
-            break  # larger weights are no better either
-        best = loss, char_ngram_weight, linear_svm
+    known = validation.features.rows(waves.config.n_rows)
+    wave_logits, truth = branch_logits(waves, known), _truth(waves, validation)
+    best_loss, best = math.inf, None
+
+    def try_settings(settings: LinearSVMSettings, costs: Sequence[float]) -> None:
+        nonlocal best_loss, best
+        solutions = solve_settings(problem, settings, costs)
+        for cost, solution in zip(costs, solutions, strict=True):
+            compiled = problem.compiled(solution, prior)
+            svm_logits = compiled.logits(validation.features)
+            scale, shift = fit_classes(svm_logits, truth, validation.weights)
+            choice = LinearSVMChoice(settings._replace(cost=cost), scale, shift)
+            logits = np.concatenate([wave_logits, choice.calibrated(svm_logits)[None]])
+            loss = mixture_loss(logits, truth, validation.weights)
+            if loss < best_loss:
+                best_loss, best = loss, (choice, compiled)
+
+    settings = LinearSVMSettings()
+    if not problem.char_ngrams.n_grams:
+        settings = settings._replace(char_ngram_weight=0.0)
+    if prior is None:
+        settings = settings._replace(prior_weight=0.0)
+    try_settings(settings, COSTS)
     assert best is not None
-    return best[1:]
+    for weight in PRIOR_WEIGHTS if prior is not None else ():
+        try_settings(best[0].settings._replace(prior_weight=weight), (best[0].settings.cost,))
+    for weight in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ():
+        try_settings(best[0].settings._replace(char_ngram_weight=weight), (best[0].settings.cost,))
+    try_settings(best[0].settings._replace(feature_scale="idf"), (best[0].settings.cost,))
+    return best
+
+
+def mixture_loss(
+    logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
+) -> float:
+    """Least mean cross-entropy of a weighted sum of branches; arguments as for :func:`fit_weights`."""
+    weights = fit_weights(logits, truth, text_weights)
+    losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
+    return float(np.average(losses, weights=text_weights))
+
+
+def fit_classes(
+    logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
+) -> tuple[Floats, Floats]:
+    """Find a factor and a shift of each class's logits that minimise the cross-entropy.
+
+    This is vector scaling (Guo et al. 2017, arXiv 1706.04599). A penalty pulls the shifts to zero and the
+    factors to their mean, so that few texts of a class change little.
+
+    Args:
+        logits: ``(N, C)``.
+        truth: as for :func:`fit_weights`.
+        text_weights: likewise.
+
+    Returns:
+        Factors ``(C,)`` and shifts ``(C,)``, float32.
+    """
+    n_texts, n_classes = logits.shape
+    counts = np.ones(n_texts)
+    if text_weights is not None:
+        counts = text_weights.astype(np.float64) * (n_texts / text_weights.sum(dtype=np.float64))
+    targets = truth if truth.ndim == 2 else np.eye(n_classes)[truth]
+
+    def loss(point: Numbers) -> tuple[float, Numbers]:
+        common, change, shift = point[0], point[1 : 1 + n_classes], point[1 + n_classes :]
+        losses, predicted = _losses(logits * (common + change) + shift, truth)
+        slopes = (predicted - targets) * counts[:, None]
+        by_factor = np.einsum("nc,nc->c", slopes, logits)
+        penalty = (
+            PRIOR * (common - 1) ** 2 + SHIFT_PENALTY * (shift @ shift) + FACTOR_PENALTY * (change @ change)
+        )
+        gradient = (
+            [by_factor.sum() + 2 * PRIOR * (common - 1)],
+            by_factor + 2 * FACTOR_PENALTY * change,
+            slopes.sum(axis=0) + 2 * SHIFT_PENALTY * shift,
+        )
+        return float(counts @ losses + penalty), np.concatenate(gradient)
+
+    start = np.zeros(1 + 2 * n_classes)
+    start[0] = 1.0
+    point = minimise(loss, start)
+    factors = np.maximum(point[0] + point[1 : 1 + n_classes], MIN_FACTOR)
+    return factors.astype(np.float32), point[1 + n_classes :].astype(np.float32)
 
 
 def has_few_rows(examples: Examples) -> bool:
@@ -101,9 +220,13 @@ def cross_validate_branches(
         logits[:, fold == number] = of_fold
     assert logits is not None
 
+    # With very few rows the linear SVM, which has the prior, is right more often than their mixture.
+    has_svm = models[0][1].config.linear_svm
+    centre = [0.0] * (len(logits) - 1) + [1.0] if has_svm else None
+
     def fit_to(rows: NDArray[Any]) -> tuple[float, ...]:
         weights = None if examples.weights is None else examples.weights[rows]
-        return fit_weights(logits[:, rows], examples.labels[rows], weights)
+        return fit_weights(logits[:, rows], examples.labels[rows], weights, centre, FEW_ROWS_STRENGTH)
 
     folds, predicted = [], []
     for number, (_, network) in zip(numbers, models, strict=True):
@@ -155,7 +278,11 @@ def _truth(network: TrainableNetwork, examples: Examples) -> NDArray[Any]:
 
 
 def fit_weights(
-    logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
+    logits: Numbers,
+    truth: NDArray[Any],
+    text_weights: NDArray[np.floating] | None = None,
+    centre: Sequence[float] | None = None,
+    strength: float = PRIOR,
 ) -> tuple[float, ...]:
     """Find weights ``w >= 0``, not all zero, that minimise the cross-entropy of ``sum_l w[l] logits[l]``.
 
@@ -168,15 +295,19 @@ def fit_weights(
         truth: ``(N,)`` integers below ``C``; or ``(N, C)`` from 0 to 1 for multi-label texts, whose classes
             each have a binary cross-entropy.
         text_weights: ``(N,)``, how much each text counts; None counts all the same.
+        centre: the weights that the penalty pulls to; None pulls to ones.
+        strength: of the penalty, in texts.
     """
     n_branches, counts = len(logits), np.ones(len(truth))
     if text_weights is not None:
         counts = text_weights.astype(np.float64) * (len(truth) / text_weights.sum(dtype=np.float64))
+    pull = np.ones(n_branches) if centre is None else np.array(centre)
     best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_branches
     for size in range(1, n_branches + 1):
         for free in map(list, itertools.combinations(range(n_branches), size)):
-            solution, loss = _newton(logits[free], truth, counts)
-            loss += PRIOR * (n_branches - size)  # of the weights that are zero
+            zero = np.setdiff1d(np.arange(n_branches), free)
+            solution, loss = _newton(logits[free], truth, counts, pull[free], strength)
+            loss += strength * float((pull[zero] ** 2).sum())
             if (solution > 0).all() and loss < best[0]:
                 weights = np.zeros(n_branches)
                 weights[free] = solution
@@ -194,7 +325,9 @@ def _losses(logits: Numbers, truth: NDArray[Any]) -> tuple[Numbers, Numbers]:
     return np.log(sums[:, 0]) - shifted[np.arange(len(truth)), truth], powers / sums
 
 
-def _newton(branches: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Numbers, float]:
+def _newton(
+    branches: Numbers, truth: NDArray[Any], counts: Numbers, pull: Numbers, strength: float
+) -> tuple[Numbers, float]:
     """Find the weights of least loss, of any sign, and that loss."""
     multi_label = truth.ndim == 2
     texts = np.arange(len(truth))
@@ -202,17 +335,17 @@ def _newton(branches: Numbers, truth: NDArray[Any], counts: Numbers) -> tuple[Nu
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
         losses, predicted = _losses(np.tensordot(weights, branches, axes=1), truth)
-        return float(counts @ losses + PRIOR * ((weights - 1) ** 2).sum()), predicted
+        return float(counts @ losses + strength * ((weights - pull) ** 2).sum()), predicted
 
     weights = np.ones(len(branches))
     loss, predicted = loss_at(weights)
     for _ in range(ITERATIONS):
         expected = (branches * predicted).sum(axis=2)  # (L, N)
-        gradient = (expected - true_logits) @ counts + 2 * PRIOR * (weights - 1)
+        gradient = (expected - true_logits) @ counts + 2 * strength * (weights - pull)
         centred = branches if multi_label else branches - expected[:, :, None]
         variances = predicted * (1 - predicted) if multi_label else predicted
         curvature = np.einsum("lnc,mnc,nc->lm", centred, centred, variances * counts[:, None])
-        curvature += 2 * PRIOR * np.eye(len(weights))
+        curvature += 2 * strength * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
         if float(step @ gradient) < TOLERANCE * (1 + abs(loss)):
             break

@@ -20,18 +20,38 @@ from token2wave.features import Features, Ragged
 from token2wave.inference.reference import segment_sums
 from token2wave.training.char_ngrams import SHORTEST, CharNgrams
 from token2wave.training.examples import Examples
+from token2wave.training.prior_rows import RowVectors
 from token2wave.training.schedule import document_frequency
 
 COST = 1.0  # of an error, LIBLINEAR's C, if the mean information of a feature is one
 PRIOR_TEXTS = 3.0  # pseudo-texts with the prior of the classes, added to those of each feature
 MAX_PASSES = 40
-CHAR_NGRAM_WEIGHT = 0.5  # of a word's character n-grams, if no validation texts can choose it
-CHAR_NGRAM_WEIGHTS = (0.0, 0.5, 1.0)  # to choose from
+COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
+CHAR_NGRAM_WEIGHTS = (0.0, 1.0)  # to choose from, beside the default
+PRIOR_WEIGHTS = (0.0, 2.0)  # likewise
+SHORTEST_CHAR_NGRAM = 2
+MAX_OOV_NUMBERS = 1 << 21
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
 TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not change accuracy
 
 Floats = NDArray[np.float32]
 FeatureScale = Literal["information", "idf", "uniform"]
+
+
+class LinearSVMSettings(NamedTuple):
+    """Settings of the linear SVM that validation texts choose.
+
+    Attributes:
+        char_ngram_weight: of the words' character n-grams, relative to words and word n-grams.
+        prior_weight: of the language prior, likewise.
+        cost: of an error, LIBLINEAR's C, if the mean square of a feature is one.
+        feature_scale: see :meth:`LinearSVM.solve_path`.
+    """
+
+    char_ngram_weight: float = 0.5
+    prior_weight: float = 1.0
+    cost: float = COST
+    feature_scale: FeatureScale = "information"
 
 
 class LinearSVMWeights(NamedTuple):
@@ -55,10 +75,28 @@ class LinearSVMWeights(NamedTuple):
     gram_weights: Floats = np.zeros((0, 0), np.float32)
     dense: Floats = np.zeros((0, 0), np.float32)
 
+
+class CompiledLinearSVM(NamedTuple):
+    """The solution with all features in the rows of words, n-grams and the OOV table.
+
+    Attributes:
+        rows: ``(V, C)`` float32.
+        bias: ``(C,)`` float32.
+        oov: ``(K, C)`` float32, of the entries of the OOV table.
+    """
+
+    rows: Floats
+    bias: Floats
+    oov: Floats
+
     def logits(self, features: Ragged) -> NDArray[np.float64]:
         """Decision values of ``N`` texts, ``(N, C)``, on the scale of logits."""
-        roots = np.sqrt(np.maximum(features.lengths, 1))[:, None]
-        sums = segment_sums(features.offsets, self.rows.shape[1], lambda a, b: self.rows[features.ids[a:b]])
+        table = np.concatenate([self.rows, self.oov]) if len(self.oov) else self.rows
+        sizes = features.rows(len(self.rows)).lengths
+        if features.n_oov_tokens is not None:
+            sizes = sizes + features.n_oov_tokens
+        roots = np.sqrt(np.maximum(sizes, 1))[:, None]
+        sums = segment_sums(features.offsets, table.shape[1], lambda a, b: table[features.ids[a:b]])
         return np.asarray(MARGIN_IN_LOGITS * (sums[0] / roots + self.bias))
 
 
@@ -122,6 +160,7 @@ class LinearSVM:
         gram_texts = np.bincount(grams.ids, n_texts[rows], grams.n_grams)
         self.gram_information = information(gram_frequency, gram_texts, prior)
         self.n_texts, self.gram_texts = n_texts, gram_texts
+        self.oov_hashes, self.oov_grams = self._choose_oov_entries(gram_texts)
         # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features.
         self.grams_of_a_feature = max(float(occurrences @ grams.counts) / max(occurrences.sum(), 1), 1.0)
         self.costs = np.ones(len(train), dtype=np.float32)
@@ -131,6 +170,24 @@ class LinearSVM:
     def solve(self, char_ngram_weight: float, previous: LinearSVMWeights | None = None) -> LinearSVMWeights:
         """Solve without dense features for the default cost; see :meth:`solve_path`."""
         return self.solve_path(char_ngram_weight, 0.0, (COST,), previous)[0]
+
+    def _choose_oov_entries(self, n_texts: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Hashes of the OOV table, ``(K,)``, and the character n-gram of each: those that tell most."""
+        n_entries = MAX_OOV_NUMBERS // self.n_classes
+        strongest = np.argsort(-self.gram_information * n_texts, kind="stable")[:n_entries]
+        hashes = (self.char_ngrams.hashes[strongest] >> np.uint64(32)).astype(np.uint32)
+        distinct, first = np.unique(hashes, return_index=True)
+        return distinct, strongest[first]
+
+    def compiled(self, weights: LinearSVMWeights, prior: RowVectors | None = None) -> CompiledLinearSVM:
+        """Put the weights of character n-grams into the OOV table, and add those of the prior to its rows."""
+        rows, oov = weights.rows, np.zeros((len(self.oov_hashes), self.n_classes), dtype=np.float32)
+        if len(weights.gram_weights):
+            oov = weights.gram_weights[self.oov_grams]
+        if prior is not None and weights.dense.any():
+            rows = rows.copy()
+            rows[prior.rows] += prior.vectors @ weights.dense
+        return CompiledLinearSVM(rows, weights.bias, oov)
 
     def solve_path(
         self,
@@ -207,6 +264,16 @@ class LinearSVM:
             for n_texts in (self.n_texts, self.gram_texts)  # a text may have several words with an n-gram
         )
         return rows, grams
+
+
+def solve_settings(
+    problem: LinearSVM, settings: LinearSVMSettings, costs: Sequence[float] | None = None
+) -> list[LinearSVMWeights]:
+    """Solve a problem with settings, for their cost or for other ones."""
+    costs = (settings.cost,) if costs is None else costs
+    return problem.solve_path(
+        settings.char_ngram_weight, settings.prior_weight, costs, feature_scale=settings.feature_scale
+    )
 
 
 def _information(frequency: NDArray[Any], n_texts: NDArray[Any], prior: NDArray[np.float64]) -> Floats:

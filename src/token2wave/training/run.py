@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,15 +28,18 @@ from token2wave.metrics import (
     evaluated_texts,
 )
 from token2wave.models.wave_config import WaveConfig
+from token2wave.prior.language_prior import LanguagePrior
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
+    choose_by_folds,
     fit_branches,
     refit_linear_svm,
     remove_zero_branches,
     remove_zero_branches_of_config,
+    without_oov,
 )
 from token2wave.training.calibration import (
-    CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    LinearSVMChoice,
     calibrate,
     cross_validate_branches,
     has_few_rows,
@@ -47,10 +50,11 @@ from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.cross_validation import CrossValidation
 from token2wave.training.distributed import is_distributed
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.linear_svm import CHAR_NGRAM_WEIGHT
+from token2wave.training.linear_svm import LinearSVMSettings
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts, features_for
 from token2wave.training.presets import Preset
+from token2wave.training.prior_rows import RowVectors, add_rows, prior_of_texts
 from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
@@ -84,7 +88,7 @@ class FitResult:
         validation: the encoded validation examples; None if there were none.
         n_unknown: ``(N,)``, features of each validation text that have no row; None if there were none. After
             a fit on all rows, those that would have none in a vocabulary of all rows but this one.
-        char_ngram_weight: weight of the words' character n-grams in the linear SVM.
+        svm_choice: settings of the linear SVM.
         branch_weights: one a branch; empty if no validation rows could weigh them.
         cross_validation: of all rows; None if there was none.
         previous: the fit that chose the epochs and weights of this one; None for the first.
@@ -95,7 +99,7 @@ class FitResult:
     history: History
     validation: Examples | None
     n_unknown: NDArray[np.int64] | None
-    char_ngram_weight: float
+    svm_choice: LinearSVMChoice
     branch_weights: tuple[float, ...] = ()
     cross_validation: CrossValidation | None = None
     previous: FitResult | None = None
@@ -181,6 +185,7 @@ class TrainingRun:
         vocabulary: a WordPiece vocabulary, if you name one.
         embedding_init: starts the words' rows from a pre-trained encoder, if you name one.
         checkpoint: saves every epoch, if there is one.
+        uses_prior: whether texts in the prior's language start from it.
     """
 
     splits: TextDataset
@@ -192,6 +197,14 @@ class TrainingRun:
     vocabulary: str | os.PathLike[str] | None = None
     embedding_init: EmbeddingInit | None = None
     checkpoint: Checkpoint | None = None
+    uses_prior: bool = False
+
+    @cached_property
+    def prior(self) -> LanguagePrior | None:
+        """Vectors of words in the language of the texts, for features of words; None without such a prior."""
+        if not self.uses_prior or not isinstance(self.preset.features, WordConfig):
+            return None
+        return prior_of_texts(self.texts.train.texts)
 
     @property
     def n_rows(self) -> int:
@@ -225,14 +238,16 @@ class TrainingRun:
     def fit_first(self) -> ValidatedFit:
         """Train on the training texts; the validation texts choose the epoch, calibrate and evaluate."""
         unvalidated = self.texts.learns_from_validation  # calibration would make it certain of everything
-        weight = CHAR_NGRAM_WEIGHT if unvalidated else None
+        choice = LinearSVMChoice(LinearSVMSettings()) if unvalidated else None
         texts = self.texts.train, self.texts.validation
-        fitted = self.fit(self.preset.recipe, *texts, char_ngram_weight=weight)
+        fitted = self.fit(self.preset.recipe, *texts, svm_choice=choice)
         validation, best, n_unknown = fitted.validation, fitted.history.best, fitted.n_unknown
         if validation is None or best is None or n_unknown is None:
             raise AssertionError("a fit with validation texts has all of these")
         weights = () if unvalidated else calibrate(fitted.network, validation)
-        network = remove_zero_branches(fitted.network, weights)
+        network, features = remove_zero_branches(fitted.network, fitted.features, weights)
+        if not network.config.n_oov:
+            validation = replace(validation, features=validation.features.rows(features.n_rows))
         novelty = None
         if not unvalidated:
             logits = network.logits(validation.features)
@@ -261,15 +276,16 @@ class TrainingRun:
         """Train on all rows, with the epochs and branch weights that validation has chosen."""
         fitted = first.fitted
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
-        char_ngram_weight, weights = fitted.char_ngram_weight, fitted.branch_weights
+        choice, weights = fitted.svm_choice, fitted.branch_weights
         cross_validation = None
         if has_few_rows(full_train):
-            char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS
-            fit_fold = partial(self.fit, recipe, char_ngram_weight=char_ngram_weight)
+            if fitted.network.config.linear_svm or not weights:
+                choice = self._choose_by_folds(full_train)
+            fit_fold = partial(self.fit, recipe, svm_choice=choice)
             weights, cross_validation = cross_validate_branches(fit_fold, full_train, self.seed)
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
-        again = self.fit(recipe, full_train, branch_weights=weights, char_ngram_weight=char_ngram_weight)
+        again = self.fit(recipe, full_train, branch_weights=weights, svm_choice=choice)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
         n_unknown, validation = fitted.n_unknown, fitted.validation
         if (
@@ -277,26 +293,30 @@ class TrainingRun:
             and validation is not None
             and self.embedding_init is None
         ):
-            n_unknown = _n_unknown_alone(again.features, validation.texts, full_train.texts)
+            vectors = self._row_vectors(again.features)
+            in_prior = np.zeros(0, np.int64) if vectors is None else vectors.rows
+            n_unknown = _n_unknown_alone(again.features, validation.texts, full_train.texts, in_prior)
         return replace(again, cross_validation=cross_validation, previous=fitted, n_unknown=n_unknown)
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
         """Solve the linear SVM from all rows; the rest stays as it is."""
         self.callback_list.stage("features of all texts", len(full_train))
         start = time.perf_counter()
-        full_train = full_train.encode(fitted.features, self.callback_list.advance)
+        known = without_oov(fitted.features)
+        full_train = full_train.encode(known, self.callback_list.advance)
         self.callback_list.stage("linear SVM of all rows", 0)
-        network = refit_linear_svm(
+        network, features = refit_linear_svm(
             fitted.network,
-            fitted.features,
+            known,
             full_train,
             self.preset.recipe,
             weight=fitted.branch_weights[-1],
             seed=self.seed,
-            char_ngram_weight=fitted.char_ngram_weight,
+            svm_choice=fitted.svm_choice,
+            prior=self._row_vectors(known),
         )
         fitted.history.train_seconds += time.perf_counter() - start
-        return replace(fitted, network=network)
+        return replace(fitted, network=network, features=features)
 
     def fit(
         self,
@@ -305,7 +325,7 @@ class TrainingRun:
         validation: Examples | None = None,
         *,
         branch_weights: tuple[float, ...] = (),
-        char_ngram_weight: float | None = None,
+        svm_choice: LinearSVMChoice | None = None,
     ) -> FitResult:
         """Fit features and network to training texts.
 
@@ -314,7 +334,7 @@ class TrainingRun:
             train: the texts to learn from.
             validation: the texts to choose the epoch by, if there are any.
             branch_weights: branches of weight zero are left out.
-            char_ngram_weight: weight of the words' character n-grams; None chooses it by validation.
+            svm_choice: settings of the linear SVM; None chooses them by validation.
         """
         features, train, vectors = self._encode_train(train)
         config = self.preset.network_config(
@@ -322,10 +342,15 @@ class TrainingRun:
         ).replace(multi_label=self.texts.multi_label)
         config = remove_zero_branches_of_config(config, branch_weights)
         network = self._init_network(config.replace(linear_svm=False), recipe)
-        if self.embedding_init is not None:
-            assert isinstance(features, WordFeatures)
+        row_vectors = self._row_vectors(features)
+        if self.embedding_init is not None or row_vectors is not None:
             rows = np.array(network.arrays()[EMBEDDING])
-            self.embedding_init.init_rows(rows, config.width, vectors, features)
+            if self.embedding_init is None:
+                assert row_vectors is not None
+                row_vectors.init_waves(rows, config.width)
+            else:
+                assert isinstance(features, WordFeatures)
+                self.embedding_init.init_rows(rows, config.width, vectors, features)
             network.load(EMBEDDING, rows)
             if isinstance(network, AdditiveNetwork):
                 network.seed = None  # the rows cannot be drawn again
@@ -334,7 +359,8 @@ class TrainingRun:
             self.callback_list.stage("features of the validation texts", len(validation))
             ragged, n_unknown = features.with_unknown(validation.texts, self.callback_list.advance)
             validation = replace(validation, features=ragged)
-        network, history, char_ngram_weight = fit_branches(
+        plain_features = features
+        network, features, history, svm_choice = fit_branches(
             network,
             features,
             train,
@@ -342,12 +368,33 @@ class TrainingRun:
             recipe,
             linear_svm=config.linear_svm,
             seed=self.seed,
-            char_ngram_weight=char_ngram_weight,
+            svm_choice=svm_choice,
+            prior=row_vectors,
             callbacks=self.callback_list.callbacks,
             slot=None if self.checkpoint is None else self.checkpoint.next_network(),
             stream=self.stream,
         )
-        return FitResult(features, network, history, validation, n_unknown, char_ngram_weight, branch_weights)
+        if validation is not None and features is not plain_features:
+            validation = validation.encode(features)  # with the OOV table
+        return FitResult(features, network, history, validation, n_unknown, svm_choice, branch_weights)
+
+    def _row_vectors(self, features: Features) -> RowVectors | None:
+        """The prior's vectors of the rows, for networks whose rows are waves."""
+        if self.prior is None or not isinstance(features, WordFeatures):
+            return None
+        return RowVectors(features, self.prior)
+
+    def _choose_by_folds(self, examples: Examples) -> LinearSVMChoice:
+        """Choose the settings of the linear SVM for few rows by cross-validation."""
+        features, examples, _ = self._encode_train(examples)
+        return choose_by_folds(
+            examples,
+            features,
+            len(self.texts.label_names),
+            self.preset.recipe,
+            self._row_vectors(features),
+            self.seed,
+        )
 
     def _encode_train(self, train: Examples) -> tuple[Features, Examples, Any]:
         """Fit the vocabulary; it, the encoded training texts, and the vectors of a pre-trained encoder."""
@@ -361,6 +408,8 @@ class TrainingRun:
             features, ragged, vectors = self.embedding_init.expand_features(
                 train.texts, features, ragged, self.callback_list
             )
+        elif self.prior is not None and isinstance(features, WordFeatures):
+            features, ragged = add_rows(features, ragged, self.prior)
         return features, replace(train, features=ragged), vectors
 
     def evaluate(
@@ -460,10 +509,17 @@ class TrainingRun:
             return WaveNetwork(config).to(self.computed_on)
 
 
-def _n_unknown_alone(features: WordFeatures, texts: HashedTexts, all_texts: HashedTexts) -> NDArray[np.int64]:
-    """Count the features of each text that would have no row in a vocabulary of all texts but this one."""
+def _n_unknown_alone(
+    features: WordFeatures, texts: HashedTexts, all_texts: HashedTexts, in_prior: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Count the features of each text that would have no row in a vocabulary of all texts but this one.
+
+    Rows ``in_prior`` are there in any case.
+    """
+    features = without_oov(features)
     encoded, n_unknown = features.with_unknown(texts)
     counts = np.bincount(features(all_texts).ids, minlength=features.n_rows)
+    counts[in_prior] = len(encoded.ids) + len(all_texts) + counts.max()
     owners = np.repeat(np.arange(len(encoded)), encoded.lengths)
     _, inverse, own = np.unique(
         owners * features.n_rows + encoded.ids, return_inverse=True, return_counts=True
