@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crawl import MISLABELLED_PROBABILITY, SUBJECTS
+from measuring import unpack_bits
 from probabilities import COVERAGES, FALSE_ALARMS
 
 from token2wave.formatting import count, duration, percent, size
@@ -137,7 +138,6 @@ def accuracy_table(document: Document) -> str:
         pairs = zip(row, best, strict=True)
         cells = [f"**{100 * mean:.2f}**" if mean == most else f"{100 * mean:.2f}" for mean, most in pairs]
         rows.append([systems[system]["name"], *cells])
-    rows += _leads(systems, means)
     n_runs = {len(values) for system in means for values in accuracies[system].values()}
     missing = [systems.get(name, {"name": name})["name"] for name in accuracies if name not in means]
     heads = [f"{data} (subset)" if document["data"][data]["caveats"] else data for data in sets]
@@ -171,17 +171,81 @@ def spread_table(document: Document) -> str:
     return join(markdown(["system", *sets], rows), notes)
 
 
-def _leads(systems: Document, means: dict[str, list[float]]) -> list[list[str]]:
-    """For each of our presets, points ahead of the best baseline of each set."""
-    ours = [name for name in means if systems[name]["family"] == OURS]
-    baselines = [means[name][:-1] for name in means if name not in ours]
-    best = [max(column) for column in zip(*baselines, strict=True)]
-    rows = []
-    for name in sorted(ours, key=lambda name: -means[name][-1]) if baselines else ():
-        leads = [100 * (own - other) for own, other in zip(means[name][:-1], best, strict=True)]
-        cells = [f"{lead:+.2f}" for lead in [*leads, statistics.mean(leads)]]
-        rows.append([f"*{systems[name]['name']}, against each set's best baseline*", *cells])
-    return rows
+RIVALS = {
+    "best rival that learns from the rows alone": lambda family: family not in (OURS, "pre-trained"),
+    "best rival that starts from a pre-trained encoder": lambda family: family == "pre-trained",
+}
+
+
+def rivals_table(document: Document, ours: str = "small") -> str:
+    """Our accuracy on each data set beside the best rivals', with paired differences."""
+    systems, sets = document["systems"], list(document["medians"])
+    runs = defaultdict[tuple[str, str], list[Document]](list)
+    for run in document["runs"]:
+        if run["error"] is None:
+            runs[run["data"], run["system"]].append(run)
+
+    def mean(data: str, system: str) -> float:
+        return statistics.mean(run["figures"]["accuracy"] for run in runs[data, system])
+
+    own = {data: [run["figures"]["accuracy"] for run in runs[data, ours]] for data in sets}
+    columns = [
+        [f"{data} (subset)" if document["data"][data]["caveats"] else data for data in sets] + ["mean"]
+    ]
+    columns.append([_mean_and_deviation(own[data]) for data in sets])
+    columns[-1].append(f"{100 * statistics.mean(mean(data, ours) for data in sets):.2f}")
+    head = ["data", systems[ours]["name"]]
+    for title, is_rival in RIVALS.items():
+        rivals = [name for name in systems if is_rival(systems[name]["family"])]
+        best = {
+            data: max(names, key=lambda name, data=data: mean(data, name))
+            for data in sets
+            if (names := [name for name in rivals if runs[data, name]])
+        }
+        if set(best) != set(sets):
+            continue
+        leads = [
+            _lead(runs[data, ours], runs[data, best[data]], document["data"][data]["test_rows"])
+            for data in sets
+        ]
+        errors = [error for _, error in leads if error is not None]
+        error = math.hypot(*errors) / len(sets) if len(errors) == len(sets) else None
+        leads.append((statistics.mean(lead for lead, _ in leads), error))
+        accuracies = [mean(data, best[data]) for data in sets]
+        names = [f"{systems[best[data]]['name']}: " for data in sets] + [""]
+        accuracies.append(statistics.mean(accuracies))
+        cells = zip(names, accuracies, strict=True)
+        columns += [
+            [f"{name}{100 * value:.2f}" for name, value in cells],
+            [_interval(*lead) for lead in leads],
+        ]
+        head += [title, "difference"]
+    notes = [
+        "Test accuracy in percent. Ours: mean ± standard deviation of "
+        f"{plural(min(map(len, own.values())), 'seed')}. The rival of a set is the one with the highest test "
+        "accuracy, which favours it. In brackets: the 95 % interval of the difference over test texts; bold "
+        "where it excludes zero.",
+        *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
+    ]
+    return join(markdown(head, zip(*columns, strict=True), n_left=1), notes)
+
+
+def _lead(own: list[Document], rival: list[Document], n: int) -> tuple[float, float | None]:
+    """Points ahead, and their standard error over ``n`` texts; None where it was not kept who was right."""
+    lead = statistics.mean(run["figures"]["accuracy"] for run in own)
+    lead -= statistics.mean(run["figures"]["accuracy"] for run in rival)
+    if not all("correct" in run for run in (*own, *rival)):
+        return 100 * lead, None
+    ours, theirs = (sum(unpack_bits(run["correct"], n) / len(side) for run in side) for side in (own, rival))
+    return 100 * lead, 100 * statistics.stdev((ours - theirs).tolist()) / math.sqrt(n)
+
+
+def _interval(lead: float, error: float | None) -> str:
+    if error is None:
+        return f"{lead:+.2f}"
+    low, high = lead - 1.96 * error, lead + 1.96 * error
+    text = f"{lead:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def _versions_and_command(document: Document) -> str:
@@ -728,13 +792,6 @@ def distributed_traffic_table(document: Document) -> str:
 
 # ---- teachers ----
 
-FEW_SHOT_SYSTEMS = {
-    "tfidf_svc": "TF-IDF (1,2) + LinearSVC",
-    "default": "token2wave, default settings",
-    "start": "`--init-from` {encoder}",
-    "teacher": "`--init-from` and `--teacher` {encoder}",
-}
-
 
 def teacher_table(document: Document) -> str:
     """Accuracy, size and speed of a teacher and its students."""
@@ -770,18 +827,52 @@ NOISY_SYSTEMS = {
 
 
 def few_shot_table(document: Document) -> str:
-    """Accuracy by rows of each class."""
-    results = document["rows"]
-    systems = list(next(iter(next(iter(results.values())).values())))
-    rows, n_draws = [], 0
-    for data, by_rows in results.items():
-        for n_rows, by_system in by_rows.items():
-            n_draws = max(map(len, by_system.values()))
-            rows.append([data, n_rows, *(_mean_and_deviation(by_system.get(name, [])) for name in systems)])
-    titles = [FEW_SHOT_SYSTEMS[system].format(encoder=document["encoder"]) for system in systems]
-    note = f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows."
-    head = ["data", "rows a class", *titles]
-    return join(markdown(head, rows, n_left=len(head)), [note, *caveat_lines(document["caveats"])])
+    """Accuracy by rows of each class; and by rows in all, with times of training and prediction."""
+    names = {system: facts["name"] for system, facts in document["systems"].items()}
+    cells = [
+        (data, rows, [by_system.get(system, []) for system in names])
+        for data, by_rows in document["rows"].items()
+        for rows, by_system in by_rows.items()
+    ]
+    n_draws = max(len(runs) for _, _, by_system in cells for runs in by_system)
+
+    def table(title: str, in_all: bool) -> list[str]:
+        rows, groups = [], [cell for cell in cells if cell[1].endswith("in all") is in_all]
+        for data, n_rows, by_system in groups:
+            accuracies = ([run["accuracy"] for run in runs] for runs in by_system)
+            rows.append([data, n_rows.removesuffix(" in all"), *map(_mean_and_deviation, accuracies)])
+        if not rows:
+            return []
+        for figure, text, scale in FEW_SHOT_MEANS if in_all else ():
+            columns = zip(*(by_system for _, _, by_system in groups), strict=True)
+            values = [
+                [[run[figure] for run in runs if figure in run] for runs in column] for column in columns
+            ]
+            rows.append([text, "", *(_mean_of_means(column, scale) for column in values)])
+        head = ["data", title, *names.values()]
+        return markdown(head, rows, n_left=len(head))
+
+    notes = [
+        f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows.",
+        *(f"*{a['name']}*: {a['description']}" for a in document["systems"].values() if "description" in a),
+        *caveat_lines(document["caveats"]),
+    ]
+    return join(table("rows a class", False), table("rows in all", True), notes)
+
+
+FEW_SHOT_MEANS = (
+    ("accuracy", "mean", 100.0),
+    ("train_seconds", "training, seconds", 1.0),
+    ("texts_per_second", "texts predicted in a second", 1.0),
+)
+
+
+def _mean_of_means(groups: list[list[float]], scale: float) -> str:
+    """Mean of the groups' means; nothing where one is empty."""
+    if not all(groups):
+        return NOTHING
+    value = scale * statistics.mean(map(statistics.mean, groups))
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
 
 
 def mean_curve(document: Document, data: str, strategy: str) -> list[float]:

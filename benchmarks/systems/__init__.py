@@ -22,6 +22,7 @@ SYSTEMS = {
     "fast": "token2wave_presets",
     "small": "token2wave_presets",
     "paper": "token2wave_presets",
+    "small_from_encoder": "token2wave_presets",
     "fasttext_lr025": "fasttext_systems",
     "fasttext_lr05": "fasttext_systems",
     "fasttext_tuned": "fasttext_systems",
@@ -36,7 +37,15 @@ SYSTEMS = {
     "setfit": "setfit",
 }
 """Module of each system."""
-ONE_RUN = frozenset(SYSTEMS) - {"fast", "small", "paper", "fasttext_lr025", "fasttext_lr05", "setfit"}
+ONE_RUN = frozenset(SYSTEMS) - {
+    "fast",
+    "small",
+    "paper",
+    "small_from_encoder",
+    "fasttext_lr025",
+    "fasttext_lr05",
+    "setfit",
+}
 """Systems that hardly depend on the seed, or take long: they are run once however many runs are asked for."""
 HOLDOUT = 0.1  # of the training rows, to choose settings by
 FEW_ROWS = 2000  # with fewer, a tenth says too little

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import token2wave.pipeline as training
 from systems import System, Task
 from token2wave.data import TextDataset, TextSplit
+from token2wave.models.encoder_sources import MINILM
 from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset, preset_named
@@ -31,6 +32,8 @@ PRESETS = {
     "more text than the rivals see.",
 }
 """What favours each preset or its rivals."""
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {"small_from_encoder": ("small", {"init_from": MINILM})}
+"""Presets with an option, by the name of the system."""
 
 
 class PresetSystem(System):
@@ -38,15 +41,17 @@ class PresetSystem(System):
 
     family = "token2wave"
 
-    def __init__(self, preset: str) -> None:
+    def __init__(self, name: str) -> None:
+        preset, self.options = OPTIONS.get(name, (name, {}))
         self.preset = preset
         settings = preset_named(preset)
         has_cls = settings.features.cls
         config = settings.network_config(1, 2, ()).replace(linear_svm=False)  # which are found apart
         if not trains_natively(config, settings.recipe, has_cls):
             import_module("token2wave.training.torch_trainer")  # else imported while training
-        self.name = f"token2wave {preset}"
-        self.description = f"Preset `{preset}` of token2wave: {_settings(settings)}."
+        options = "".join(f" `--{key.replace('_', '-')} {value}`" for key, value in self.options.items())
+        self.name = f"token2wave {preset}{options}"
+        self.description = f"Preset `{preset}`{options} of token2wave: {_settings(settings)}."
         self.bias = PRESETS[preset]
 
     def fit(self, task: Task) -> training.TrainingResult:
@@ -54,7 +59,8 @@ class PresetSystem(System):
         labels = [task.label_names[label] for label in task.labels]
         texts = TextSplit(list(task.texts), labels, "training texts")
         splits = TextDataset("benchmark", texts, None, None, task.label_names, ())
-        return training.train(splits, preset=self.preset, seed=task.seed, device="cpu", baseline=False)
+        common: dict[str, Any] = {"seed": task.seed, "device": "cpu", "baseline": False}
+        return training.train(splits, preset=self.preset, **common, **self.options)
 
     def predict(self, model: training.TrainingResult, texts: Sequence[str]) -> NDArray[np.int64]:
         """Predict the most probable class of every text."""

@@ -3,7 +3,9 @@
 import copy
 
 import figures
+import numpy as np
 import tables
+from measuring import pack_bits
 
 
 def spread(value, low=None, high=None):
@@ -90,11 +92,83 @@ def test_accuracies_are_means_of_the_runs():
         "|---|---:|---:|---:|",
         "| fastText | 91.00 | **75.00** | **83.00** |",
         "| token2wave fast | **92.00** | 70.00 | 81.00 |",
-        "| *token2wave fast, against each set's best baseline* | +1.00 | -5.00 | -2.00 |",
         "",
         "Test accuracy in percent, mean of 2 runs with different seeds.",
         "*mine is left out: it failed on some of the sets.*",
         "*news: 1,000 training rows, not the complete official training set.*",
+    ]
+
+
+def test_differences_to_the_best_rivals_have_paired_intervals():
+    n = 400
+    rows = np.arange(n)
+    systems = {"small": "token2wave", "svm": "TF-IDF", "weak": "fastText", "encoder": "pre-trained"}
+    right = {  # ours: where `svm` is, and on 20 or 10 further texts
+        ("small", 1): rows < 320,
+        ("small", 2): rows < 310,
+        ("svm", 1): rows < 300,
+        ("weak", 1): rows < 200,
+        ("encoder", 1): (rows >= 20) & (rows < 330),
+    }
+    document = {
+        "systems": {key: {"name": key, "family": family} for key, family in systems.items()},
+        "data": {data: {"caveats": [], "test_rows": n} for data in ("news", "mail")},
+        "medians": {"news": {}, "mail": {}},
+        "runs": [
+            {"system": system, "data": data, "run": run, "error": None, "correct": pack_bits(bits)}
+            | {"figures": {"accuracy": float(bits.mean())}}
+            for (system, run), bits in right.items()
+            for data in ("news", "mail")
+        ],
+    }
+    lead = (0.5 * (rows < 310) + 0.5 * (rows < 320)) - (rows < 300)
+    half = 1.96 * 100 * lead.std(ddof=1) / np.sqrt(n)
+    lines = tables.rivals_table(document).splitlines()
+    assert lines[0].startswith(
+        "| data | small | best rival that learns from the rows alone | difference | best"
+    )
+    row = f"| 78.75 ± 1.77 | svm: 75.00 | **+3.75 (+{3.75 - half:.2f} to +{3.75 + half:.2f})** |"
+    assert lines[2].startswith(f"| news {row} encoder: 77.50 | +1.25 (-")
+    half /= np.sqrt(2)  # of the mean of two sets
+    assert lines[4].startswith(
+        f"| mean | 78.75 | 75.00 | **+3.75 (+{3.75 - half:.2f} to +{3.75 + half:.2f})** |"
+    )
+    for run in document["runs"]:
+        del run["correct"]
+    assert "| svm: 75.00 | +3.75 | encoder: 77.50 | +1.25 |" in tables.rivals_table(document)
+
+
+def test_few_rows_have_a_table_by_class_and_one_in_all():
+    def runs(*accuracies, **figures):
+        return [{"accuracy": accuracy, **figures} for accuracy in accuracies]
+
+    speed = {"train_seconds": 2.0, "texts_per_second": 12_345.0}
+    document = {
+        "systems": {"small": {"name": "ours"}, "svm": {"name": "SVM", "description": "A machine."}},
+        "caveats": [],
+        "rows": {
+            "news": {
+                "8": {"small": runs(0.5, 0.6), "svm": runs(0.4)},
+                "1000 in all": {"small": runs(0.8, **speed)},
+            },
+            "mail": {"1000 in all": {"small": runs(0.6, **speed), "svm": runs(0.5, train_seconds=1.0)}},
+        },
+    }
+    assert tables.few_shot_table(document).splitlines() == [
+        "| data | rows a class | ours | SVM |",
+        "|---|---|---|---|",
+        "| news | 8 | 55.00 ± 7.07 | 40.00 |",
+        "",
+        "| data | rows in all | ours | SVM |",
+        "|---|---|---|---|",
+        "| news | 1000 | 80.00 |  |",
+        "| mail | 1000 | 60.00 | 50.00 |",
+        "| mean |  | 70.00 | - |",
+        "| training, seconds |  | 2.00 | - |",
+        "| texts predicted in a second |  | 12,345 | - |",
+        "",
+        "Test accuracy in %, mean ± standard deviation of 2 draws of the rows.",
+        "*SVM*: A machine.",
     ]
 
 

@@ -4,6 +4,7 @@ import json
 
 import compare
 import pytest
+from measuring import unpack_bits
 
 MAJORITY = """
 import numpy as np
@@ -86,6 +87,8 @@ def test_runs_take_turns_and_are_resumed(start, monkeypatch):
     figures = document["runs"][0]["figures"]
     assert figures["passed_texts_per_second"] == pytest.approx(2 * figures["texts_per_second"])
     assert figures["model_bytes"] <= 2
+    correct = unpack_bits(document["runs"][0]["correct"], facts["test_rows"])
+    assert correct.mean() == pytest.approx(figures["accuracy"])
     assert figures["total_seconds"] == pytest.approx(
         figures["import_seconds"] + figures["preparation_seconds"] + figures["train_seconds"]
     )
@@ -148,6 +151,12 @@ def test_an_interruption_keeps_what_is_finished(start, monkeypatch, tmp_path, ca
     assert status == 130
     assert [run["run"] for run in document["runs"]] == [1]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["t.json"]
+
+
+def test_a_system_that_does_not_depend_on_the_seed_is_run_once(start, monkeypatch):
+    monkeypatch.setattr(compare, "ONE_RUN", {"minority"})
+    _, document, _ = start("--systems", "majority.py,minority.py", "--runs", "2")
+    assert [run["system"] for run in document["runs"]] == ["majority", "minority", "majority"]
 
 
 def test_names_are_checked_before_anything_is_run(start):
