@@ -18,6 +18,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import (
     CHAR_NGRAM_WEIGHTS,
     COSTS,
+    FEATURE_SCALES,
     PRIOR_WEIGHTS,
     CompiledLinearSVM,
     LinearSVM,
@@ -109,8 +110,10 @@ def choose_linear_svm(
     wave_logits, truth = branch_logits(waves, known), _truth(waves, validation)
     best_loss, best = math.inf, None
 
-    def try_settings(settings: LinearSVMSettings, costs: Sequence[float]) -> None:
+    def improve(settings: LinearSVMSettings, costs: Sequence[float]) -> bool:
+        """Solve for each cost; whether one is better than all before."""
         nonlocal best_loss, best
+        loss_before = best_loss
         solutions = solve_settings(problem, settings, costs)
         for cost, solution in zip(costs, solutions, strict=True):
             compiled = problem.compiled(solution, prior)
@@ -121,19 +124,24 @@ def choose_linear_svm(
             loss = mixture_loss(logits, truth, validation.weights)
             if loss < best_loss:
                 best_loss, best = loss, (choice, compiled)
+        return best_loss < loss_before
 
     settings = LinearSVMSettings()
     if not problem.char_ngrams.n_grams:
         settings = settings._replace(char_ngram_weight=0.0)
     if prior is None:
         settings = settings._replace(prior_weight=0.0)
-    try_settings(settings, COSTS)
+    improve(settings, COSTS[1:3])
     assert best is not None
-    for weight in PRIOR_WEIGHTS if prior is not None else ():
-        try_settings(best[0].settings._replace(prior_weight=weight), (best[0].settings.cost,))
-    for weight in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ():
-        try_settings(best[0].settings._replace(char_ngram_weight=weight), (best[0].settings.cost,))
-    try_settings(best[0].settings._replace(feature_scale="idf"), (best[0].settings.cost,))
+    improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
+    for name, weights in (
+        ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),
+        ("char_ngram_weight", CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ()),
+        ("feature_scale", FEATURE_SCALES),
+    ):
+        for weight in weights:
+            if improve(best[0].settings._replace(**{name: weight}), (best[0].settings.cost,)):
+                break  # the others are further away
     return best
 
 

@@ -27,8 +27,8 @@ COST = 1.0  # of an error, LIBLINEAR's C, if the mean information of a feature i
 PRIOR_TEXTS = 3.0  # pseudo-texts with the prior of the classes, added to those of each feature
 MAX_PASSES = 40
 COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
-CHAR_NGRAM_WEIGHTS = (0.0, 1.0)  # to choose from, beside the default
-PRIOR_WEIGHTS = (0.0, 2.0)  # likewise
+CHAR_NGRAM_WEIGHTS = (1.0, 0.0)  # to choose from, beside the default
+PRIOR_WEIGHTS = (2.0, 0.0)  # likewise
 SHORTEST_CHAR_NGRAM = 2
 MAX_OOV_NUMBERS = 1 << 21
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
@@ -36,6 +36,7 @@ TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not chan
 
 Floats = NDArray[np.float32]
 FeatureScale = Literal["information", "idf", "uniform"]
+FEATURE_SCALES: tuple[FeatureScale, ...] = ("idf",)  # likewise
 
 
 class LinearSVMSettings(NamedTuple):
