@@ -89,12 +89,13 @@ def in_storage(classifier: Classifier, storage: str) -> Classifier:
         return classifier
     if storage != "float32":
         encoded = {name: as_float16(array) for name, array in arrays.items()}
-    rows = arrays["embedding.weight"]
     if storage == "int8":
-        encoded["embedding.weight"] = as_int8(rows)
+        encoded["embedding.weight"] = as_int8(arrays["embedding.weight"])
     if storage == "lzma":
-        encoded["embedding.weight"] = as_lzma(quantised(rows, STEP), STEP)
+        tables = arrays.keys() & {"embedding.weight", "oov.weight"}
+        encoded |= {name: as_lzma(quantised(arrays[name], STEP), STEP) for name in tables}
     arrays = {name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()}
     if isinstance(classifier.features, WordFeatures):
-        encoded["features.buckets"] = as_delta_varint(classifier.features.buckets)
+        for name, array in classifier.features.arrays().items():
+            encoded[f"features.{name}"] = as_delta_varint(array)
     return replace(classifier, network=compile_network(classifier.network.config, arrays), encoded=encoded)

@@ -21,6 +21,8 @@ from onnx_models import (
     small_exported,
     texts_of,
 )
+from oov_models import TEXTS as OOV_TEXTS
+from oov_models import oov_model
 from small_models import one_huge_row, random_arrays, shapes_that_compile, torch_classifier
 from stored_models import KINDS, STORAGES, classifier_of, in_storage
 from text_strategies import texts
@@ -45,6 +47,24 @@ def test_probabilities_equal_the_classifiers(kind: str, storage: str) -> None:
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, classifier.probabilities(TEXTS), rtol=0, atol=CLOSE)
     assert np.ptp(actual, axis=0).min() > 1e-3  # the texts differ
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(
+    "shape",
+    [{"context_width": 8}, {"readout": "cls"}, {"multi_label": True, "operation": "interference"}],
+    ids=str,
+)
+def test_words_without_a_row_count_by_the_oov_table(
+    shape: dict[str, Any], storage: str, tmp_path: Path
+) -> None:
+    classifier = in_storage(oov_model(**shape), storage)
+    other = exported(classifier, tmp_path)
+    queries = [*OOV_TEXTS, *TEXTS]
+    np.testing.assert_allclose(
+        other.probabilities(queries), classifier.probabilities(queries), rtol=0, atol=CLOSE
+    )
+    assert [each.known for each in other.predict_batch(queries)] == classifier.known(queries).tolist()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))

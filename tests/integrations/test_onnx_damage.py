@@ -110,7 +110,7 @@ def renamed_input(model: Any) -> None:
         (header_edited(lambda header: header["features"]["settings"].update(bits=99)), "99"),
         (array_edited("!"), "base64"),
         (array_edited(base64.b64encode(b"abc").decode()), "array 'buckets'"),
-        (array_edited(base64.b64encode(b"\1\0\0\0").decode()), "a row for each"),
+        (array_edited(base64.b64encode(b"\1\0\0\0").decode()), "the rows and the OOV table"),
         (renamed_input, "one that fails"),
     ],
     ids=lambda value: value if isinstance(value, str) else "edit",

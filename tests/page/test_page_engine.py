@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from make_golden import USUAL
+from oov_models import TEXTS, oov_model
 from page_texts import HOSTILE, code_point, random_texts
 from small_models import random_arrays
-from stored_models import ENTRIES, KINDS, classifier_of
+from stored_models import ENTRIES, KINDS, classifier_of, in_storage
 
 import token2wave
 from token2wave.classifier import Classifier
@@ -38,16 +39,23 @@ MAIN = [
     ("paper", "int8"),
 ]
 OTHERS = [(kind, "float16") for kind in KINDS]
-CASES = [*MAIN, *OTHERS]
+OOV: dict[str, dict[str, Any]] = {
+    "oov": {"context_width": 8},
+    "oov cls": {"readout": "cls"},
+    "oov several": {"multi_label": True},
+}
+CASES = [*MAIN, *OTHERS, *((kind, storage) for kind in OOV for storage in ("plain", "float16", "lzma"))]
 needs_node = pytest.mark.skipif(NODE is None, reason="node, which runs the engine, is not installed")
 
 
 def _model(kind: str, storage: str) -> Classifier:
-    return replace(classifier_of(kind, storage), novelty_reference=USUAL)
+    model = in_storage(oov_model(**OOV[kind]), storage) if kind in OOV else classifier_of(kind, storage)
+    return replace(model, novelty_reference=USUAL)
 
 
 def _texts(case: tuple[str, str]) -> list[str]:
-    return random_texts(MANY if case in MAIN else SOME, SEED)
+    oov_texts = TEXTS if case[0] in OOV else []
+    return oov_texts + random_texts(MANY if case in MAIN else SOME, SEED)
 
 
 @pytest.fixture(scope="module")

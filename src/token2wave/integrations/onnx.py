@@ -22,7 +22,7 @@ from token2wave.data.objects import to_texts
 from token2wave.errors import ModelFileError, OutputError, Token2WaveError, import_extra, require_text
 from token2wave.features import Features, Ragged, describe_features, features_from_file
 from token2wave.inference.prediction import Prediction, make_prediction
-from token2wave.inference.reference import EMBEDDING, require_finite
+from token2wave.inference.reference import require_finite
 from token2wave.storage.atomic import atomic_write
 from token2wave.storage.model_file import parse_header
 from token2wave.storage.outputs import Outputs
@@ -31,7 +31,11 @@ FORMAT_VERSION = 2
 KEY = "token2wave"
 MAX_BYTES = 2**31 - 1  # the limit of protobuf
 PLACES_CHUNK = 1 << 14  # places of the padded table in a batch; bounds memory
-FEATURE_ARRAYS: dict[str, np.dtype[Any]] = {"buckets": np.dtype("<u4"), "vocabulary": np.dtype("u1")}
+FEATURE_ARRAYS: dict[str, np.dtype[Any]] = {
+    "buckets": np.dtype("<u4"),
+    "oov_hashes": np.dtype("<u4"),
+    "vocabulary": np.dtype("u1"),
+}
 SECTIONS = {"features": dict, "network": dict, "labels": list, "thresholds": list, "versions": dict}
 EXPORT_AGAIN = "export the model again"
 
@@ -59,10 +63,13 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str], *, overwri
         from token2wave.integrations.onnx_graph import build_graph
 
     network = classifier.compiled()
-    arrays, embedding = network.arrays(), classifier.encoded.get(EMBEDDING)
-    if embedding is not None and not np.array_equal(embedding.decoded(), arrays[EMBEDDING]):
-        embedding = None  # the network has changed
-    model = build_graph(network.config, arrays, embedding, classifier.thresholds)
+    arrays = network.arrays()
+    encoded = {
+        name: array
+        for name, array in classifier.encoded.items()
+        if name in arrays and np.array_equal(array.decoded(), arrays[name])  # else the network has changed
+    }
+    model = build_graph(network.config, arrays, encoded, classifier.thresholds)
     onnx.helper.set_model_props(model, _metadata(classifier))
     n_bytes = model.ByteSize()
     if n_bytes > MAX_BYTES:
@@ -100,12 +107,14 @@ def pad(features: Ragged) -> dict[str, NDArray[np.int64]]:
 
     Returns:
         ``ids`` ``(B, L)``, with ``L`` at least 1 and zero after the end of a text; ``n_features`` ``(B,)``;
-        and ``n_ordered`` ``(B,)``, which only graphs with a context branch take.
+        ``n_ordered`` ``(B,)``, which only graphs with a context branch take; and ``n_oov_tokens`` ``(B,)``,
+        which only graphs with an OOV table take.
     """
     lengths = features.lengths
     ids = np.zeros((len(features), max(int(lengths.max(initial=1)), 1)), dtype=np.int64)
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = features.ids
-    return {"ids": ids, "n_features": lengths, "n_ordered": features.n_ordered}
+    n_oov_tokens = np.zeros_like(lengths) if features.n_oov_tokens is None else features.n_oov_tokens
+    return {"ids": ids, "n_features": lengths, "n_ordered": features.n_ordered, "n_oov_tokens": n_oov_tokens}
 
 
 class OnnxClassifier:
@@ -142,8 +151,9 @@ class OnnxClassifier:
             raise ModelFileError(error.problem, location=self._path, hint=error.hint) from error
         self.label_names: tuple[str, ...] = tuple(header["labels"])
         self.thresholds: tuple[float, ...] = tuple(header["thresholds"])
-        if self.features.n_rows != header["network"].get("n_rows"):
-            problem = "expected features with a row for each of the network's"
+        sizes = self.features.n_rows, len(self.features.arrays().get("oov_hashes", ()))
+        if sizes != (header["network"].get("n_rows"), header["network"].get("n_oov", 0)):
+            problem = "expected features with the rows and the OOV table of the network"
             raise ModelFileError(problem, location=self._path)
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self.probabilities([""])  # refuses a graph that does not fit

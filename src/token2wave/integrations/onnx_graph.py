@@ -1,19 +1,19 @@
 """Builds the ONNX graph of a classifier, from rows of the embedding to probabilities.
 
 It is the twin of :mod:`token2wave.inference.reference` on padded texts: ``B`` texts, the longest with ``L``
-features; width ``D``, context width ``P``, ``C`` classes, ``V`` rows.
+features; width ``D``, context width ``P``, ``C`` classes, ``V`` rows, ``K`` entries of the OOV table.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from token2wave.inference.reference import EMBEDDING, NORM_EPSILON
+from token2wave.inference.reference import EMBEDDING, NORM_EPSILON, OOV
 from token2wave.models.registry import ONNX
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import EncodedArray
@@ -21,9 +21,18 @@ from token2wave.storage.encodings import EncodedArray
 OPSET = 18
 IR_VERSION = 8  # that of the first release with opset 18, so that readers of that age accept the file
 FLOAT, DOUBLE, INTEGER, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
+LINEAR_SVM = "embedding.linear_svm"
 LAST = -1
 PLACES = 1  # the axis of a text's features
 Arrays = dict[str, NDArray[np.float32]]
+
+
+class _Table(NamedTuple):
+    """Numbers, the last row zero, what to multiply each row or all by, and the name of this scale."""
+
+    numbers: NDArray[Any]
+    scale: NDArray[np.float32] | None
+    scale_name: str
 
 
 class _Nodes:
@@ -69,14 +78,14 @@ class _Nodes:
 
 
 def build_graph(
-    config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None, thresholds: tuple[float, ...]
+    config: WaveConfig, arrays: Arrays, encoded: dict[str, EncodedArray], thresholds: tuple[float, ...]
 ) -> Any:
     """Build the ONNX model of a network that compiles.
 
     Args:
         config: the network's configuration.
         arrays: every parameter by name, float32.
-        encoded: the embedding of a compressed file, which the graph keeps small if it can.
+        encoded: embedding and OOV table of a compressed file, which the graph keeps small if it can.
         thresholds: for a multi-label model, the probabilities from which a text gets a class.
 
     Returns:
@@ -95,7 +104,8 @@ def build_graph(
         probabilities = add("Softmax", logits, axis=LAST, name="probabilities")
         labels = add("ArgMax", probabilities, axis=LAST, keepdims=0, name="labels")
         label_info = helper.make_tensor_value_info(labels, INTEGER, ["n_texts"])
-    counts = ("n_features", "n_ordered") if config.context_width else ("n_features",)
+    optional = {"n_ordered": config.context_width, "n_oov_tokens": config.n_oov}
+    counts = ["n_features", *(name for name, is_read in optional.items() if is_read)]
     inputs = [helper.make_tensor_value_info("ids", INTEGER, ["n_texts", "n_places"])]
     inputs += [helper.make_tensor_value_info(name, INTEGER, ["n_texts"]) for name in counts]
     outputs = [helper.make_tensor_value_info(name, FLOAT, shape) for name in (logits, probabilities)]
@@ -113,16 +123,14 @@ def build_graph(
 class _Graph:
     """Adds the nodes from rows to logits; methods are named like the functions of the reference."""
 
-    def __init__(self, config: WaveConfig, arrays: Arrays, encoded: EncodedArray | None) -> None:
+    def __init__(self, config: WaveConfig, arrays: Arrays, encoded: dict[str, EncodedArray]) -> None:
         self.config, self.arrays, self.add = config, arrays, _Nodes()
-        numbers, self.scale = _small_numbers(arrays[EMBEDDING], encoded)
-        numbers, width = np.concatenate([numbers, np.zeros_like(numbers[:1])]), config.wave_width
-        self.is_small = numbers.dtype != np.float32
-        self.tables = {"waves": self.add.constant(numbers[:, :width], EMBEDDING)}
-        if config.linear_svm:
-            self.tables["linear_svm"] = self.add.constant(numbers[:, width:], "embedding.linear_svm")
-        if self.scale is not None and self.scale.ndim:
-            self.scale = np.concatenate([self.scale, self.scale[:1]])
+        numbers, scale = _small_table(arrays[EMBEDDING], encoded.get(EMBEDDING))
+        self.tables = {EMBEDDING: _Table(numbers[:, : config.wave_width], scale, "embedding.scale")}
+        self.tables[LINEAR_SVM] = _Table(numbers[:, config.wave_width :], scale, "embedding.scale")
+        if config.n_oov:
+            self.tables[OOV] = _Table(*_small_table(arrays[OOV], encoded.get(OOV)), "oov.scale")
+        self.n_rows = self.add.constant(np.array(config.n_rows))
         shape = self.add("Shape", "ids", start=PLACES, end=PLACES + 1)
         length = self.add("Squeeze", shape, self.add.integers(0))
         first, step = (self.add.constant(np.array(number)) for number in (0, 1))
@@ -131,8 +139,13 @@ class _Graph:
     def logits(self) -> str:
         """Add all nodes; return the logits ``(B, C)``."""
         config, add = self.config, self.add
-        count = add.cast("n_features", DOUBLE)
-        rows = self.rows("ids", self.places, "n_features")
+        ids = self.until_end("ids", self.places, "n_features", config.n_rows + config.n_oov)
+        rows, n_rows = ids, "n_features"
+        if config.n_oov:
+            is_row = add("Less", ids, self.n_rows)
+            rows = add("Where", is_row, ids, self.n_rows)
+            n_rows = add("ReduceSum", add.cast(is_row, INTEGER), add.integers(PLACES), keepdims=0)
+        count = add.cast(n_rows, DOUBLE)
         waves = self.variants(rows)
         if config.readout == "text":
             real, imaginary = self.mean_and_deviation(waves, count)
@@ -150,23 +163,23 @@ class _Graph:
         if config.context_width:
             total = add("Add", total, self.context())
         if config.linear_svm:
-            total = add("Add", total, self.linear_svm(rows, count))
+            total = add("Add", total, self.linear_svm(ids, rows, n_rows))
         return add("Identity", total, name="logits")
 
-    def rows(self, ids: str, places: str, count: str) -> str:
-        """Rows of the embedding, ``(B, L)``; after the end of a text row ``V``, which is zero."""
+    def until_end(self, ids: str, places: str, count: str, end: int) -> str:
+        """Ids ``(B, L)``, with ``end``, the number of a row of zeros, after the end of a text."""
         is_feature = self.add("Less", places, self.add.column(count, 1))
-        return self.add("Where", is_feature, ids, self.add.constant(np.array(self.config.n_rows)))
+        return self.add("Where", is_feature, ids, self.add.constant(np.array(end)))
 
     def variants(self, rows: str) -> str:
         """Both variants of features, ``(B, L, 2 D)``; zero after the end of a text."""
         add = self.add
         if self.config.variants == "rows":
-            return self.look_up("waves", rows)
+            return self.look_up(EMBEDDING, rows)
         # Map each distinct row once. The second output is not needed.
         distinct, _, inverse = add.with_outputs("Unique", ["distinct", "", "inverse"], rows, sorted=1)
-        known = add.cast(add("Less", distinct, add.constant(np.array(self.config.n_rows))), FLOAT)
-        mapped = self.linear("layers.0.variants", self.look_up("waves", distinct))
+        known = add.cast(add("Less", distinct, self.n_rows), FLOAT)
+        mapped = self.linear("layers.0.variants", self.look_up(EMBEDDING, distinct))
         mapped = add("Mul", mapped, add.column(known, 1))  # a linear map of zeros is its bias
         return add("Gather", mapped, add("Reshape", inverse, add("Shape", rows)))
 
@@ -215,10 +228,10 @@ class _Graph:
         longest = add("ReduceMax", counts, add.integers(0), keepdims=1)
         ids = add("Slice", "ids", add.integers(0), longest, axis)
         places = add("Slice", self.places, add.integers(0), longest, add.integers(0))
-        rows = self.rows(ids, places, "n_ordered")
-        is_token = add("Less", rows, add.constant(np.array(self.config.n_rows)))
+        rows = self.until_end(ids, places, "n_ordered", self.config.n_rows)
+        is_token = add("Less", rows, self.n_rows)
         is_token = add.column(add.cast(is_token, FLOAT), 2)  # (B, W, 1)
-        variants = self.linear("context.variants", self.look_up("waves", rows))
+        variants = self.linear("context.variants", self.look_up(EMBEDDING, rows))
         variants = add("Mul", variants, is_token)
         first, second = add.halves(variants)  # h, h'
         sides = [self.neighbours(first, left=True), self.neighbours(second, left=False)]
@@ -239,14 +252,24 @@ class _Graph:
         sums = add("Mul", means, add.number(radius))
         return add("Transpose", add("Sqrt", sums), perm=[0, 2, 1])
 
-    def linear_svm(self, rows: str, count: str) -> str:
+    def linear_svm(self, ids: str, rows: str, n_rows: str) -> str:
         """Logits of the linear SVM branch, ``(B, C)``."""
-        add = self.add
-        exact = add.cast(self.look_up("linear_svm", rows), DOUBLE)
-        total = add("ReduceSum", exact, add.integers(PLACES), keepdims=0)
+        add, total, n_tokens = self.add, self.svm_sum(LINEAR_SVM, rows), n_rows
+        if self.config.n_oov:  # ids from V on are entries of the OOV table; entry K is zero
+            is_row = add("Less", ids, self.n_rows)
+            none = add.constant(np.array(self.config.n_oov))
+            entries = add("Where", is_row, none, add("Sub", ids, self.n_rows))
+            total = add("Add", total, self.svm_sum(OOV, entries))
+            n_tokens = add("Add", n_rows, "n_oov_tokens")
+        count = add.cast(n_tokens, DOUBLE)
         root = add("Sqrt", add("Max", count, add.number(1, np.float64)))
         superposed = add.cast(add("Div", total, add.column(root, 1)), FLOAT)
         return self.scaled("linear_svm", superposed)
+
+    def svm_sum(self, table: str, rows: str) -> str:
+        """Sum of the SVM weights of each text, ``(B, C)``, in double precision."""
+        exact = self.add.cast(self.look_up(table, rows), DOUBLE)
+        return self.add("ReduceSum", exact, self.add.integers(PLACES), keepdims=0)
 
     def linear(self, name: str, values: str) -> str:
         weight = self.add.constant(self.arrays[f"{name}.weight"].T, f"{name}.weight")
@@ -275,29 +298,31 @@ class _Graph:
         phi = add("Mul", add("Add", erf, add.number(1)), add.number(0.5))
         return add("Mul", values, phi)
 
-    def look_up(self, table: str, rows: str) -> str:
-        """Look up rows of any shape in the table ``waves`` or ``linear_svm``, as float32."""
-        add = self.add
-        numbers: str = add("Gather", self.tables[table], rows)
-        if not self.is_small:
+    def look_up(self, name: str, rows: str) -> str:
+        """Look up rows of any shape in a table, as float32."""
+        add, table = self.add, self.tables[name]
+        numbers: str = add("Gather", add.constant(table.numbers, name), rows)
+        if table.numbers.dtype == np.float32:
             return numbers
         numbers = add.cast(numbers, FLOAT)
-        if self.scale is None:
+        if table.scale is None:
             return numbers
-        scale = add.constant(self.scale, "embedding.scale")
-        if self.scale.ndim:
+        scale = add.constant(table.scale, table.scale_name)
+        if table.scale.ndim:
             scale = add.column(add("Gather", scale, rows), LAST)
         return add("Mul", numbers, scale)
 
 
-def _small_numbers(
-    rows: NDArray[np.float32], encoded: EncodedArray | None
+def _small_table(
+    numbers: NDArray[Any], encoded: EncodedArray | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Return the embedding in the fewest bits, and the scale to multiply it by, if there is one."""
-    encoding = None if encoded is None else encoded.settings["kind"]
+    """Return a table in the fewest bits with a row of zeros at its end, and its scale, if there is one."""
+    encoding, scale = None if encoded is None else encoded.settings["kind"], None
     if encoded is not None and encoding in ("float16", "int8"):
-        return encoded.parts[""], encoded.parts.get(".scale")
-    if encoded is not None and encoding == "lzma":
+        numbers, scale = encoded.parts[""], encoded.parts.get(".scale")
+    elif encoded is not None and encoding == "lzma":
         step = np.float32(encoded.settings["step"])
-        return np.rint(rows / step).astype(np.int8), np.array(step)
-    return rows, None
+        numbers, scale = np.rint(numbers / step).astype(np.int8), np.array(step)
+    if scale is not None and scale.ndim:
+        scale = np.concatenate([scale, scale[:1]])
+    return np.concatenate([numbers, np.zeros_like(numbers[:1])]), scale
