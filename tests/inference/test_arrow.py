@@ -107,11 +107,16 @@ def test_the_core_refuses_what_does_not_fit() -> None:
         network.text_probabilities(features, Utf8(b"ab\xff", np.array([0, 3])))
     native, words, tables = load_core(), features.native_handle(load_core()), network.native_handle()
     assert native is not None
-    for utf8, offsets, size in ((b"ab", np.array([0, 2]), 1), (b"ab", np.array([0, 1, 2]), 2)):
+    known, two = np.empty(2, bool), np.array([0, 1, 2])
+    for offsets, size in ((two[::2], 1), (two, 2)):
+        out = np.empty(size, np.float32), known[: len(offsets) - 1]
         with pytest.raises(ValueError, match="out"):
-            native.predict_utf8(words, tables, (utf8, offsets), np.empty(size, np.float32), True, 1)
+            native.predict_utf8(words, tables, (b"ab", np.ascontiguousarray(offsets)), *out, True, 1)
+    out = np.empty(2, np.float32), known
+    with pytest.raises(ValueError, match="known"):
+        native.predict_utf8(words, tables, (b"ab", np.array([0, 2])), *out, True, 1)
     with pytest.raises(ValueError, match="do not fit"):
-        native.predict_utf8(words, tables, (b"ab", np.zeros(9, np.uint8)), np.empty(2, np.float32), True, 1)
+        native.predict_utf8(words, tables, (b"ab", np.zeros(9, np.uint8)), *out, True, 1)
 
 
 @functools.cache

@@ -74,8 +74,19 @@ def fit_linear_svm(
     settings: factors (K,) float32, max_passes, tolerance, seed.
     """
 
-def open_words(classes: Any, lower: Any, buckets: Any, ngrams: int, bits: int, cls: bool) -> object:
-    """Open word features. buckets: (V,) uint32, increasing, below 2^bits."""
+def open_words(
+    classes: Any, lower: Any, buckets: Any, oov_hashes: Any, ngrams: int, bits: int, cls: bool
+) -> object:
+    """Open word features.
+
+    buckets: (V,) uint32, increasing, below 2^bits. oov_hashes: (K,) uint32, increasing.
+    """
+
+def oov_ids(words: object, texts: list[str]) -> tuple[bytes, bytes]:
+    """Return int32 ids of the OOV table, text by text, and int64 counts (N, 3) of each text.
+
+    The counts are of the ids, of tokens with ids, and of tokens that are entries themselves.
+    """
 
 def open_network(shape: Sequence[int], rows: Any, dense: Any) -> object:
     """Open a compiled network.
@@ -85,12 +96,27 @@ def open_network(shape: Sequence[int], rows: Any, dense: Any) -> object:
     """
 
 def predict_texts(
-    words: object, network: object, texts: list[str], out: Any, as_probabilities: bool, n_threads: int
+    words: object,
+    network: object,
+    texts: list[str],
+    out: Any,
+    known: Any,
+    as_probabilities: bool,
+    n_threads: int,
 ) -> None:
-    """Write probabilities or logits of texts into out, (N, C) float32."""
+    """Write probabilities or logits of texts into out, (N, C) float32, and whether anything is known of each.
+
+    known: (N,) bool.
+    """
 
 def predict_utf8(
-    words: object, network: object, texts: tuple[Any, Any], out: Any, as_probabilities: bool, n_threads: int
+    words: object,
+    network: object,
+    texts: tuple[Any, Any],
+    out: Any,
+    known: Any,
+    as_probabilities: bool,
+    n_threads: int,
 ) -> None:
     """As :func:`predict_texts`, for a buffer of UTF-8 and int64 offsets, which must not change meanwhile.
 
@@ -102,6 +128,6 @@ def predict_rows(
 ) -> None:
     """Write probabilities or logits of texts that are features already into out, (N, C) float32.
 
-    texts: ids, offsets, n_ordered. They must not change meanwhile: they are checked once, and the lock of the
-    interpreter is released.
+    texts: ids, offsets, n_ordered, n_oov_tokens (empty if there are none). They must not change meanwhile:
+    they are checked once, and the lock of the interpreter is released.
     """

@@ -14,7 +14,8 @@
 /* The methods of the module; _core.pyi documents them. */
 #define METHODS(X)                                                                                    \
     X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(fingerprint)     \
-    X(train) X(fit_linear_svm) X(open_words) X(open_network) X(predict_texts) X(predict_utf8) X(predict_rows)
+    X(train) X(fit_linear_svm) X(open_words) X(oov_ids) X(open_network) X(predict_texts) X(predict_utf8)  \
+    X(predict_rows)
 #define METHOD(name) PyObject *name(PyObject *Py_UNUSED(self), PyObject *args)
 #define DECLARE(name) METHOD(name);
 METHODS(DECLARE)
@@ -34,14 +35,15 @@ int borrow(PyObject *texts, Py_ssize_t i, text_bytes *out);
 void release_texts(text_bytes *texts, Py_ssize_t n);
 
 /* The numbers of a shape, in the order of its members, as a tuple of their own. */
-#define SHAPE "LLLLLiipipp"
+#define SHAPE "LLLLLiipippL"
 #define SHAPE_OF(s)                                                                                   \
     &(s).n_rows, &(s).n_classes, &(s).width, &(s).context_width, &(s).radius, &(s).modulates,         \
-        &(s).reads_cls, &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label
+        &(s).reads_cls, &(s).linear_variants, &(s).restore, &(s).has_linear_svm, &(s).is_multi_label, \
+        &(s).n_oov
 
 /* Whether a shape can be computed; else an exception is set. */
 int is_shape(network_shape shape);
 
-/* Whether ids, offsets and n_ordered, which stand at `arrays`, are texts of rows below n_rows; else an
-   exception is set. */
-int are_texts(const Py_buffer *arrays, int64_t n_rows, ragged_texts *out);
+/* Whether ids, offsets and n_ordered, which stand at `arrays`, are texts of rows below n_rows, and then of
+   n_oov more ids; else an exception is set. */
+int are_texts(const Py_buffer *arrays, int64_t n_rows, int64_t n_oov, ragged_texts *out);

@@ -16,12 +16,14 @@ typedef struct {
     int restore;
     int has_linear_svm;   /* a row also holds a weight for each class, behind its variants */
     int is_multi_label;   /* a sigmoid for each class; else softmax over all */
+    int64_t n_oov;        /* K, entries of the OOV table, which have weights of the linear SVM */
 } network_shape;
 
 typedef struct {
     int64_t n_texts;
     const int32_t *ids;
     const int64_t *offsets, *n_ordered;
+    const int64_t *n_oov_tokens; /* tokens with ids of the OOV table, which come last; or NULL */
 } ragged_texts;
 
 /* Numbers in a row of the embedding from which waves are made. */
@@ -46,7 +48,8 @@ static inline int64_t row_width(network_shape shape)
     X(context_variants, 2 * p * w) X(context_variants_bias, 2 * p)                                    \
     X(context_norm, 2 * p) X(context_norm_bias, 2 * p) X(mix, 2 * p * p) X(mix_bias, p)               \
     X(context_head, c * 2 * p) X(context_head_bias, p ? c : 0)                                        \
-    X(linear_svm, s.has_linear_svm ? c : 0) X(linear_svm_bias, s.has_linear_svm ? c : 0)
+    X(linear_svm, s.has_linear_svm ? c : 0) X(linear_svm_bias, s.has_linear_svm ? c : 0)    \
+    X(oov, s.n_oov * c)
 
 /* Offset of each parameter in the dense part, and its size. */
 typedef struct {

@@ -68,26 +68,32 @@ int is_shape(network_shape shape)
         shape.context_width <= 1 << 16 && shape.context_width % 8 == 0 && shape.radius > 0 &&
         shape.radius <= 1024 && shape.restore >= RESTORE_LINEAR && shape.restore <= RESTORE_MAGNITUDE &&
         (shape.modulates == 0 || shape.modulates == 1) && (shape.reads_cls == 0 || shape.reads_cls == 1) &&
-        !(shape.linear_variants && shape.has_linear_svm))
+        !(shape.linear_variants && shape.has_linear_svm) && shape.n_oov >= 0 && shape.n_oov < most &&
+        (shape.has_linear_svm || !shape.n_oov))
         return 1;
     refuse("expected sizes within bounds, widths that are multiples of eight, and a known operation and "
            "read-out");
     return 0;
 }
 
-int are_texts(const Py_buffer *arrays, int64_t n_rows, ragged_texts *out)
+int are_texts(const Py_buffer *arrays, int64_t n_rows, int64_t n_oov, ragged_texts *out)
 {
-    *out = (ragged_texts){arrays[2].len / 8, arrays[0].buf, arrays[1].buf, arrays[2].buf};
+    *out = (ragged_texts){arrays[2].len / 8, arrays[0].buf, arrays[1].buf, arrays[2].buf, NULL};
     if (!has_size(&arrays[1], out->n_texts + 1, 8, "offsets") ||
         !has_size(&arrays[0], out->offsets[out->n_texts], 4, "ids"))
         return 0;
     int64_t n_ids = arrays[0].len / 4, legal = out->offsets[0] >= 0;
     for (int64_t t = 0; t < out->n_texts && legal; t++) {
         int64_t n = out->offsets[t + 1] - out->offsets[t];
-        legal = n >= 0 && out->offsets[t + 1] <= n_ids && out->n_ordered[t] >= 0 && out->n_ordered[t] <= n;
+        if (!(legal = n >= 0 && out->offsets[t + 1] <= n_ids))
+            break;
+        const int32_t *ids = out->ids + out->offsets[t];
+        while (n && ids[n - 1] >= n_rows && ids[n - 1] < n_rows + n_oov)
+            n--;
+        legal = out->n_ordered[t] >= 0 && out->n_ordered[t] <= n;
+        for (int64_t i = 0; i < n && legal; i++)
+            legal = (uint32_t)ids[i] < (uint64_t)n_rows;
     }
-    for (int64_t i = 0; i < n_ids && legal; i++)
-        legal = (uint32_t)out->ids[i] < (uint64_t)n_rows;
     if (!legal)
         refuse(INCONSISTENT);
     return (int)legal;

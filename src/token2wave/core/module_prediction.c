@@ -1,6 +1,8 @@
 /* Prediction with a compiled network. Networks and word features are opened once, and live in capsules. */
 #include "arguments.h"
 
+#include <stdlib.h>
+
 static const char *const WORDS = "token2wave words", *const NETWORK = "token2wave network";
 #define TEXTS_CHUNK 8192 /* between two looks for signals */
 
@@ -21,28 +23,32 @@ static void close_words(PyObject *capsule)
 
 METHOD(open_words)
 {
-    Py_buffer b[3] = {{0}};
+    Py_buffer b[4] = {{0}};
     word_index index = {0};
     feature_handle *handle = NULL;
     PyObject *capsule = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*iip", &b[0], &b[1], &b[2], &index.ngrams, &index.bits, &index.cls))
+    if (!PyArg_ParseTuple(args, "y*y*y*y*iip", &b[0], &b[1], &b[2], &b[3], &index.ngrams, &index.bits,
+                          &index.cls))
         return NULL;
     if (!has_size(&b[0], N_CODE_POINTS, 1, "classes") || !has_size(&b[1], N_CODE_POINTS, 4, "lower"))
         goto done;
-    const uint32_t *buckets = b[2].buf, *lower = b[1].buf;
-    int64_t n = b[2].len / 4;
+    const uint32_t *buckets = b[2].buf, *lower = b[1].buf, *oov_hashes = b[3].buf;
+    int64_t n = b[2].len / 4, n_oov = b[3].len / 4;
     int legal = index.ngrams >= 1 && index.ngrams <= MAX_NGRAMS && index.bits >= 1 && index.bits <= 31;
     for (int64_t i = 0; legal && i < n; i++)
         legal = (i ? buckets[i] > buckets[i - 1] : 1) && buckets[i] >> index.bits == 0;
+    for (int64_t i = 1; legal && i < n_oov; i++)
+        legal = oov_hashes[i] > oov_hashes[i - 1];
     for (int64_t i = 0; legal && i < N_CODE_POINTS; i++)
         legal = lower[i] < (i < N_ASCII ? N_ASCII : N_CODE_POINTS);
     if (!legal) {
-        refuse("expected increasing buckets, and ngrams, bits and letters in bounds");
+        refuse("expected increasing buckets and hashes, and ngrams, bits and letters in bounds");
         goto done;
     }
     index.table = letters(b[0].buf, lower);
     handle = PyMem_Calloc(1, sizeof *handle);
-    if (!handle || make_index(&index, buckets, n)) {
+    if (!handle || make_index(&index, buckets, n, oov_hashes, n_oov)) {
+        free_index(&index);
         PyErr_NoMemory();
         goto done;
     }
@@ -57,8 +63,83 @@ METHOD(open_words)
     }
 done:
     PyMem_Free(handle);
-    release(b, 3);
+    release(b, 4);
     return capsule;
+}
+
+typedef struct {
+    int32_t *ids;
+    int64_t n, room;
+} growing_ids;
+
+/* Add the ids of the OOV table of a text, and count them, the tokens that have any, and those that are
+   entries themselves. Returns 0, or what predict would. */
+static int add_oov_ids(const word_index *index, text_bytes text, feature_reader *reader, growing_ids *ids,
+                       int64_t counts[3])
+{
+    int32_t rows[MAX_FEATURES_READ];
+    int64_t n_words;
+    int more = 1, is_word;
+    begin_features(reader, text.utf8, (size_t)text.size);
+    while (more) {
+        if (read_features(index, reader, rows, &n_words, &more) < 0)
+            return NOT_UTF8;
+        for (int i = 0; i < reader->n_missing; i++) {
+            if (ids->n + MAX_OOV_ENTRIES > ids->room) {
+                int64_t room = 2 * ids->room + MAX_OOV_ENTRIES;
+                int32_t *grown = realloc(ids->ids, (size_t)room * sizeof *grown);
+                if (!grown)
+                    return OUT_OF_MEMORY;
+                ids->ids = grown;
+                ids->room = room;
+            }
+            int n = oov_entries(index, reader->missing[i], reader->spelled[i], ids->ids + ids->n, &is_word);
+            for (int k = 0; k < n; k++)
+                ids->ids[ids->n + k] += (int32_t)index->n_rows;
+            ids->n += n;
+            counts[0] += n;
+            counts[1] += n > 0;
+            counts[2] += is_word;
+        }
+    }
+    return 0;
+}
+
+METHOD(oov_ids)
+{
+    PyObject *capsule, *list, *result = NULL;
+    if (!PyArg_ParseTuple(args, "OO!", &capsule, &PyList_Type, &list))
+        return NULL;
+    feature_handle *handle = PyCapsule_GetPointer(capsule, WORDS);
+    Py_ssize_t n_texts = PyList_Size(list);
+    text_bytes *texts = PyMem_Calloc((size_t)n_texts + 1, sizeof *texts);
+    int64_t *counts = PyMem_Calloc((size_t)n_texts + 1, 3 * sizeof *counts);
+    feature_reader *reader = PyMem_Malloc(sizeof *reader);
+    growing_ids ids = {0};
+    int outcome = texts && counts && reader ? 0 : OUT_OF_MEMORY;
+    if (!handle)
+        goto done;
+    for (Py_ssize_t i = 0; i < n_texts && !outcome; i++)
+        if (!borrow(list, i, &texts[i]))
+            goto done;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n_texts && !outcome; i++)
+        outcome = add_oov_ids(&handle->index, texts[i], reader, &ids, counts + 3 * i);
+    Py_END_ALLOW_THREADS
+    if (outcome == NOT_UTF8)
+        refuse("a string could not be decoded");
+    else if (outcome)
+        PyErr_NoMemory();
+    else
+        result = Py_BuildValue("y#y#", ids.ids ? (const char *)ids.ids : "", (Py_ssize_t)(ids.n * 4), (const char *)counts,
+                               n_texts * 24);
+done:
+    release_texts(texts, n_texts);
+    PyMem_Free(texts);
+    PyMem_Free(counts);
+    PyMem_Free(reader);
+    free(ids.ids);
+    return result;
 }
 
 typedef struct {
@@ -129,16 +210,17 @@ typedef struct {
 
 /* Predict all texts, some at a time, so that signals are seen and few encoded copies are held. */
 static PyObject *predict_all(PyObject *const capsules[2], text_source source, const Py_buffer *out,
-                             int as_probabilities, int n_threads)
+                             const Py_buffer *known, int as_probabilities, int n_threads)
 {
     feature_handle *features = PyCapsule_GetPointer(capsules[0], WORDS);
     network_handle *handle = features ? PyCapsule_GetPointer(capsules[1], NETWORK) : NULL;
     if (!handle)
         return NULL;
-    if (features->index.n_rows != handle->network.shape.n_rows)
+    if (features->index.n_rows != handle->network.shape.n_rows ||
+        features->index.oov.n != handle->network.shape.n_oov)
         return refuse(INCONSISTENT);
     int64_t c = handle->network.shape.n_classes, n = source.n < TEXTS_CHUNK ? source.n : TEXTS_CHUNK, ok = 1;
-    if (!has_size(out, source.n * c, 4, "out"))
+    if (!has_size(out, source.n * c, 4, "out") || !has_size(known, source.n, 1, "known"))
         return NULL;
     text_bytes *texts = PyMem_Calloc((size_t)n + 1, sizeof *texts);
     if (!texts)
@@ -155,7 +237,7 @@ static PyObject *predict_all(PyObject *const capsules[2], text_source source, co
         }
         prediction job = {.network = &handle->network, .words = &features->index, .texts = texts,
                           .n_texts = n, .as_probabilities = as_probabilities,
-                          .out = (float *)out->buf + first * c};
+                          .out = (float *)out->buf + first * c, .known = (uint8_t *)known->buf + first};
         ok = ok && run_prediction(&job, n_threads) && !PyErr_CheckSignals();
         release_texts(texts, (Py_ssize_t)n);
     }
@@ -166,23 +248,23 @@ static PyObject *predict_all(PyObject *const capsules[2], text_source source, co
 METHOD(predict_texts)
 {
     PyObject *capsules[2], *list;
-    Py_buffer out = {0};
+    Py_buffer b[2] = {{0}};
     int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "OOO!w*pi", &capsules[0], &capsules[1], &PyList_Type, &list, &out,
+    if (!PyArg_ParseTuple(args, "OOO!w*w*pi", &capsules[0], &capsules[1], &PyList_Type, &list, &b[0], &b[1],
                           &as_probabilities, &n_threads))
         return NULL;
     text_source source = {.n = PyList_Size(list), .list = list};
-    PyObject *result = predict_all(capsules, source, &out, as_probabilities, n_threads);
-    release(&out, 1);
+    PyObject *result = predict_all(capsules, source, &b[0], &b[1], as_probabilities, n_threads);
+    release(b, 2);
     return result;
 }
 
 METHOD(predict_utf8)
 {
     PyObject *capsules[2], *result;
-    Py_buffer b[3] = {{0}};
+    Py_buffer b[4] = {{0}};
     int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "OO(y*y*)w*pi", &capsules[0], &capsules[1], &b[0], &b[1], &b[2],
+    if (!PyArg_ParseTuple(args, "OO(y*y*)w*w*pi", &capsules[0], &capsules[1], &b[0], &b[1], &b[2], &b[3],
                           &as_probabilities, &n_threads))
         return NULL;
     text_source source = {.n = b[1].len / 8 - 1, .utf8 = b[0].buf, .offsets = b[1].buf};
@@ -190,29 +272,40 @@ METHOD(predict_utf8)
                 source.offsets[source.n] <= b[0].len;
     for (int64_t i = 0; i < source.n && legal; i++)
         legal = source.offsets[i] <= source.offsets[i + 1];
-    result = legal ? predict_all(capsules, source, &b[2], as_probabilities, n_threads) : refuse(INCONSISTENT);
-    release(b, 3);
+    result = legal ? predict_all(capsules, source, &b[2], &b[3], as_probabilities, n_threads)
+                   : refuse(INCONSISTENT);
+    release(b, 4);
     return result;
 }
 
 METHOD(predict_rows)
 {
     PyObject *capsule, *result = NULL;
-    Py_buffer b[4] = {{0}};
+    Py_buffer b[5] = {{0}};
     int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "O(y*y*y*)w*pi", &capsule, &b[0], &b[1], &b[2], &b[3], &as_probabilities,
-                          &n_threads))
+    if (!PyArg_ParseTuple(args, "O(y*y*y*y*)w*pi", &capsule, &b[0], &b[1], &b[2], &b[3], &b[4],
+                          &as_probabilities, &n_threads))
         return NULL;
     ragged_texts rows;
     network_handle *handle = PyCapsule_GetPointer(capsule, NETWORK);
-    if (!handle || !are_texts(b, handle->network.shape.n_rows, &rows) ||
-        !has_size(&b[3], rows.n_texts * handle->network.shape.n_classes, 4, "out"))
+    if (!handle || !are_texts(b, handle->network.shape.n_rows, handle->network.shape.n_oov, &rows) ||
+        !has_size(&b[4], rows.n_texts * handle->network.shape.n_classes, 4, "out"))
         goto done;
+    if (b[3].len) {
+        if (!has_size(&b[3], rows.n_texts, 8, "n_oov_tokens"))
+            goto done;
+        rows.n_oov_tokens = b[3].buf;
+        for (int64_t t = 0; t < rows.n_texts; t++)
+            if (rows.n_oov_tokens[t] < 0) {
+                refuse(INCONSISTENT);
+                goto done;
+            }
+    }
     prediction job = {.network = &handle->network, .rows = rows, .n_texts = rows.n_texts,
-                      .as_probabilities = as_probabilities, .out = b[3].buf};
+                      .as_probabilities = as_probabilities, .out = b[4].buf};
     if (run_prediction(&job, n_threads))
         result = Py_NewRef(Py_None);
 done:
-    release(b, 4);
+    release(b, 5);
     return result;
 }

@@ -36,7 +36,7 @@ METHOD(train)
     if (!has_size(&b[0], shape.n_rows * 2 * shape.width, 4, "embedding") ||
         !has_size(&b[1], n_dense, 4, "dense") || !has_size(&b[2], n_dense, 4, "mean") ||
         !has_size(&b[3], n_dense, 4, "square") || !has_size(&b[4], shape.n_rows, 4, "slots") ||
-        !are_texts(&b[5], shape.n_rows, &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
+        !are_texts(&b[5], shape.n_rows, 0, &texts) || !has_size(&b[8], texts.n_texts, 8, "labels") ||
         (b[9].len && !has_size(&b[9], texts.n_texts * shape.n_classes, 4, "targets")) ||
         !has_size(&b[11], shape.n_rows, 4, "row_rates") || !has_size(&b[12], n_steps, 4, "rate_factors") ||
         !has_size(&b[13], texts.n_texts, 4, "text_weights") ||
@@ -119,7 +119,7 @@ METHOD(fit_linear_svm)
     p.dense_weights = b[15].buf;
     p.passes = b[16].buf;
     p.factors = b[17].buf;
-    if (!are_texts(b, p.n_rows, &p.texts))
+    if (!are_texts(b, p.n_rows, 0, &p.texts))
         goto done;
     int64_t n_outputs = p.n_factors * p.n_classes;
     p.n_dense = n_outputs ? b[15].len / 4 / n_outputs : 0;

@@ -120,7 +120,8 @@ static void add_ready_words(const compiled_network *t, work_space *w, word_windo
 /* ---- a text ---- */
 
 typedef struct {
-    int64_t n_features, n_words;
+    int64_t n_features, n_words, n_oov; /* the last: tokens with entries of the OOV table */
+    int has_oov_word;
     int32_t first; /* first feature of the text; -1 before it */
 } text_sums;
 
@@ -132,6 +133,28 @@ HOT static void add_linear_svm(const compiled_network *t, double *sum, const int
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < c; k++)
             sum[k] += values[ids[i] * stride + k];
+}
+
+/* Add the SVM weights of entries of the OOV table. */
+static void add_oov(const compiled_network *t, double *sum, const int32_t *entries, int64_t n, int32_t first)
+{
+    int64_t c = t->shape.n_classes;
+    const float *values = t->dense + t->at.oov;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < c; k++)
+            sum[k] += values[(entries[i] - first) * c + k];
+}
+
+/* Add the tokens just read that have no row. */
+static void add_missing(const prediction *job, work_space *w, text_sums *sums)
+{
+    int32_t entries[MAX_OOV_ENTRIES];
+    for (int i = 0; i < w->reader->n_missing; i++) {
+        int is_word, n = oov_entries(job->words, w->reader->missing[i], w->reader->spelled[i], entries, &is_word);
+        add_oov(job->network, w->svm_sum, entries, n, 0);
+        sums->n_oov += n > 0;
+        sums->has_oov_word |= is_word;
+    }
 }
 
 static void add_features(const compiled_network *t, work_space *w, text_sums *sums, const int32_t *ids,
@@ -165,7 +188,8 @@ static void finish_text(const compiled_network *t, work_space *w, const text_sum
             imaginary[k] = (float)sqrt(w->squares[k]);
     }
     if (t->shape.has_linear_svm) {
-        double scale = sums->n_features ? 1.0 / sqrt((double)sums->n_features) : 0.0;
+        int64_t n = sums->n_features + sums->n_oov;
+        double scale = n ? 1.0 / sqrt((double)n) : 0.0;
         for (int64_t k = 0; k < t->shape.n_classes; k++)
             w->svm_scores[m * t->shape.n_classes + k] = (float)(w->svm_sum[k] * scale);
     }
@@ -187,6 +211,7 @@ static int read_sums(const prediction *job, work_space *w, int64_t text, text_su
         if (n < 0)
             return 0;
         add_features(t, w, sums, w->ids, n);
+        add_missing(job, w, sums);
         if (!p)
             continue;
         expand_rows(t, w->ids, n_words, w->expansion);
@@ -206,7 +231,12 @@ static void ragged_sums(const prediction *job, work_space *w, int64_t text, text
 {
     const compiled_network *t = job->network;
     const int32_t *ids = job->rows.ids + job->rows.offsets[text];
-    add_features(t, w, sums, ids, job->rows.offsets[text + 1] - job->rows.offsets[text]);
+    int64_t n = job->rows.offsets[text + 1] - job->rows.offsets[text], n_oov = 0;
+    while (n_oov < n && ids[n - 1 - n_oov] >= t->shape.n_rows)
+        n_oov++;
+    add_features(t, w, sums, ids, n - n_oov);
+    add_oov(t, w->svm_sum, ids + n - n_oov, n_oov, (int32_t)t->shape.n_rows);
+    sums->n_oov = job->rows.n_oov_tokens ? job->rows.n_oov_tokens[text] : 0;
     if (t->shape.context_width) {
         word_window window = {.ids = ids, .n = job->rows.n_ordered[text]};
         expand_rows(t, ids, window.n, w->expansion);
@@ -301,6 +331,8 @@ static void predict_item(void *argument, int64_t item)
             ragged_sums(job, &w, first + m, &sums);
         else if (!read_sums(job, &w, first + m, &sums))
             atomic_store(&r->outcome, NOT_UTF8);
+        if (job->known)
+            job->known[first + m] = sums.has_oov_word || sums.n_features > job->words->cls;
         finish_text(t, &w, &sums, m);
     }
     logits_of_texts(job, &w, M, job->out + first * t->shape.n_classes);

@@ -73,12 +73,15 @@ text_reader read_text(const char *utf8, size_t n_bytes)
     return (text_reader){.place = (const uint8_t *)utf8, .end = (const uint8_t *)utf8 + n_bytes};
 }
 
-int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes, int64_t room)
+/* Read tokens; `spelled` may be NULL. */
+INLINE int64_t read(text_reader *reader, const letter_table *table, uint64_t *hashes, token_letters *spelled,
+                    int64_t room)
 {
     text_reader at = *reader; /* the copy stays in registers */
     int64_t n_tokens = 0;
     while (at.place < at.end && n_tokens + 2 <= room) { /* a code point may end a word and be a symbol */
         int class;
+        const uint8_t *start = at.place;
         uint32_t code = next_letter(&at.place, at.end, table, &class);
         if (code == BROKEN)
             return -1;
@@ -92,11 +95,15 @@ int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *ha
         }
         at.after_word = class == WORD;
         if (at.length && (!in_word || at.length == LONGEST_WORD)) {
+            if (spelled)
+                spelled[n_tokens] = (token_letters){at.word, at.length};
             hashes[n_tokens++] = mix(at.sum);
             at.length = 0;
             at.sum = 0;
         }
         if (in_word) {
+            if (spelled && !at.length)
+                at.word = start;
             at.sum += (uint64_t)(code + 1) * POWERS[at.length++];
             uint8_t letter; /* most often, more letters in ASCII follow */
             while (at.place < at.end && at.length < LONGEST_WORD &&
@@ -105,15 +112,31 @@ int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *ha
                 at.after_word = 1;
                 at.place++;
             }
-        } else if (class >= SYMBOL)
+        } else if (class >= SYMBOL) {
+            if (spelled)
+                spelled[n_tokens] = (token_letters){start, 1};
             hashes[n_tokens++] = mix((uint64_t)code + 1);
+        }
     }
     if (at.place == at.end && at.length && n_tokens < room) {
+        if (spelled)
+            spelled[n_tokens] = (token_letters){at.word, at.length};
         hashes[n_tokens++] = mix(at.sum);
         at.length = 0;
     }
     *reader = at;
     return n_tokens;
+}
+
+int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes, int64_t room)
+{
+    return read(reader, table, hashes, 0, room);
+}
+
+int64_t read_spelled_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes,
+                            token_letters *spelled, int64_t room)
+{
+    return read(reader, table, hashes, spelled, room);
 }
 
 int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams, int64_t n_words, int ngrams,
@@ -138,7 +161,29 @@ int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams,
 
 #define BLOCKS_AHEAD 12
 
-int make_index(word_index *index, const uint32_t *buckets, int64_t n)
+/* Index increasing hashes by their leading bits, about as many values as there are hashes. */
+static int make_oov_index(oov_index *oov, const uint32_t *hashes, int64_t n)
+{
+    oov->shift = 31;
+    while (oov->shift > 8 && (int64_t)1 << (32 - oov->shift) < 2 * n)
+        oov->shift--;
+    int64_t n_starts = (int64_t)1 << (32 - oov->shift), next = 0;
+    oov->hashes = malloc((size_t)n * sizeof *hashes);
+    oov->starts = malloc((size_t)(n_starts + 1) * sizeof *hashes);
+    if (!oov->hashes || !oov->starts)
+        return -1;
+    memcpy(oov->hashes, hashes, (size_t)n * sizeof *hashes);
+    for (int64_t i = 0; i <= n_starts; i++) {
+        while (next < n && hashes[next] >> oov->shift < i)
+            next++;
+        oov->starts[i] = (uint32_t)next;
+    }
+    oov->n = n;
+    return 0;
+}
+
+int make_index(word_index *index, const uint32_t *buckets, int64_t n, const uint32_t *oov_hashes,
+               int64_t n_oov)
 {
     int64_t n_blocks = (int64_t)1 << (index->bits > 6 ? index->bits - 6 : 0), next = 0;
     index->blocks = malloc((size_t)n_blocks * sizeof *index->blocks);
@@ -150,18 +195,54 @@ int make_index(word_index *index, const uint32_t *buckets, int64_t n)
             index->blocks[block].is_row |= (uint64_t)1 << (buckets[next] & 63);
     }
     index->n_rows = n + index->cls;
-    return 0;
+    return n_oov ? make_oov_index(&index->oov, oov_hashes, n_oov) : 0;
 }
 
 void free_index(word_index *index)
 {
     free(index->blocks);
+    free(index->oov.hashes);
+    free(index->oov.starts);
+}
+
+static inline int64_t find_entry(const oov_index *oov, uint64_t hash)
+{
+    uint32_t top = (uint32_t)(hash >> 32), from = oov->starts[top >> oov->shift];
+    uint32_t to = oov->starts[(top >> oov->shift) + 1];
+    while (from < to && oov->hashes[from] < top)
+        from++;
+    return from < to && oov->hashes[from] == top ? (int64_t)from : -1;
+}
+
+int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries, int *is_word)
+{
+    int64_t entry = find_entry(&index->oov, hash);
+    if ((*is_word = entry >= 0)) {
+        entries[0] = (int32_t)entry;
+        return 1;
+    }
+    uint64_t letters[LONGEST_WORD + 2] = {1}, rolled[LONGEST_WORD + 2];
+    int n_letters = spelled.n + 2, n_entries = 0, class;
+    const uint8_t *place = spelled.start, *end = place + 4 * LONGEST_WORD; /* it has been read once */
+    for (int i = 1; i <= spelled.n; i++)
+        letters[i] = (uint64_t)next_letter(&place, end, &index->table, &class) + 2;
+    letters[n_letters - 1] = 1;
+    for (int i = 0; i < n_letters; i++)
+        rolled[i] = LINK * BASE + letters[i];
+    for (int n = 2; n <= 5; n++)
+        for (int i = 0; i + n <= n_letters; i++) {
+            rolled[i] = rolled[i] * BASE + letters[i + n - 1];
+            entry = find_entry(&index->oov, mix(rolled[i]));
+            entries[n_entries] = (int32_t)entry;
+            n_entries += entry >= 0;
+        }
+    return n_entries;
 }
 
 void begin_features(feature_reader *reader, const char *utf8, size_t n_bytes)
 {
     reader->text = read_text(utf8, n_bytes);
-    reader->has_begun = reader->n_carried = 0;
+    reader->has_begun = reader->n_carried = reader->n_missing = 0;
 }
 
 /* Write the rows of those buckets that have one; returns their number. */
@@ -179,6 +260,18 @@ HOT static int64_t rows_of(const word_index *index, const uint32_t *buckets, int
     return n_rows;
 }
 
+/* List the tokens just read that have no row; their letters move to the front. */
+static void list_missing(const word_index *index, feature_reader *reader, const uint64_t *hashes, int64_t n)
+{
+    int n_missing = 0;
+    for (int64_t i = 0; i < n; i++) {
+        reader->missing[n_missing] = hashes[i];
+        reader->spelled[n_missing] = reader->spelled[i];
+        n_missing += !has_row(index, hashes[i]);
+    }
+    reader->n_missing = n_missing;
+}
+
 int64_t read_features(const word_index *index, feature_reader *reader, int32_t *ids, int64_t *n_words,
                       int *more)
 {
@@ -186,7 +279,9 @@ int64_t read_features(const word_index *index, feature_reader *reader, int32_t *
     uint32_t buckets[MAX_FEATURES_READ + MAX_NGRAMS];
     uint64_t *hashes = reader->hashes;
     int64_t n_rows = 0, n_carried = reader->n_carried;
-    int64_t n_new = read_tokens(&reader->text, &index->table, hashes + n_carried, TOKENS_READ);
+    int64_t n_new = index->oov.n ? read_spelled_tokens(&reader->text, &index->table, hashes + n_carried,
+                                                       reader->spelled, TOKENS_READ)
+                                 : read_tokens(&reader->text, &index->table, hashes + n_carried, TOKENS_READ);
     if (n_new < 0)
         return -1;
     if (index->cls && !reader->has_begun)
@@ -194,8 +289,12 @@ int64_t read_features(const word_index *index, feature_reader *reader, int32_t *
     reader->has_begun = 1;
     int64_t n = n_carried + n_new;
     int64_t n_buckets = ngram_buckets(hashes, n_carried, grams, n, index->ngrams, index->bits, buckets);
+    int64_t n_cls = n_rows;
     n_rows += rows_of(index, buckets, n_new, ids + n_rows);
     *n_words = n_rows;
+    reader->n_missing = 0;
+    if (index->oov.n && n_rows - n_cls < n_new)
+        list_missing(index, reader, hashes + n_carried, n_new);
     n_rows += rows_of(index, buckets + n_new, n_buckets - n_new, ids + n_rows);
     *more = n_new > 0 && (reader->text.place < reader->text.end || reader->text.length);
     int64_t n_carry = n < index->ngrams - 1 ? n : index->ngrams - 1;

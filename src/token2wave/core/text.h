@@ -25,10 +25,17 @@ typedef struct {
 
 letter_table letters(const uint8_t *classes, const uint32_t *lower);
 
+/* The letters of a token: n code points from `start` on. */
+typedef struct {
+    const uint8_t *start;
+    int n;
+} token_letters;
+
 /* The state of read_tokens in a text. */
 typedef struct {
     const uint8_t *place, *end;
-    uint64_t sum;   /* of the current word */
+    const uint8_t *word; /* start of the current word */
+    uint64_t sum;   /* of that word */
     int length;     /* of that word, in code points */
     int after_word; /* whether the table gives the previous code point class word */
 } text_reader;
@@ -39,6 +46,10 @@ text_reader read_text(const char *utf8, size_t n_bytes);
 /* Hash the next tokens of the text, at most `room`, which must be two or more. Returns their number, 0 at the
    end of the text, or -1 if the bytes are not UTF-8. */
 int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes, int64_t room);
+
+/* The same with the letters of each token, which are in bytes of the text. */
+int64_t read_spelled_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes,
+                            token_letters *spelled, int64_t room);
 
 /* Write the buckets of a text's words, then of its 2-grams, up to its n-grams; returns their number.
 
@@ -61,22 +72,50 @@ typedef struct {
     int64_t n_before;
 } bucket_block;
 
+/* The OOV table: leading 32 bits of the hashes of words and character n-grams. */
+typedef struct {
+    int64_t n;
+    int shift;
+    uint32_t *hashes, *starts; /* (n,) increasing; those with h >> shift == i begin at starts[i] */
+} oov_index;
+
 typedef struct {
     letter_table table;
     bucket_block *blocks; /* (2^bits / 64,) */
     int64_t n_rows;       /* with that of [CLS] */
     int ngrams, bits, cls;
+    oov_index oov;
 } word_index;
 
-/* Make an index of `n` increasing buckets below 2^bits. Returns 0, or -1 if memory ran out. */
-int make_index(word_index *index, const uint32_t *buckets, int64_t n);
+/* Make an index of `n` increasing buckets below 2^bits, and of `n_oov` increasing hashes of the OOV table.
+   Returns 0, or -1 if memory ran out; free_index must be called all the same. */
+int make_index(word_index *index, const uint32_t *buckets, int64_t n, const uint32_t *oov_hashes,
+               int64_t n_oov);
 void free_index(word_index *index);
+
+#define MAX_OOV_ENTRIES 254 /* n-grams of 2 to 5 letters in a token of 64 code points and two ends */
+
+/* Write the entries of the OOV table of a token without a row, and whether it is an entry itself; returns
+   their number. entries: room for MAX_OOV_ENTRIES. */
+int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries,
+                int *is_word);
+
+/* Whether a token has a row. */
+static inline int has_row(const word_index *index, uint64_t hash)
+{
+    uint64_t bucket = hash >> (64 - index->bits);
+    return index->blocks[bucket >> 6].is_row >> (bucket & 63) & 1;
+}
 
 /* The state of read_features in a text. */
 typedef struct {
     text_reader text;
     int has_begun, n_carried;
     uint64_t hashes[MAX_NGRAMS + TOKENS_READ]; /* those carried over from the last call, and new ones */
+    /* With an OOV table, the tokens just read that have no row: their number, hashes and letters. */
+    int n_missing;
+    uint64_t missing[TOKENS_READ];
+    token_letters spelled[TOKENS_READ];
 } feature_reader;
 
 void begin_features(feature_reader *reader, const char *utf8, size_t n_bytes);

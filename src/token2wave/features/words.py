@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.config import Configuration, require
+from token2wave.core import load_core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
@@ -93,8 +94,8 @@ class WordFeatures:
     def native_handle(self, native: Any) -> Any:
         """The features as the native core holds them."""
         if self._native_handle is None:  # two threads may both open them; one result is dropped
-            c = self.config
-            self._native_handle = native.open_words(*letter_table(), self.buckets, c.ngrams, c.bits, c.cls)
+            c, arrays = self.config, (*letter_table(), self.buckets, self.oov_hashes)
+            self._native_handle = native.open_words(*arrays, c.ngrams, c.bits, c.cls)
         return self._native_handle
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,11 +178,18 @@ class WordFeatures:
 
     def _add_oov(self, features: Ragged, texts: Sequence[str], n_tokens: NDArray[np.int64]) -> Ragged:
         """Add the ids of the OOV table at the end of each text."""
-        oov = self._oov_of(texts)
-        first = offsets_of(n_tokens)
-        lengths = np.diff(oov.offsets[first])
-        ids = np.insert(features.ids, np.repeat(features.offsets[1:], lengths), oov.ids)
-        n_oov = [np.diff(offsets_of(each)[first]) for each in (oov.lengths > 0, oov.n_ordered)]
+        native = load_core()
+        if native is not None:
+            ids, counts = native.oov_ids(self.native_handle(native), list(texts))
+            new, (lengths, *n_oov) = (
+                np.frombuffer(ids, np.int32),
+                np.frombuffer(counts, np.int64).reshape(-1, 3).T,
+            )
+        else:
+            oov, first = self._oov_of(texts), offsets_of(n_tokens)
+            new, lengths = oov.ids, np.diff(oov.offsets[first])
+            n_oov = [np.diff(offsets_of(each)[first]) for each in (oov.lengths > 0, oov.n_ordered)]
+        ids = np.insert(features.ids, np.repeat(features.offsets[1:], lengths), new)
         return Ragged(ids, offsets_of(features.lengths + lengths), features.n_ordered, *n_oov)
 
     def _oov_of(self, texts: Sequence[str]) -> Ragged:

@@ -98,13 +98,19 @@ class CompiledNetwork:
         if self._core is None:
             return reference.logits_of_features(self.config, self._arrays, features)
         out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
-        integers = (features.ids, np.int32), (features.offsets, np.int64), (features.n_ordered, np.int64)
+        n_oov_tokens = np.zeros(0, np.int64) if features.n_oov_tokens is None else features.n_oov_tokens
+        long = (features.offsets, features.n_ordered, n_oov_tokens)
+        integers = (features.ids, np.int32), *((array, np.int64) for array in long)
         rows = tuple(np.ascontiguousarray(array, dtype) for array, dtype in integers)
         self._core.predict_rows(self.native_handle(), rows, out, False, n_threads())
         return out
 
-    def text_probabilities(self, features: WordFeatures, texts: list[str] | Utf8) -> Floats:
+    def text_probabilities(
+        self, features: WordFeatures, texts: list[str] | Utf8
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         """Compute probabilities ``(N, C)`` in the native core, which must be there.
+
+        Also say whether the model knows anything of each text, ``(N,)``.
 
         Args:
             features: those of the model.
@@ -123,8 +129,9 @@ class CompiledNetwork:
             size = int(texts.offsets[-1] - texts.offsets[0])
         out = np.empty((n, self.config.n_classes), dtype=np.float32)
         threads = n_threads() if n > 1 and size > SMALL_BATCH else 1
-        predict(features.native_handle(native), self.native_handle(), texts, out, True, threads)
-        return out
+        known = np.empty(n, dtype=bool)
+        predict(features.native_handle(native), self.native_handle(), texts, out, known, True, threads)
+        return out, known
 
     def sums(self, features: Ragged, context: bool = True) -> Sums:
         """Compute the sums of ``N`` texts, which can be added and subtracted; see :func:`reference.sums`."""
@@ -177,8 +184,7 @@ class CompiledNetwork:
 
 def supports_native(config: WaveConfig) -> bool:
     """Whether the native core can run a network: its widths are multiples of eight, the size of a vector."""
-    is_wide = config.width % 8 == 0 and config.context_width % 8 == 0
-    return is_wide and config.n_oov == 0 and config.unsupported_by(NATIVE) is None
+    return config.width % 8 == 0 and config.context_width % 8 == 0 and config.unsupported_by(NATIVE) is None
 
 
 def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
@@ -187,7 +193,7 @@ def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
         *(config.n_rows, config.n_classes, config.width, config.context_width, config.context_radius),
         *(NATIVE_OPERATIONS.index(config.operation), NATIVE_READOUTS.index(config.readout)),
         *(config.variants == "linear", NATIVE_RESTORES.index(config.restore)),
-        *(config.linear_svm, config.multi_label),
+        *(config.linear_svm, config.multi_label, config.n_oov),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,41 +78,29 @@ class NativeRoute(Route):
     network: CompiledNetwork
     features: WordFeatures
 
-    def probabilities(self, texts: Any, advance: Advance = None) -> Floats:
-        """Compute ``(N, C)`` probabilities; the core reads the bytes of an Arrow array in place."""
+    def predict(self, texts: Any, advance: Advance = None) -> tuple[Floats, Mask]:
+        """As :class:`Route`; the core reads the bytes of an Arrow array in place."""
         chunks: Iterable[list[str] | Utf8]
         if is_arrow(texts):
             chunks = utf8_of(texts)
         elif advance is None:
-            return reference.require_finite(self.network.text_probabilities(self.features, list(texts)))
+            probabilities, known = self.network.text_probabilities(self.features, list(texts))
+            return reference.require_finite(probabilities), known
         else:
             starts = range(0, len(texts), TEXTS_CHUNK)
             chunks = (list(texts[first : first + TEXTS_CHUNK]) for first in starts)
-        results = [np.zeros((0, self.network.config.n_classes), dtype=np.float32)]
+        results = [(np.zeros((0, self.network.config.n_classes), np.float32), np.zeros(0, bool))]
         try:
             for chunk in chunks:
                 results.append(self.network.text_probabilities(self.features, chunk))
                 if advance is not None:
-                    advance(len(results[-1]))
+                    advance(len(results[-1][1]))
         except InputError:
             raise
         except ValueError as error:
             raise InputError(NOT_UTF8, location="texts") from error
-        return reference.require_finite(np.concatenate(results))
-
-    def predict(self, texts: Any, advance: Advance = None) -> tuple[Floats, Mask]:
-        """As :class:`Route`; only texts with the probabilities of an empty text are hashed again."""
-        probabilities = self.probabilities(texts, advance)
-        like_empty: Mask = np.logical_and.reduce(probabilities == self._of_empty_text, axis=1)
-        known, rows = ~like_empty, like_empty.nonzero()[0]
-        if len(rows):
-            candidates = strings_of(texts.take(rows)) if is_arrow(texts) else [texts[i] for i in rows]
-            known[rows] = self.features.n_known(self.features(candidates)) > 0
-        return probabilities, known
-
-    @cached_property
-    def _of_empty_text(self) -> Floats:
-        return self.network.text_probabilities(self.features, [""])
+        probabilities, known = (np.concatenate(column) for column in zip(*results, strict=True))
+        return reference.require_finite(probabilities), known
 
 
 def choose_route(model: Model) -> Route:
