@@ -22,3 +22,10 @@ def _registry() -> Iterator[None]:
     for table, original in zip(tables, entries, strict=True):
         table.clear()
         table.update(original)
+
+
+@pytest.fixture(autouse=True)
+def _no_prior(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train small models: the 40,000 rows of the language prior are only in tests that ask for it."""
+    if request.node.get_closest_marker("prior") is None:
+        monkeypatch.setattr("token2wave.training.run.prior_of_texts", lambda texts: None)
