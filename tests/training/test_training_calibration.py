@@ -1,5 +1,7 @@
 """Weights of levels against a slow twin, and what calibration does to a trained network."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_data import ragged
 
+from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.metrics import expected_calibration_error
 from token2wave.models import WaveConfig, WaveNetwork
 from token2wave.training.additive_network import AdditiveNetwork
-from token2wave.training.calibration import DOUBT, branch_logits, calibrate, fit_weights, scale_branches
-from token2wave.training.examples import Examples
+from token2wave.training.calibration import (
+    DOUBT,
+    branch_logits,
+    calibrate,
+    fit_grades,
+    fit_weights,
+    mix_logits,
+    scale_branches,
+)
+from token2wave.training.examples import NO_FEATURES, Examples
 from token2wave.training.validation import validate
 
 
@@ -127,3 +138,60 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(shares, truth) == pytest.approx((0.8 + 0.3 + 0.5) / 4)
     assert expected_calibration_error(np.eye(2), np.array([0, 1])) == 0
     assert expected_calibration_error(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)) == 0
+
+
+class _Fixed:
+    """A network with given logits."""
+
+    def __init__(self, logits: Any) -> None:
+        self.values = logits
+        self.config = WaveConfig(4, logits.shape[1], width=8, variants="rows", readout="text")
+
+    def logits(self, _: Any) -> Any:
+        return self.values
+
+
+def grades_logits(names: list[str], ordered: bool) -> tuple[_Fixed, Examples]:
+    """Logits of 600 texts: each class knows of its neighbours only if it learns from them."""
+    random = np.random.default_rng(3)
+    ranks = np.argsort(np.argsort([int(name) for name in names]))
+    truth = random.integers(len(names), size=600)
+    distance = np.abs(ranks[truth][:, None] - ranks) if ordered else (truth[:, None] != np.arange(len(names)))
+    errors = random.normal(size=(600, len(names)))
+    seen = np.where(distance == 0, 1.0, np.where(distance == 1, 0.8 if ordered else 0.0, 0.0))
+    return _Fixed(2 * seen + 2 * errors), Examples(NO_FEATURES, truth)
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3", "4", "5"], ["1", "10", "2", "3", "4"]])
+def test_neighbouring_grades_add_to_a_logit(names: list[str]) -> None:
+    network, examples = grades_logits(names, ordered=True)
+    mixing = fit_grades(network, examples, names)
+    assert mixing is not None
+    ranks = np.argsort(np.argsort([int(name) for name in names]))
+    is_next = np.abs(ranks[:, None] - ranks) == 1
+    assert (mixing[is_next] > 0.1).all()
+    assert (mixing[~is_next & ~np.eye(5, dtype=bool)] == 0).all()
+    right = (network.values @ mixing).argmax(axis=1) == examples.labels
+    assert right.mean() > (network.values.argmax(axis=1) == examples.labels).mean()
+
+
+def test_numbers_without_an_order_and_names_are_no_grades() -> None:
+    names = ["1", "2", "3", "4", "5"]
+    network, examples = grades_logits(names, ordered=False)
+    assert fit_grades(network, examples, names) is None
+    network, examples = grades_logits(names, ordered=True)
+    assert fit_grades(network, examples, [f"class {name}" for name in names]) is None
+
+
+def test_mixed_logits_are_the_product() -> None:
+    config = WaveConfig(
+        6, 3, width=8, variants="rows", operation="interference", readout="text", context_width=8
+    )
+    network = AdditiveNetwork.initial(config.replace(linear_svm=True, n_oov=2), 0)
+    network.load("linear_svm.weight", np.array([0.5, 1.0, 2.0], np.float32))
+    features = Ragged(
+        np.array([0, 1, 5, 2, 6, 7], np.int32), np.array([0, 3, 6]), np.array([3, 1]), np.array([0, 2])
+    )
+    before, mixing = network.logits(features), np.array([[1.0, 0.4, 0], [0.4, 1, 0.4], [0, 0.4, 1]])
+    mix_logits(network, mixing)
+    assert np.allclose(network.logits(features), before @ mixing.T, atol=1e-5)

@@ -81,6 +81,7 @@ def make_record(
         "refit": last.is_refit,
         "branch_weights": last.branch_weights,
         "linear_svm": last.svm_choice.settings._asdict(),
+        "grades": last.grades is not None,
         "prior": None if run.prior is None else run.prior.language,
         **context.teacher_info,
         **run.facts(),

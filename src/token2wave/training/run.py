@@ -42,7 +42,9 @@ from token2wave.training.calibration import (
     LinearSVMChoice,
     calibrate,
     cross_validate_branches,
+    fit_grades,
     has_few_rows,
+    mix_logits,
     scale_branches,
 )
 from token2wave.training.callbacks import CallbackList, Epoch, History
@@ -90,6 +92,7 @@ class FitResult:
             a fit on all rows, those that would have none in a vocabulary of all rows but this one.
         svm_choice: settings of the linear SVM.
         branch_weights: one a branch; empty if no validation rows could weigh them.
+        grades: ``(C, C)``, what multiplies the logits if the classes are grades; None: nothing.
         cross_validation: of all rows; None if there was none.
         previous: the fit that chose the epochs and weights of this one; None for the first.
     """
@@ -101,6 +104,7 @@ class FitResult:
     n_unknown: NDArray[np.int64] | None
     svm_choice: LinearSVMChoice
     branch_weights: tuple[float, ...] = ()
+    grades: NDArray[np.float64] | None = None
     cross_validation: CrossValidation | None = None
     previous: FitResult | None = None
 
@@ -246,6 +250,9 @@ class TrainingRun:
             raise AssertionError("a fit with validation texts has all of these")
         weights = () if unvalidated else calibrate(fitted.network, validation)
         network, features = remove_zero_branches(fitted.network, fitted.features, weights)
+        grades = None if unvalidated else fit_grades(network, validation, self.texts.label_names)
+        if grades is not None:
+            mix_logits(network, grades)
         if not network.config.n_oov:
             validation = replace(validation, features=validation.features.rows(features.n_rows))
         novelty = None
@@ -287,6 +294,8 @@ class TrainingRun:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, svm_choice=choice)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
+        if fitted.grades is not None:
+            mix_logits(again.network, fitted.grades)
         n_unknown, validation = fitted.n_unknown, fitted.validation
         if (
             isinstance(again.features, WordFeatures)
@@ -315,6 +324,8 @@ class TrainingRun:
             svm_choice=fitted.svm_choice,
             prior=self._row_vectors(known),
         )
+        if fitted.grades is not None:  # those of the waves are mixed already
+            mix_logits(network, fitted.grades, ("linear_svm",))
         fitted.history.train_seconds += time.perf_counter() - start
         return replace(fitted, network=network, features=features)
 
