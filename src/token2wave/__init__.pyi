@@ -258,6 +258,7 @@ def train(
     teacher: PathLike | None = None,
     unlabelled: Any = None,
     init_from: PathLike | None = None,
+    prior: bool = True,
     settings: Mapping[str, Any] | None = None,
     baseline: bool | None = None,
     cv: int | None = None,

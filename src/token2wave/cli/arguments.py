@@ -83,7 +83,7 @@ GROUPS = {
     ),
     "Training": (
         *("preset", "operation", "epochs", "batch_size", "lr", "seed", "device", "class_weights", "settings"),
-        *("vocabulary", "teacher", "init_from", "parts"),
+        *("vocabulary", "teacher", "init_from", "prior", "parts"),
     ),
     "Search and size": ("time_budget", "candidates", "max_size", "storage", "retrain"),
     "Evaluation": ("baseline", "cv", "by", "only_if_better"),
@@ -271,7 +271,7 @@ def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     help_text = _first_sentence(describe_options(cls)[name])
     option_type: Any = hint
-    if hint == bool | None:
+    if hint == bool | None or field.default is True:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
     elif name == "settings":
         option_type, flag, help_text = list[str] | None, "--set", f"{help_text} Repeatable."

@@ -13,6 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
 from token2wave.features import WordFeatures, WordPieceConfig
 from token2wave.metrics import Evaluation
+from token2wave.prior.language_prior import LANGUAGES
 from token2wave.reporting.summary import recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
 
@@ -148,6 +149,8 @@ def training_command(classifier: Classifier, data: str = "DATA") -> str | None:
         command += ["--multi-label"]
     if record.get("stream"):
         command += ["--stream", "--memory", str(record["stream"]["memory"])]
+    if not record.get("prior") and isinstance(classifier.features, WordFeatures):
+        command += ["--no-prior"]
     vocabulary = getattr(classifier.features.config, "vocabulary", None)
     options = {
         **{
@@ -226,6 +229,8 @@ def _data(classifier: Classifier, dataset: str | None) -> str:
     sentences = [f"Trained on {record['rows']:,} labelled texts{name}."]
     if record.get("teacher"):
         sentences += ["It also learnt from a teacher's probabilities."]
+    if record.get("prior"):
+        sentences += [f"Its words start from the language prior for {LANGUAGES[record['prior']]}."]
     if record.get("weighted"):
         sentences += ["Its texts have weights."]
     for update in record.get("updates", []):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
+from token2wave.prior.language_prior import LANGUAGES
 from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def run_figures(summary: Summary) -> list[tuple[str, str, str]]:
         ("Peak memory", size(summary.peak_memory_bytes), ""),
         ("Parameters", count(summary.parameters), without_embedding),
         ("Model file", size(summary.model_bytes), limit),
+        ("Language prior", "none" if summary.prior is None else LANGUAGES[summary.prior], ""),
     ]
 
 

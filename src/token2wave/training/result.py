@@ -70,6 +70,7 @@ class Summary(Described):
         evaluated_on: ``test``; without a test set ``held-out``, rows that a model without them was evaluated
             on, or ``cross-validation``, all of few rows, each evaluated by a model without it; or None.
         label_names: the classes, in order.
+        prior: code of the language prior's language, such as ``en``; None if the model starts without it.
         majority: what predicting the most frequent class of training gives on the same texts: the accuracy,
             for multi-label texts micro-F1 of the most frequent classes; None without an evaluation.
         baseline: another classifier, trained and evaluated on the same rows; None if there was none.
@@ -125,6 +126,7 @@ class Summary(Described):
     micro_f1: float | None = None
     validation_micro_f1: float | None = None
     max_bytes: int | None = None
+    prior: str | None = None
     search: Mapping[str, Any] | None = None
     label_cleaning: Mapping[str, Any] | None = None
     traffic: Mapping[str, float] | None = None
