@@ -192,7 +192,7 @@ class TrainOptions:
     Attributes:
         preset: ``small``, ``fast`` or ``paper``.
         out: where the model file goes. Without it no file is written.
-        test: data to evaluate on at the end, instead of a test set that the data has.
+        test: data to evaluate on at the end, instead of the data's own test set.
         validation: data that chooses the epoch and settings, instead of rows held out from training.
         operation: ``interference`` or ``modulation``. The default is the preset's.
         epochs: passes over the training texts. The default is the preset's.

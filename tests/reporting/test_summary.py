@@ -59,6 +59,7 @@ OTHER_KEYS = [
     "micro_f1",
     "validation_micro_f1",
     "max_bytes",
+    "prior",
     "search",
     "label_cleaning",
     "traffic",
@@ -123,6 +124,8 @@ def test_lines_say_everything_in_human_units() -> None:
     assert "  baseline      50.00%  naive Bayes  (+31.25 points)" in shown
     assert "  baseline      25.00%  naive Bayes  (+50.00 points)" in shown
     assert "Best epoch      3  of 4, by 100 validation rows" in shown
+    assert "Language prior  none" in shown
+    assert "Language prior  English" in render_summary(a_summary(prior="en"))
     assert "87.50%" not in text  # one accuracy, not that of the rows that chose
     for part in (
         "1 min 23 s  (1 min 31 s in all; baseline 500 ms)",

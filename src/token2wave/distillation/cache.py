@@ -118,5 +118,5 @@ def cached_outputs(
     digest = hashlib.sha256(hash_checkpoint(source_of(name)).encode())
     for text in texts if of_texts else ():
         digest.update(hash_text(text))
-    kind = "texts" if of_texts else "words"
-    return TeacherCache(f"{name}-{kind}", digest.hexdigest(), "outputs").complete(texts, compute)
+    name = f"{name}-{'texts' if of_texts else 'words'}"
+    return TeacherCache(name, digest.hexdigest(), "outputs").complete(texts, compute)
