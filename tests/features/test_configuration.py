@@ -90,6 +90,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "validation": (["random", "grouped"], CHOICE_WRONG),
         "char_ngrams": ([True, False], []),
+        "tune_linear_svm": ([True, False], []),
         "refit_below": ([0, 5000], [-1]),
         "refit_linear_svm": ([True, False], []),
         "select_by": (["accuracy", "macro_f1", "micro_f1", "loss"], CHOICE_WRONG),

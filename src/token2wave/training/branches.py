@@ -98,7 +98,7 @@ def fit_branches(
     if svm_choice is None:
         assert validation is not None
         validation = validation.encode(_with_oov(features, problem.oov_hashes))
-        svm_choice, solution = choose_linear_svm(problem, prior, network, validation)
+        svm_choice, solution = choose_linear_svm(problem, prior, network, validation, recipe.tune_linear_svm)
     else:
         svm_choice, solution = _solve(problem, prior, svm_choice)
     network = add_linear_svm(network, solution, svm_choice)

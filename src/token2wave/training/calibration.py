@@ -93,7 +93,11 @@ def recorded_choice(record: Mapping[str, Any]) -> LinearSVMChoice:
 
 
 def choose_linear_svm(
-    problem: LinearSVM, prior: RowVectors | None, waves: TrainableNetwork, validation: Examples
+    problem: LinearSVM,
+    prior: RowVectors | None,
+    waves: TrainableNetwork,
+    validation: Examples,
+    tune: bool = True,
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
     """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
 
@@ -105,6 +109,7 @@ def choose_linear_svm(
         prior: vectors of the rows; None without a prior.
         waves: the network without a linear SVM.
         validation: texts that neither has learnt from, with the features of the problem's OOV table.
+        tune: whether to try other settings than the default ones.
 
     Returns:
         The choice for which the calibrated mixture has the least cross-entropy, and the solution for it.
@@ -134,8 +139,10 @@ def choose_linear_svm(
         settings = settings._replace(char_ngram_weight=0.0)
     if prior is None:
         settings = settings._replace(prior_weight=0.0)
-    improve(settings, COSTS[1:3])
+    improve(settings, COSTS[1:3] if tune else (settings.cost,))
     assert best is not None
+    if not tune:
+        return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
     for name, weights in (
         ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),

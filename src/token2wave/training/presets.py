@@ -127,7 +127,7 @@ PRESETS = {
             "fast",
             WordConfig(),
             _EVERYDAY_NETWORK,
-            _EVERYDAY_RECIPE.replace(char_ngrams=False, refit_linear_svm=False),
+            _EVERYDAY_RECIPE.replace(char_ngrams=False, tune_linear_svm=False, refit_linear_svm=False),
         ),
         Preset(
             "paper",

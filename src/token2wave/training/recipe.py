@@ -34,6 +34,8 @@ class Recipe(Configuration):
             file, and whole texts if rows are parts of others, so that they are as new as future texts.
         char_ngrams: whether the linear SVM also sees the words' character n-grams. They help with rare
             words, and take most of the time of the SVM.
+        tune_linear_svm: whether validation texts choose the linear SVM's cost of an error, and how much
+            character n-grams and the language prior count. Several problems are solved then.
         refit_below: with fewer characters in all training texts, the model is trained again on all rows once
             the validation rows have chosen the number of epochs; 0 never trains on validation rows.
         refit_linear_svm: whether, with more characters, the linear SVM alone is solved again from all rows.
@@ -67,6 +69,7 @@ class Recipe(Configuration):
     validation_fraction: float = 0.2
     validation: str = "random"
     char_ngrams: bool = True
+    tune_linear_svm: bool = True
     refit_below: int = 0
     refit_linear_svm: bool = True
     select_by: str = "accuracy"
