@@ -32,6 +32,7 @@ from token2wave.core import load_core
 from token2wave.data import load_splits
 from token2wave.errors import ConfigError, DataError, OutputError, Token2WaveError
 from token2wave.storage.encodings import as_delta_varint, quantised
+from token2wave.training.branches import fit_branches
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import prepare
 from token2wave.training.schedule import document_frequency
@@ -643,3 +644,43 @@ def test_rows_that_fit(storage: str) -> None:
         fitted = fit_step(rows, places, 60_000)
         assert fitted is not None
         assert len(np.unique(fitted.rows.decoded())) > 5
+
+
+@needs_core
+@pytest.mark.prior
+def test_words_that_only_the_prior_knows_are_the_last_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strongest of them stay as far as there is room, and rows trained again start from the prior."""
+    adjectives, nouns = ("cheap", "broken", "friendly", "late", "new"), ("hotel", "train", "song", "soup")
+    rows = [(f"the {a} {n} was {a}", n) for a in adjectives for n in nouns] * 6
+    write_csv(Path("words.csv"), rows)
+    settings = {"network.width": 8, "network.context_width": 8, "recipe.refit_below": 0, "features.bits": 16}
+    model = token2wave.train("words.csv", out="english", epochs=1, settings=settings).classifier
+    assert model.training["prior"] == "en"
+    seen = np.unique(model.features([text for text, _ in rows]).rows(model.features.n_rows).ids)
+    assert len(seen) < 100 < 20_000 < model.features.n_rows
+    energy = (model.network.arrays()["embedding.weight"].astype(np.float64) ** 2).sum(axis=1)
+    started = []
+    monkeypatch.setattr(
+        compressor,
+        "fit_branches",
+        lambda network, *args, prior, **options: (
+            started.append((network.embedding.copy(), prior))
+            or fit_branches(network, *args, prior=prior, **options)
+        ),
+    )
+    for storage, limit in (("float32", 100_000), ("lzma", 100_000)):
+        small = token2wave.compress(
+            "english", "out", data="words.csv", storage=storage, max_size=limit, overwrite=True
+        ).classifier
+        stays = np.isin(model.features.buckets, small.features.buckets)
+        unseen = np.setdiff1d(np.arange(len(stays)), seen)
+        assert stays[seen].mean() > (0.9 if storage == "float32" else 0.5)  # with lzma some round to zero
+        assert 50 < stays[unseen].sum() < 20_000
+        if storage == "float32":
+            assert energy[unseen][stays[unseen]].min() >= energy[unseen][~stays[unseen]].max()
+    rows_at_start, vectors = started[0]
+    root_mean_square = np.sqrt(np.square(rows_at_start[vectors.rows]).mean())
+    others = np.setdiff1d(np.arange(len(rows_at_start)), vectors.rows)
+    assert len(others)
+    assert root_mean_square > 5 * np.sqrt(np.square(rows_at_start[others]).mean())
+    assert small.predict("a hotel").label in ("hotel", "train", "song", "soup")

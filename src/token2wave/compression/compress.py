@@ -1,8 +1,8 @@
 """Writes smaller model files: rows that matter little are dropped, and numbers take fewer bits.
 
 Rows are ranked by the energy that they bring to the training texts, ``df * |w|^2``: the number of texts with
-the feature, times its squares. The remaining rows may be retrained from scratch, to learn what the others
-knew; validation decides.
+the feature, times its squares. Words of the language prior that no text has come last. The remaining
+rows may be retrained from scratch, to learn what the others knew; validation decides.
 """
 
 from __future__ import annotations

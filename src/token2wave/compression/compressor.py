@@ -17,6 +17,8 @@ from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, OOV
+from token2wave.models.wave_config import WaveConfig
+from token2wave.prior.language_prior import load_prior
 from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
 from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
@@ -27,6 +29,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts
 from token2wave.training.presets import Preset
+from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
 from token2wave.training.thresholds import thresholds_of
@@ -95,6 +98,7 @@ class Compressor:
         self.was_refit = bool(record.get("refit"))
         self.has_seen_validation = self.was_refit or bool(record.get("refit_linear_svm"))
         lacks_weights = bool(record.get("weighted")) and texts.validation.weights is None
+        self.prior = load_prior() if record.get("prior") else None
         self.may_retrain = not self.was_refit and not lacks_weights
         self.caveats = list(texts.caveats)
         if lacks_weights:
@@ -181,9 +185,14 @@ class Compressor:
         """Train the strongest rows from scratch, without the others; validate unless that is decided."""
         mask = self._strongest(n_rows)
         train, validation = (_drop_features(examples, mask) for examples in (self.train, self.validation))
-        fewer = WordFeatures(features.config, features.buckets[mask], features.oov_hashes)
-        network, _, history, _ = fit_branches(
-            AdditiveNetwork.initial(self.config.without_linear_svm().replace(n_rows=n_rows), self.seed),
+        fewer = WordFeatures(features.config, features.buckets[mask])
+        network = AdditiveNetwork.initial(self.config.without_linear_svm().replace(n_rows=n_rows), self.seed)
+        prior = None if self.prior is None else RowVectors(fewer, self.prior)
+        if prior is not None:
+            prior.init_waves(network.embedding, network.config.width)
+            network.seed = None  # the rows cannot be drawn again
+        network, fewer, history, _ = fit_branches(
+            network,
             fewer,
             train,
             None if decision else validation,
@@ -191,27 +200,26 @@ class Compressor:
             linear_svm=self.config.linear_svm,
             seed=self.seed,
             svm_choice=recorded_choice(self.classifier.training),
+            prior=prior,
             callbacks=self.callback_list.callbacks,
         )
+        fewer, config, arrays = _prune_oov(fewer, network.config, network.arrays(), limit)
+        network = AdditiveNetwork(config, arrays)
         if decision is not None:
             scale_branches(network, decision.branch_weights)
         else:
             assert history.best is not None
             learns_from_validation = self.texts.learns_from_validation
+            validation = validation.encode(fewer)
             weights = () if learns_from_validation else calibrate(network, validation)
             thresholds = thresholds_of(network, validation, learns_from_validation)
             decision = RetrainDecision(history.best.epoch, weights, thresholds)
-        arrays = dict(network.arrays())
-        if self.config.n_oov:  # the logits that the OOV table adds stay as they were
-            scale, old_scale = arrays["linear_svm.weight"], self.arrays["linear_svm.weight"]
-            ratio = np.divide(old_scale, scale, out=np.zeros_like(scale), where=scale != 0)
-            arrays[OOV] = self.arrays[OOV] * ratio
-        return self._encode(fewer, arrays, storage, limit, decision)
+        return self._encode(fewer, network.arrays(), storage, limit, decision)
 
     def _prune(self, features: WordFeatures, storage: str, limit: int) -> Classifier | None:
         """Drop rows until the file fits."""
         rows, has_cls = self.arrays[EMBEDDING], int(features.config.cls)
-        n_rows = rows_that_fit(storage, rows.shape[1], limit - self._overhead(storage))
+        n_rows = rows_that_fit(storage, rows.shape[1], limit - self._overhead(features, self.arrays, storage))
         while n_rows >= 1:
             mask = self._strongest(n_rows)
             if has_cls:
@@ -224,20 +232,24 @@ class Compressor:
         return None
 
     def _strongest(self, n_rows: int) -> NDArray[np.bool_]:
-        """Select the rows that bring most energy to the training texts, ``(V,)`` bool."""
+        """Select the rows that bring most energy to the training texts, ``(V,)`` bool.
+
+        Words of the language prior that no training text has come last, those of most energy first.
+        """
         rows = self.arrays[EMBEDDING]
         energy = np.square(rows, dtype=np.float64).sum(axis=1)
-        energy *= document_frequency(self.train.features.rows(len(rows)), len(rows))
+        frequency = document_frequency(self.train.features.rows(len(rows)), len(rows))
+        order = np.lexsort((-energy * np.maximum(frequency, 1), frequency == 0))
         mask = np.zeros(len(rows), dtype=bool)
-        mask[np.argsort(-energy, kind="stable")[:n_rows]] = True
+        mask[order[:n_rows]] = True
         return mask
 
-    def _overhead(self, storage: str) -> int:
+    def _overhead(self, features: Features, arrays: Arrays, storage: str) -> int:
         """Bytes of the file beside rows and buckets."""
-        encoded = self._encode_others(self.arrays, storage)
-        file = self._classifier(self.classifier.features, self.arrays, encoded, storage, None).to_file()
+        encoded = self._encode_others(features, arrays, storage)
+        file = self._classifier(features, arrays, encoded, storage, None).to_file()
         left_out = {EMBEDDING}
-        if isinstance(self.classifier.features, WordFeatures):
+        if isinstance(features, WordFeatures):
             left_out.add(BUCKETS)
         tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
         return final_size(replace(file, tensors=tensors)) + HEADER_BYTES
@@ -251,11 +263,11 @@ class Compressor:
         decision: RetrainDecision | None = None,
     ) -> Classifier | None:
         """Make a model of features and encoded parameters; None if it is larger than the limit."""
-        encoded, rows = self._encode_others(arrays, storage), arrays[EMBEDDING]
+        encoded, rows = self._encode_others(features, arrays, storage), arrays[EMBEDDING]
         words = features if isinstance(features, WordFeatures) else None
         if storage == "lzma":
             may_drop = words is not None and not words.config.cls and limit is not None
-            budget = None if limit is None else limit - self._overhead(storage)
+            budget = None if limit is None else limit - self._overhead(features, arrays, storage)
             if budget is not None and words is not None and not may_drop:
                 budget -= len(as_delta_varint(words.buckets).parts[""])
             buckets = words.buckets if words is not None and may_drop else None
@@ -276,19 +288,19 @@ class Compressor:
         model = self._classifier(features, decoded, encoded, storage, decision)
         return model if limit is None or final_size(model.to_file()) <= limit else None
 
-    def _encode_others(self, arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
+    def _encode_others(self, features: Features, arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
         """Encode all parameters but the rows: in half precision, unless the storage is float32."""
         encoded: dict[str, EncodedArray] = {}
         if storage != "float32":
             encoded = {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
-        if self.config.n_oov and storage != "float32":
+        if OOV in arrays and storage != "float32":
             own = self.classifier.encoded.get(OOV)
             if own is not None and np.array_equal(own.decoded(), arrays[OOV]):
                 encoded[OOV] = own
             else:
                 encoded[OOV] = encode_table(arrays[OOV], storage)
-        if self.config.n_oov:
-            encoded[OOV_HASHES] = as_delta_varint(self.classifier.features.oov_hashes)
+        if OOV in arrays:
+            encoded[OOV_HASHES] = as_delta_varint(features.oov_hashes)
         return encoded
 
     def _classifier(
@@ -302,7 +314,9 @@ class Compressor:
         """Make a classifier of encoded parameters. Its evaluation is added to the record later."""
         old = self.classifier
         sentence_ends = features.sentence_ends if self.config.variants == "levels" else ()
-        config = self.config.replace(n_rows=features.n_rows, sentence_ends=sentence_ends)
+        config = self.config.replace(
+            n_rows=features.n_rows, n_oov=len(arrays.get(OOV, ())), sentence_ends=sentence_ends
+        )
         record = {
             **old.training,
             "history": [],
@@ -394,20 +408,31 @@ def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
 
 def prune_oov(classifier: Classifier, limit: int | None) -> Classifier:
     """Drop the smallest entries of the OOV table if it takes more than a quarter of the limit."""
-    config, features = classifier.network.config, classifier.features
-    if limit is None or not config.n_oov or not isinstance(features, WordFeatures):
+    old, features = classifier.network.config, classifier.features
+    if limit is None or not isinstance(features, WordFeatures):
         return classifier
-    arrays, hashes = classifier.network.arrays(), features.oov_hashes
-    weights = arrays.pop(OOV)
+    features, config, arrays = _prune_oov(features, old, classifier.network.arrays(), limit)
+    if config == old:
+        return classifier
+    encoded = {name: array for name, array in classifier.encoded.items() if name not in (OOV, OOV_HASHES)}
+    return replace(
+        classifier, features=features, network=build_network(config, arrays, "cpu"), encoded=encoded
+    )
+
+
+def _prune_oov(
+    features: WordFeatures, config: WaveConfig, arrays: Arrays, limit: int
+) -> tuple[WordFeatures, WaveConfig, Arrays]:
+    """Return features, settings and arrays without the smallest entries of the OOV table."""
+    if not config.n_oov:
+        return features, config, arrays
+    weights, hashes = arrays[OOV], features.oov_hashes
     parts = as_delta_varint(hashes).parts[""], encode_table(weights, "lzma").parts[""]
     n_entries = int(len(hashes) * OOV_FRACTION * limit / sum(map(len, parts)))
     if n_entries >= len(hashes):
-        return classifier
+        return features, config, arrays
     strongest = np.sort(np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:n_entries])
+    arrays = {name: array for name, array in arrays.items() if name != OOV}
     if n_entries:
         arrays[OOV] = weights[strongest]
-    network = build_network(config.replace(n_oov=n_entries), arrays, "cpu")
-    encoded = {name: array for name, array in classifier.encoded.items() if name not in (OOV, OOV_HASHES)}
-    return replace(
-        classifier, features=features.with_oov(hashes[strongest]), network=network, encoded=encoded
-    )
+    return features.with_oov(hashes[strongest]), config.replace(n_oov=n_entries), arrays
