@@ -96,6 +96,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "select_by": (["accuracy", "macro_f1", "micro_f1", "loss"], CHOICE_WRONG),
         "teacher_share": ([0.0, 0.8, 1.0], [-0.1, 1.1, NAN]),
         "teacher_temperature": ([0.1, 2.0, 100.0], [0.0, -1.0, 101.0, NAN]),
+        "recombined_texts": ([0, 3, 1000], [-1, 1001]),
         "unlabelled_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
         "unlabelled_linear_svm_weight": ([0.0, 1.0, 100.0], [-0.1, 101.0, NAN]),
         "patience": ([0, 9], [-1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,18 +27,29 @@ from token2wave.training.branches import (
 )
 from token2wave.training.calibration import (
     DOUBT,
+    LinearSVMChoice,
     branch_logits,
     calibrate,
     choose_linear_svm,
+    fit_classes,
     fit_weights,
+    mixture_loss,
     scale_branches,
 )
 from token2wave.training.examples import Examples
-from token2wave.training.linear_svm import LinearSVM, LinearSVMWeights
+from token2wave.training.linear_svm import (
+    CHAR_NGRAM_WEIGHTS,
+    COSTS,
+    PRIOR_WEIGHTS,
+    CompiledLinearSVM,
+    LinearSVM,
+    LinearSVMSettings,
+)
 from token2wave.training.recipe import Recipe
 
 N_ROWS, N_CLASSES = 12, 3
 TEXTS = random_texts(40, N_ROWS, 0)
+NO_OOV = np.zeros((0, N_CLASSES), np.float32)
 SHAPES = [("additive", 0), ("additive", 8), ("torch", 0), ("torch", 8)]
 every_shape = pytest.mark.parametrize(("kind", "context_width"), SHAPES)
 
@@ -59,10 +71,14 @@ def waves_of(kind: str, context_width: int, seed: int = 0, n_rows: int = N_ROWS)
         return WaveNetwork(config).eval()
 
 
-def linear_svm_of(seed: int = 0, spread: float = 3.0) -> LinearSVMWeights:
+def choice_of(char_ngram_weight: float = 0.0) -> LinearSVMChoice:
+    return LinearSVMChoice(LinearSVMSettings(char_ngram_weight, prior_weight=0.0))
+
+
+def linear_svm_of(seed: int = 0, spread: float = 3.0) -> CompiledLinearSVM:
     random = np.random.default_rng(seed)
     rows, bias = random.normal(0, spread, (N_ROWS, N_CLASSES)), random.normal(0, 1, N_CLASSES)
-    return LinearSVMWeights(rows.astype(np.float32), bias.astype(np.float32), 1)
+    return CompiledLinearSVM(rows.astype(np.float32), bias.astype(np.float32), NO_OOV)
 
 
 def by_numpy(network: Any) -> np.ndarray:
@@ -77,7 +93,7 @@ def by_numpy(network: Any) -> np.ndarray:
 def test_logits_are_those_of_the_waves_and_of_the_linear_svm(kind, context_width, spread):
     waves, found = waves_of(kind, context_width), linear_svm_of(spread=spread)
     before = waves.logits(TEXTS)
-    network = add_linear_svm(waves, found)
+    network = add_linear_svm(waves, found, choice_of())
     expected = before + found.logits(TEXTS)
     assert type(network) is type(waves)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=2e-5)
@@ -92,12 +108,14 @@ def test_logits_are_those_of_the_waves_and_of_the_linear_svm(kind, context_width
 
 def test_linear_svm_of_nothing_and_waves_of_nothing():
     """As where all texts are empty, or all waves are zero: no number is divided by it."""
-    nothing = LinearSVMWeights(np.zeros((N_ROWS, N_CLASSES), np.float32), np.ones(N_CLASSES, np.float32), 1)
+    nothing = CompiledLinearSVM(
+        np.zeros((N_ROWS, N_CLASSES), np.float32), np.ones(N_CLASSES, np.float32), NO_OOV
+    )
     waves = waves_of("additive", 0)
-    network = add_linear_svm(waves, nothing)
+    network = add_linear_svm(waves, nothing, choice_of())
     np.testing.assert_allclose(network.logits(TEXTS), waves.logits(TEXTS) + 2, rtol=1e-5)
     waves.embedding[:] = 0
-    network = add_linear_svm(waves, linear_svm_of())
+    network = add_linear_svm(waves, linear_svm_of(), choice_of())
     expected = waves.logits(TEXTS) + linear_svm_of().logits(TEXTS)
     np.testing.assert_allclose(network.logits(TEXTS), expected, rtol=1e-5, atol=1e-5)
 
@@ -105,12 +123,13 @@ def test_linear_svm_of_nothing_and_waves_of_nothing():
 @every_shape
 @pytest.mark.parametrize("idle", [("linear_svm",), ("context",), ("context", "linear_svm"), ()])
 def test_idle_levels_leave_the_logits_as_they_are(kind, context_width, idle):
-    network = add_linear_svm(waves_of(kind, context_width), linear_svm_of())
+    network = add_linear_svm(waves_of(kind, context_width), linear_svm_of(), choice_of())
     names = branch_names(network.config)
     weights = [0.0 if name in idle else 0.5 + 0.1 * i for i, name in enumerate(names)]
     scale_branches(network, weights)
     before = network.logits(TEXTS)
-    found = remove_zero_branches(network, weights)
+    features: Any = Rows(N_ROWS)
+    found, _ = remove_zero_branches(network, features, weights)
     left = tuple(name for name in names if name not in idle)
     assert branch_names(found.config) == left
     assert {name: array.shape for name, array in found.arrays().items()} == found.config.parameter_shapes()
@@ -127,52 +146,61 @@ def test_linear_svm_of_all_rows_take_the_place_of_those_before(kind, context_wid
     features, examples = fit_features(full_train, WordConfig(ngrams=1, bits=14, min_count=1))
     waves = waves_of(kind, context_width, n_rows=features.n_rows)
     some = LinearSVM(Examples(examples, labels).take(np.arange(40)), features, N_CLASSES, 0)
-    network = add_linear_svm(waves, some.solve(0.0))
+    network = add_linear_svm(waves, some.compiled(some.solve(0.0)), choice_of())
     weights = [0.7, 0.4, 0.3] if context_width else [0.7, 0.3]
     scale_branches(network, weights)
     of_waves = branch_logits(network, examples)[:-1].sum(axis=0)
-    found = refit_linear_svm(
+    found, spelling = refit_linear_svm(
         network,
         features,
         replace(Examples.of_texts(full_train, labels), features=examples),
         Recipe(char_ngrams=True),
         weight=weights[-1],
         seed=0,
-        char_ngram_weight=0.5,
+        svm_choice=choice_of(0.5),
     )
     spelled = replace(Examples.of_texts(full_train, labels), features=examples)
-    anew = LinearSVM(spelled, features, N_CLASSES, 0, char_ngrams=True)
+    anew = LinearSVM(spelled, features, N_CLASSES, 0, char_ngrams=True, shortest_char_ngram=2)
     assert anew.char_ngrams.n_grams
-    expected = of_waves + 0.3 * anew.solve(0.5).logits(examples)
+    solution = anew.compiled(anew.solve(0.5))
+    expected = of_waves + 0.3 * solution.logits(examples)
+    np.testing.assert_array_equal(spelling.oov_hashes, anew.oov_hashes)
+    unseen = spelling(["walked", "sitting walk", "zzz"])
+    assert (unseen.ids >= features.n_rows).any()
+    np.testing.assert_allclose(
+        branch_logits(found, unseen)[-1], 0.3 * solution.logits(unseen), rtol=1e-4, atol=1e-4
+    )
     np.testing.assert_allclose(found.logits(examples), expected, rtol=1e-4, atol=1e-4)
     before = network.logits(examples)
     assert np.abs(found.logits(examples) - before).max() > 1e-2
-    without = refit_linear_svm(
+    without, plain = refit_linear_svm(
         network,
         features,
         Examples(examples, labels),
         Recipe(char_ngrams=False),
         weight=weights[-1],
         seed=0,
-        char_ngram_weight=0.5,
+        svm_choice=choice_of(0.5),
     )
     anew = LinearSVM(Examples(examples, labels), features, N_CLASSES, 0)
-    expected = of_waves + 0.3 * anew.solve(0.0).logits(examples)
+    expected = of_waves + 0.3 * anew.compiled(anew.solve(0.0)).logits(examples)
+    assert not len(plain.oov_hashes)
     np.testing.assert_allclose(without.logits(examples), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_texts_of_a_teacher_alone_count_less_among_all_rows_too():
     labels = np.arange(40) % N_CLASSES
     full_train = Examples(TEXTS, labels, n_unlabelled=20)
-    network = add_linear_svm(waves_of("additive", 0), linear_svm_of())
-    options = {"weight": 1.0, "seed": 0, "char_ngram_weight": 0.0}
+    network = add_linear_svm(waves_of("additive", 0), linear_svm_of(), choice_of())
+    options: Any = {"weight": 1.0, "seed": 0, "svm_choice": choice_of()}
     fitted: Any = Rows(N_ROWS)
     for share in (0.0, 0.5):
         recipe = Recipe(char_ngrams=False, unlabelled_linear_svm_weight=share)
-        found = refit_linear_svm(network, fitted, full_train, recipe, **options)
+        found, _ = refit_linear_svm(network, fitted, full_train, recipe, **options)
         weights = np.array([1.0] * 20 + [share] * 20, np.float32)
-        anew = LinearSVM(Examples(TEXTS, labels, weights), fitted, N_CLASSES, 0).solve(0.0)
-        np.testing.assert_allclose(branch_logits(found, TEXTS)[-1], anew.logits(TEXTS), rtol=1e-4, atol=1e-4)
+        anew = LinearSVM(Examples(TEXTS, labels, weights), fitted, N_CLASSES, 0)
+        expected = anew.compiled(anew.solve(0.0)).logits(TEXTS)
+        np.testing.assert_allclose(branch_logits(found, TEXTS)[-1], expected, rtol=1e-4, atol=1e-4)
 
 
 # ---- chosen and weighed ----
@@ -181,64 +209,112 @@ TRUTH = list(range(N_CLASSES)) * 20
 
 
 class Answers:
-    """A problem whose amplitudes tell the classes as well as it is told to, for each share."""
+    """A problem whose solution is as good as the quality that it is given for the settings."""
 
-    def __init__(self, quality: dict[float, float], n_grams: int = 1) -> None:
-        self.quality, self.asked = quality, list[float]()
+    def __init__(self, quality: Callable[[LinearSVMSettings], float], n_grams: int = 1) -> None:
+        self.quality, self.asked = quality, list[LinearSVMSettings]()
         self.char_ngrams = type("Grams", (), {"n_grams": n_grams})
 
-    def solve(self, share: float) -> LinearSVMWeights:
-        """Right of a share of the texts that is the quality: rows that are mixed with noise."""
-        self.asked.append(share)
-        random = np.random.default_rng(0)
-        noise = random.normal(0, 1, (60, N_CLASSES))
-        rows = self.quality[share] * np.eye(N_CLASSES)[np.array(TRUTH)] + noise
-        return LinearSVMWeights(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
+    def solve_path(
+        self,
+        char_ngram_weight: float,
+        prior_weight: float,
+        costs: Sequence[float],
+        feature_scale: Any = "information",
+    ) -> list[LinearSVMSettings]:
+        solutions = [
+            LinearSVMSettings(char_ngram_weight, prior_weight, cost, feature_scale) for cost in costs
+        ]
+        self.asked += solutions
+        return solutions
+
+    def compiled(self, solution: Any, prior: Any = None) -> CompiledLinearSVM:
+        """Rows of the right class, as large as the quality, and noise."""
+        noise = np.random.default_rng(0).normal(0, 1, (60, N_CLASSES))
+        rows = self.quality(solution) * np.eye(N_CLASSES)[np.array(TRUTH)] + noise
+        return CompiledLinearSVM(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), NO_OOV)
 
 
-def chosen(quality: dict[float, float], n_grams: int = 1) -> tuple[float, list[float]]:
-    problem: Any = Answers(quality, n_grams)
+def choose(problem: Any, prior: Any = None, weights: Any = None) -> tuple[LinearSVMSettings, Any]:
     waves = waves_of("additive", 0, n_rows=60)
-    validation = Examples(ragged([[row] for row in range(60)]), np.array(TRUTH))
-    share, found = choose_linear_svm(problem, waves, validation)
-    np.testing.assert_array_equal(found.rows, Answers(quality).solve(share).rows)
-    return share, problem.asked
+    validation = Examples(ragged([[row] for row in range(60)]), np.array(TRUTH), weights)
+    choice, solution = choose_linear_svm(problem, prior, waves, validation)
+    np.testing.assert_array_equal(solution.rows, problem.compiled(choice.settings).rows)
+    return choice.settings, choice
 
 
 @pytest.mark.parametrize(
-    ("quality", "expected"),
+    ("name", "best"),
     [
-        ({0.0: 1.0, 0.5: 2.0, 1.0: 3.0}, 1.0),
-        ({0.0: 1.0, 0.5: 3.0, 1.0: 2.0}, 0.5),
-        ({0.0: 3.0, 0.5: 2.0, 1.0: 1.0}, 0.0),
-        ({0.0: 2.0, 0.5: 2.0, 1.0: 2.0}, 0.0),  # no better is not enough
+        *(("cost", cost) for cost in COSTS),
+        *(("prior_weight", weight) for weight in (1.0, *PRIOR_WEIGHTS)),
+        *(("char_ngram_weight", weight) for weight in (0.5, *CHAR_NGRAM_WEIGHTS)),
+        *(("feature_scale", scale) for scale in ("information", "idf")),
     ],
 )
-def test_the_share_of_least_cross_entropy_is_chosen(quality, expected):
-    share, asked = chosen(quality)
-    assert share == expected
-    assert asked == [0.0, 0.5, 1.0][: len(asked)]
+def test_planted_best_settings_are_chosen(name, best):
+    def quality(settings: LinearSVMSettings) -> float:
+        value = getattr(settings, name)
+        if value == best:
+            return 3.0
+        return 1.0 if isinstance(best, str) else 2.0 - abs(value - best) / 3
+
+    settings, _ = choose(Answers(quality), prior="a prior")
+    assert settings == LinearSVMSettings(cost=settings.cost)._replace(**{name: best})
+    if name != "cost":
+        assert settings.cost == COSTS[1]  # the first of those that are as good
 
 
-def test_without_n_grams_there_is_nothing_to_choose():
-    assert chosen({0.0: 1.0, 0.5: 2.0, 1.0: 3.0}, n_grams=0) == (0.0, [0.0])
+def test_what_is_absent_gets_no_weight():
+    """Without character n-grams or a prior their weight is zero, and no other weight is tried."""
+    problem = Answers(lambda settings: 1 + settings.char_ngram_weight + settings.prior_weight, n_grams=0)
+    settings, _ = choose(problem)
+    assert (settings.char_ngram_weight, settings.prior_weight) == (0.0, 0.0)
+    assert all(each.char_ngram_weight == each.prior_weight == 0 for each in problem.asked)
+
+
+def test_choice_scales_and_shifts_the_logits_of_the_network():
+    scale, shift = np.array([0.5, 2, 1], np.float32), np.array([1, 0, -1], np.float32)
+    choice, solution = LinearSVMChoice(LinearSVMSettings(0.0, 0.0), scale, shift), linear_svm_of()
+    network = add_linear_svm(waves_of("additive", 0), solution, choice)
+    expected = solution.logits(TEXTS) * scale + shift
+    np.testing.assert_allclose(branch_logits(network, TEXTS)[-1], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_texts_of_validation_count_by_their_weights():
-    """One share is right of the first half of the texts, the other of the second."""
+    """One cost is right of the first half of the texts, the other of the second."""
 
     class Halves(Answers):
-        def solve(self, share: float) -> LinearSVMWeights:
+        def compiled(self, solution: Any, prior: Any = None) -> CompiledLinearSVM:
             rows = 2 * np.eye(N_CLASSES)[np.array(TRUTH)]
-            rows[slice(30, 60) if share == 0 else slice(0, 30)] *= -0.5
-            return LinearSVMWeights(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), 1)
+            rows[slice(30, 60) if solution.cost == COSTS[1] else slice(0, 30)] *= -0.5
+            return CompiledLinearSVM(rows.astype(np.float32), np.zeros(N_CLASSES, np.float32), NO_OOV)
 
-    waves, texts = waves_of("additive", 0, n_rows=60), ragged([[row] for row in range(60)])
-    for right, expected in ((slice(0, 30), 0.0), (slice(30, 60), 0.5)):
+    for right, expected in ((slice(0, 30), COSTS[1]), (slice(30, 60), COSTS[2])):
         weights = np.full(60, 0.1, np.float32)
         weights[right] = 2
-        problem: Any = Halves({})
-        assert choose_linear_svm(problem, waves, Examples(texts, np.array(TRUTH), weights))[0] == expected
+        assert choose(Halves(lambda settings: 1.0), weights=weights)[0].cost == expected
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_planted_factors_and_shifts_of_classes_are_found(multi_label):
+    """Labels are drawn from the probabilities of scaled and shifted logits."""
+    random = np.random.default_rng(0)
+    scale, shift = np.array([0.5, 1, 2]), np.array([1.0, -1.5, 0.5])
+    logits = random.normal(0, 2, (20_000, 3))
+    planted = logits * scale + shift
+    if multi_label:
+        truth = (random.random(planted.shape) < 1 / (1 + np.exp(-planted))).astype(np.float32)
+    else:
+        truth = (planted + random.gumbel(size=planted.shape)).argmax(axis=1)
+    factors, shifts = fit_classes(logits, truth)
+    np.testing.assert_allclose(factors, scale, atol=0.1)
+    difference = shifts - shift if multi_label else shifts - shifts.mean() - shift + shift.mean()
+    np.testing.assert_allclose(difference, 0, atol=0.1)
+    fitted = mixture_loss((logits * factors + shifts)[None], truth)
+    assert fitted < mixture_loss(logits[None], truth) - 0.02
+    few, _ = fit_classes(logits[:20], truth[:20])
+    assert np.ptp(few) < np.ptp(scale) / 2  # few texts of a class change little
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -268,7 +344,7 @@ def test_three_weights_are_those_of_another_minimiser(seed):
 
 
 def test_calibration_gives_the_weights_of_the_three_levels():
-    network = add_linear_svm(waves_of("additive", 8), linear_svm_of())
+    network = add_linear_svm(waves_of("additive", 8), linear_svm_of(), choice_of())
     labels = np.random.default_rng(0).integers(0, N_CLASSES, len(TEXTS))
     levels = branch_logits(network, TEXTS)
     weights = calibrate(network, Examples(TEXTS, labels))

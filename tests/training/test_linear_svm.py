@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import (
     MARGIN_IN_LOGITS,
     PRIOR_TEXTS,
+    CompiledLinearSVM,
     LinearSVM,
     LinearSVMWeights,
 )
@@ -280,9 +282,16 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
 
 
 def test_logits_by_hand():
-    found = LinearSVMWeights(np.array([[1, -1], [3, 5]], np.float32), np.array([0.25, -0.5], np.float32), 1)
-    logits = found.logits(ragged([[], [0], [0, 1, 1, 1]]))
-    expected = [[0.25, -0.5], [1.25, -1.5], [(1 + 9) / 2 + 0.25, (15 - 1) / 2 - 0.5]]
+    rows, bias = np.array([[1, -1], [3, 5]], np.float32), np.array([0.25, -0.5], np.float32)
+    solution = CompiledLinearSVM(rows, bias, np.array([[4, 6]], np.float32))
+    features = ragged([[], [0], [0, 1, 1, 1], [0, 1, 1, 2, 2]])  # the last has two n-grams of one token
+    logits = solution.logits(replace(features, n_oov_tokens=np.array([0, 0, 0, 1])))
+    expected = [
+        [0.25, -0.5],
+        [1.25, -1.5],
+        [(1 + 9) / 2 + 0.25, (15 - 1) / 2 - 0.5],
+        [(1 + 6 + 8) / 2 + 0.25, (10 - 1 + 12) / 2 - 0.5],
+    ]
     np.testing.assert_allclose(logits, MARGIN_IN_LOGITS * np.array(expected), rtol=1e-6)
 
 
@@ -329,7 +338,7 @@ def test_energies_have_a_mean_of_one_over_all_occurrences():
 def test_one_class_alone_gives_every_row_the_same_energy(solver):
     problem = LinearSVM(Examples(ragged([[0, 1], [1]]), np.array([1, 1])), Rows(3), 2, 0)
     np.testing.assert_array_equal(problem.information, 1)
-    logits = problem.solve(0.0).logits(problem.train.features)
+    logits = problem.compiled(problem.solve(0.0)).logits(problem.train.features)
     assert (logits[:, 1] > logits[:, 0]).all()
 
 

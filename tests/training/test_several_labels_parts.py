@@ -77,7 +77,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
     features, _ = fit_features(texts, WORDS_ALONE)
     more = LinearSVM(examples, features, len(NAMES) + 2, seed=0, multi_label=True)
     np.testing.assert_allclose(more.information, problem.information, rtol=1e-5)
-    found = more.solve(0.0).logits(examples.features)
+    found = more.compiled(more.solve(0.0)).logits(examples.features)
     assert (found[:, -2] > 0).all()
     assert (found[:, -1] < 0).all()
 

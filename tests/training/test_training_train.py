@@ -207,7 +207,7 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
 def test_without_character_ngrams_their_share_is_zero(data, refit_below):
     settings = {**SMALL, "recipe.char_ngrams": False, "recipe.refit_below": refit_below}
     record = run(data, settings=settings, epochs=1).classifier.training
-    assert (record["char_ngram_weight"], record["refit"]) == (0.0, refit_below > 0)
+    assert (record["linear_svm"]["char_ngram_weight"], record["refit"]) == (0.0, refit_below > 0)
 
 
 # Being told
