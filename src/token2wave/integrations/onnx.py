@@ -108,13 +108,13 @@ def pad(features: Ragged) -> dict[str, NDArray[np.int64]]:
     Returns:
         ``ids`` ``(B, L)``, with ``L`` at least 1 and zero after the end of a text; ``n_features`` ``(B,)``;
         ``n_ordered`` ``(B,)``, which only graphs with a context branch take; and ``n_oov_tokens`` ``(B,)``,
-        which only graphs with an OOV table take.
+        if the features have an OOV table.
     """
     lengths = features.lengths
     ids = np.zeros((len(features), max(int(lengths.max(initial=1)), 1)), dtype=np.int64)
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = features.ids
-    n_oov_tokens = np.zeros_like(lengths) if features.n_oov_tokens is None else features.n_oov_tokens
-    return {"ids": ids, "n_features": lengths, "n_ordered": features.n_ordered, "n_oov_tokens": n_oov_tokens}
+    inputs = {"ids": ids, "n_features": lengths, "n_ordered": features.n_ordered}
+    return inputs if features.n_oov_tokens is None else {**inputs, "n_oov_tokens": features.n_oov_tokens}
 
 
 class OnnxClassifier:
