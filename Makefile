@@ -10,7 +10,7 @@ AUDITED := .venv/audit-installed
 RELEASER := .venv/release-installed
 THREADS ?= 2
 
-.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom docs fuzz fuzz-quick bench bench-quick clean
+.PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom prior docs fuzz fuzz-quick bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -99,6 +99,10 @@ release-check: $(RELEASER)
 $(RELEASER): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'token2wave[release]'
 	touch $@
+
+# The language prior that is shipped, from texts in TOKEN2WAVE_DATA/unlabelled: about an hour; resumes. docs/prior.md.
+prior: setup
+	$(BIN)/python tools/make_prior.py $(PRIOR)
 
 # The software bill of materials, as CycloneDX has it.
 sbom: setup

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch.nn.functional import normalize
 
+from token2wave.data import load_splits
 from token2wave.distillation.cache import TeacherCache, hash_checkpoint, hash_training
 from token2wave.features import WordPieceConfig
 from token2wave.features.hashing import hash_tokens
 from token2wave.features.ragged import offsets_of
-from token2wave.features.text import spelled_tokens
+from token2wave.features.text import ngram_hashes, spelled_tokens
 from token2wave.models.bert_encoder import PretrainedEncoder, pad_texts, quiet
 from token2wave.models.encoder_sources import MINILM, source_of
 from token2wave.prior.language_prior import ENGLISH, LanguagePrior
@@ -35,6 +36,7 @@ CHUNK = 40_960  # texts that are encoded before their vectors are cached
 BATCH = 64
 MAX_TOKENS = 96  # WordPieces of a text; the encoder does not read the rest
 HELD_OUT = 10_000  # first texts, which measure and do not fit
+PASSAGE = 8  # tokens in a row, by which a text counts as a copy
 MIN_TEXTS = 5  # that have a word
 PCA_TEXTS = 60_000  # that choose the principal components
 MAP_RIDGE = 1e-4  # relative to the mean of the diagonal
@@ -110,6 +112,14 @@ def encode_chunks(texts: list[str], encode: Encode, what: str) -> NDArray[np.flo
         rate = n_texts / (time.perf_counter() - start)
         print(f"{n_texts:,} of {len(texts):,} {what}, {rate:,.0f} a second", flush=True)
     return np.concatenate(chunks)
+
+
+def shares_passages(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each text shares ``PASSAGE`` tokens in a row with any other text, ``(N,)``."""
+    tokens = ((hashes, offsets_of(n_tokens)) for hashes, n_tokens in map(hash_tokens, (texts, others)))
+    (passages, offsets), (known, _) = (ngram_hashes(*pair, PASSAGE) for pair in tokens)
+    shared = np.repeat(np.arange(len(texts)), np.diff(offsets))[np.isin(passages, known)]
+    return np.bincount(shared, minlength=len(texts)) > 0
 
 
 def select_words(
@@ -190,6 +200,7 @@ def make_prior(
     texts: list[str],
     sources: list[str],
     encode: Encode,
+    judged: Sequence[str],
     out: Path,
     *,
     words: int,
@@ -197,8 +208,11 @@ def make_prior(
     ridge: float,
     levels: int,
 ) -> LanguagePrior:
-    """Make a prior from shuffled texts and an encoder, write it, and print how good it is."""
+    """Make a prior from shuffled texts, without copies of ``judged``, and print how good it is."""
     outputs = encode_chunks(texts, encode, "texts")
+    rows = np.flatnonzero(~shares_passages(texts, judged))
+    print(f"{len(texts) - len(rows):,} texts left out, which share a passage with the judged data")
+    texts, sources, outputs = [texts[row] for row in rows], [sources[row] for row in rows], outputs[rows]
     hashes, n_tokens = hash_tokens(texts)
     tops, text = (hashes >> np.uint64(32)).astype(np.uint32), np.repeat(np.arange(len(texts)), n_tokens)
     vocabulary = select_words(tops, text, sources, words)
@@ -216,8 +230,8 @@ def make_prior(
     fitted = means[held_out:], targets[held_out:]
     start = map_words(word_outputs.astype(np.float32), *fitted)
     vectors = solve(*fitted, start, ridge)
-    judged = means[:held_out], targets[:held_out]
-    cosine = mean_cosine(vectors, *judged)
+    unseen = means[:held_out], targets[:held_out]
+    cosine = mean_cosine(vectors, *unseen)
     coverage = unfitted.coverage(hashes[text < held_out])
     description = (
         f"word vectors fitted to the vectors of {len(texts) - held_out:,} texts by {MINILM} (Apache-2.0). "
@@ -228,7 +242,7 @@ def make_prior(
     prior = LanguagePrior.read(out)
     cosines = {"words alone": start, "fitted": vectors, "in the file": prior.vectors}
     for name, values in cosines.items():
-        print(f"cosine on {held_out:,} held-out texts, {name}: {mean_cosine(values, *judged):.4f}")
+        print(f"cosine on {held_out:,} held-out texts, {name}: {mean_cosine(values, *unseen):.4f}")
     print(f"{out}: {len(vocabulary):,} words, {out.stat().st_size / 1e6:.2f} MB; {description}")
     return prior
 
@@ -248,7 +262,8 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     folder, n_texts = arguments.pop("data"), arguments.pop("texts")
     texts, sources = (rows[:n_texts] for rows in read_texts(folder))
-    make_prior(texts, sources, Encoder(), **arguments)
+    corpus = load_splits("debian-sections")
+    make_prior(texts, sources, Encoder(), [*corpus.train.texts, *corpus.test.texts], **arguments)
 
 
 if __name__ == "__main__":

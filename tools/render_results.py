@@ -20,6 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from token2wave.prior.language_prior import ENGLISH, load_prior
 from token2wave.reporting.summary import render_summary
 from token2wave.training.result import Summary
 
@@ -269,10 +270,18 @@ def extras() -> str:
     return "\n".join([*lines, "", base, method]) + "\n"
 
 
+def prior() -> str:
+    """Render what the shipped language prior holds and how good it is."""
+    shipped, size = load_prior(), ENGLISH.stat().st_size / 1e6
+    sizes = f"{len(shipped.hashes):,} words, {shipped.width} numbers each, {size:.2f} MB"
+    return f"The prior for English ({sizes}): {shipped.description}.\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "extras": extras,
     "fuzzing": fuzzing,
     "demo": demo,
+    "prior": prior,
     "branches": branches,
     "method": lambda: tables.classifier_method(benchmark("classifiers")).rstrip() + "\n",
     "paper_step": lambda: tables.paper_step_table(benchmark("paper_step")).rstrip() + "\n",

@@ -33,7 +33,7 @@ def make_texts() -> list[str]:
 def make_prior(path: Path, ridge: float = 0.3) -> LanguagePrior:
     texts = make_texts()
     return tool.make_prior(
-        texts, ["web"] * len(texts), encode, path, words=15, width=8, ridge=ridge, levels=40
+        texts, ["web"] * len(texts), encode, [], path, words=15, width=8, ridge=ridge, levels=40
     )
 
 
@@ -70,6 +70,21 @@ def test_the_solver_finds_the_minimum() -> None:
     dense, ridge = means.toarray().astype(np.float64), 0.3
     exact = np.linalg.solve(dense.T @ dense + ridge * np.eye(10), dense.T @ targets + ridge * start)
     np.testing.assert_allclose(tool.solve(means, targets, start, ridge), exact, atol=1e-4)
+
+
+def test_copies_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = ["One, two three four five six. Seven eight nine.", "short text"]
+    texts = [
+        "And TWO three four five six. seven eight!",
+        "two three four five six, seven eight",
+        "short text",
+    ]
+    assert tool.shares_passages(texts, judged).tolist() == [True, False, False]
+    long = next(text for text in make_texts() if len(text.split()) == 8)
+    tool.make_prior(
+        make_texts(), ["web"] * 400, encode, [long], tmp_path / "a", words=9, width=8, ridge=1, levels=9
+    )
+    assert "\n1 texts left out" in capsys.readouterr().out
 
 
 def test_words_of_many_sources_come_first() -> None:
