@@ -191,7 +191,7 @@ class Compressor:
         if prior is not None:
             prior.init_waves(network.embedding, network.config.width)
             network.seed = None  # the rows cannot be drawn again
-        network, fewer, history, _ = fit_branches(
+        network, with_oov, history, _ = fit_branches(
             network,
             fewer,
             train,
@@ -203,7 +203,8 @@ class Compressor:
             prior=prior,
             callbacks=self.callback_list.callbacks,
         )
-        fewer, config, arrays = _prune_oov(fewer, network.config, network.arrays(), limit)
+        assert isinstance(with_oov, WordFeatures)
+        fewer, config, arrays = _prune_oov(with_oov, network.config, network.arrays(), limit)
         network = AdditiveNetwork(config, arrays)
         if decision is not None:
             scale_branches(network, decision.branch_weights)
@@ -299,7 +300,7 @@ class Compressor:
                 encoded[OOV] = own
             else:
                 encoded[OOV] = encode_table(arrays[OOV], storage)
-        if OOV in arrays:
+        if isinstance(features, WordFeatures) and OOV in arrays:
             encoded[OOV_HASHES] = as_delta_varint(features.oov_hashes)
         return encoded
 

@@ -29,8 +29,8 @@ class Tokens(NamedTuple):
 
     def take(self, indices: NDArray[np.int64]) -> Tokens:
         """Select tokens."""
-        arrays = (array[indices] for array in (self.codes, self.starts, self.ends, self.words))
-        return Tokens(*arrays, None if self.oov is None else self.oov.take(indices))
+        oov = None if self.oov is None else self.oov.take(indices)
+        return Tokens(self.codes[indices], self.starts[indices], self.ends[indices], self.words[indices], oov)
 
 
 class Spans(NamedTuple):

@@ -166,8 +166,10 @@ class WordFeatures:
             if len(self.oov_hashes):
                 first = n_ordered.n_items
                 rows = self._add_oov(rows, texts[first : first + len(rows)], hashed.n_words)
-                for counts, chunk in zip(n_oov, (rows.n_oov_tokens, rows.n_oov_words), strict=True):
-                    counts.append(chunk)
+                assert rows.n_oov_tokens is not None
+                assert rows.n_oov_words is not None
+                n_oov[0].append(rows.n_oov_tokens)
+                n_oov[1].append(rows.n_oov_words)
             ids.append(rows.ids)
             lengths.append(rows.lengths)
             n_ordered.append(rows.n_ordered)

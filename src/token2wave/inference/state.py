@@ -203,8 +203,9 @@ class State:
         self.n_tokens -= last - first
         self._n_removed += last - first
         if self._n_removed > MAX_REMOVED * self.n_tokens:
-            oov = self._oov_of(0, self.n_tokens)[1] if self._oov_counts else None
-            self._sums = self._passages.add_oov(self._passages.sums([self._codes(0, self.n_tokens)]), oov)
+            all_oov = self._oov_of(0, self.n_tokens)[1] if self._oov_counts else None
+            sums = self._passages.sums([self._codes(0, self.n_tokens)])
+            self._sums = self._passages.add_oov(sums, all_oov)
             self._n_removed = 0
         self._start, self._end = self._start_at(0), self._end_at(self.n_tokens)
 

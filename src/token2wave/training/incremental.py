@@ -136,7 +136,9 @@ def update(
     config, arrays = expand_vocabulary(
         classifier.network.config, classifier.network.arrays(), features.n_rows, places, n_new
     )
-    if isinstance(features, WordFeatures) and len(oov_hashes):
+    if len(oov_hashes):
+        assert isinstance(classifier.features, WordFeatures)
+        assert isinstance(features, WordFeatures)
         _start_from_oov(config, arrays, classifier.features, features, examples.texts)
     examples = examples.encode(features, callback_list.advance)
     branch_weights = _branch_weights(classifier, config)
