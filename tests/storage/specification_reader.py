@@ -34,6 +34,7 @@ NETWORK_DEFAULTS = {
     "context_width": 0,
     "context_radius": 3,
     "linear_svm": False,
+    "n_oov": 0,
     "multi_label": False,
 }
 NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -70,10 +71,13 @@ class PlainReader:
             first = int(self.settings.get("cls", False))
             buckets = self.tensors["features.buckets"]
             self.row_of_bucket = {bucket: first + i for i, bucket in enumerate(buckets)}
+        self.entry_of_hash: dict[int, int] = {}
+        if self.network["n_oov"]:
+            self.entry_of_hash = {top: i for i, top in enumerate(self.tensors["features.oov_hashes"])}
 
     def probabilities(self, text: str) -> Vector:
         """Probability of every class."""
-        logits = self._logits(*self._features(text))
+        logits = self._logits(*self._features(text), self._oov_entries(text))
         if self.network["multi_label"]:
             return [1 / (1 + math.exp(-logit)) for logit in logits]
         powers = [math.exp(logit - max(logits)) for logit in logits]
@@ -90,14 +94,15 @@ class PlainReader:
     def novelty(self, text: str) -> float:
         """Share of the texts held back that are less unlike training; the file must have the section."""
         features, words = self._features(text)
-        if not self.knows(features):
+        oov_entries = self._oov_entries(text)
+        if not self.knows(features) and not any(is_word for is_word, _ in oov_entries):
             return 1.0
         n_unknown = 0
         if self.feature_kind == "words":
             n_tokens, n_known = len(_tokens(text)), len(features) - int(self.settings.get("cls", False))
             n_unknown = sum(max(n_tokens - n, 0) for n in range(self.settings.get("ngrams", 2))) - n_known
         unknown = (n_unknown + 10 * self.usual["usual_share"]) / (n_unknown + len(features) + 10)
-        logits = self._logits(features, words)
+        logits = self._logits(features, words, oov_entries)
         evidence = max(logits) + math.log(sum(math.exp(logit - max(logits)) for logit in logits))
         (mean, deviation), (mean_2, deviation_2) = self.usual["unknown"], self.usual["evidence"]
         score = (unknown - mean) / deviation + (mean_2 - evidence) / deviation_2
@@ -140,6 +145,22 @@ class PlainReader:
                 words = list(features)
         return features, words
 
+    def _oov_entries(self, text: str) -> list[tuple[bool, list[int]]]:
+        """Entries of each OOV token, and whether they are the token's own."""
+        if not self.entry_of_hash:
+            return []
+        tokens = []
+        for letters in _tokens(text):
+            own = _hash_of_token(letters)
+            if own >> (64 - self.settings.get("bits", 22)) in self.row_of_bucket:
+                continue
+            is_word = own >> 32 in self.entry_of_hash
+            hashes = [own] if is_word else _hashes_of_char_ngrams(letters)
+            entries = [self.entry_of_hash[h >> 32] for h in hashes if h >> 32 in self.entry_of_hash]
+            if entries:
+                tokens.append((is_word, entries))
+        return tokens
+
     def _pieces(self, text: str) -> list[int]:
         entries = bytes(self.tensors["features.vocabulary"]).decode().split("\n")
         rows = {entry: row for row, entry in enumerate(entries)}
@@ -161,7 +182,9 @@ class PlainReader:
 
     # ---- from rows to classes ----
 
-    def _logits(self, features: list[int], words: list[int]) -> Vector:
+    def _logits(
+        self, features: list[int], words: list[int], oov_entries: list[tuple[bool, list[int]]]
+    ) -> Vector:
         linear, network = self._linear, self.network
         whole = [self._row(row) for row in features]
         n_behind = network["n_classes"] if network["linear_svm"] else 0
@@ -186,8 +209,10 @@ class PlainReader:
             more = linear("context.head", of_states[0] + of_states[1])
             logits = [a + b for a, b in zip(logits, more, strict=True)]
         if n_behind:
-            behind = [row[-n_behind:] for row in whole] or [[0.0] * n_behind]
-            said = [sum(column) / math.sqrt(len(behind)) for column in zip(*behind, strict=True)]
+            behind = [row[-n_behind:] for row in whole]
+            behind += [self._oov_row(entry) for _, entries in oov_entries for entry in entries]
+            root = math.sqrt(max(len(whole) + len(oov_entries), 1))
+            said = [sum(row[label] for row in behind) / root for label in range(n_behind)]
             weights, biases = self.tensors["linear_svm.weight"], self.tensors["linear_svm.bias"]
             logits = [a + b * w + c for a, b, w, c in zip(logits, said, weights, biases, strict=True)]
         return logits
@@ -217,6 +242,10 @@ class PlainReader:
     def _row(self, row: int) -> Vector:
         width = self._wave_width + (self.network["n_classes"] if self.network["linear_svm"] else 0)
         return self.tensors["embedding.weight"][row * width : (row + 1) * width]
+
+    def _oov_row(self, entry: int) -> Vector:
+        n_classes = self.network["n_classes"]
+        return self.tensors["oov.weight"][entry * n_classes : (entry + 1) * n_classes]
 
     @property
     def _wave_width(self) -> int:
@@ -331,6 +360,18 @@ def _mix(h: int) -> int:
 
 def _hash_of_token(codes: list[int]) -> int:
     return _mix(sum((code + 1) * BASE**i for i, code in enumerate(codes)) & MASK)
+
+
+def _hashes_of_char_ngrams(codes: list[int]) -> list[int]:
+    letters = [0, *(code + 1 for code in codes), 0]
+    hashes = []
+    for n in range(2, 6):
+        for first in range(len(letters) - n + 1):
+            rolled = LINK
+            for letter in letters[first : first + n]:
+                rolled = (rolled * BASE + letter + 1) & MASK
+            hashes.append(_mix(rolled))
+    return hashes
 
 
 def _hash_of_gram(hashes: list[int]) -> int:

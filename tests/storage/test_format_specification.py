@@ -12,9 +12,11 @@ import pytest
 import specification_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oov_models import TEXTS as OOV_TEXTS
+from oov_models import oov_model
 from small_models import edited, take_apart
 from specification_reader import NETWORK_DEFAULTS, PlainReader
-from stored_models import ENTRIES, KINDS, STORAGES, THRESHOLDS, WORDS, classifier_of
+from stored_models import ENTRIES, KINDS, STORAGES, THRESHOLDS, WORDS, classifier_of, in_storage
 
 import token2wave
 from token2wave.errors import ModelFileError
@@ -112,6 +114,16 @@ def test_ordinary_and_hostile_texts(saved: Saved, kind: str, storage: str) -> No
     if kind.startswith("paper"):
         texts = [text for text in texts if text.isascii()]
     hold_against_each_other(saved(kind, storage), texts)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("readout", ["text", "cls"])
+def test_words_out_of_the_vocabulary(tmp_path: Path, readout: str, storage: str) -> None:
+    path = tmp_path / "model"
+    in_storage(oov_model(readout=readout, context_width=8), storage).save(path)
+    reader = PlainReader(path.read_bytes())
+    assert reader.probabilities("zebras") != pytest.approx(reader.probabilities(""), abs=1e-3)
+    hold_against_each_other(path, OOV_TEXTS + HOSTILE)
 
 
 @every_kind
