@@ -15,10 +15,11 @@ def first(n, best=None, preset="small", fixed=(), seed=0, is_limited=False):
 
 def test_one_setting_at_a_time_and_then_several():
     settings_list = first(80)
-    n_single = sum(len(settings) == 1 for settings in settings_list)
+    n_single = len(MUTATIONS)
     assert [len(settings) for settings in settings_list[:n_single]] == [1] * n_single
-    assert n_single == len(MUTATIONS)
-    assert all(2 <= len(settings) <= 3 for settings in settings_list[n_single:])
+    several = [len(settings) for settings in settings_list[n_single:]]
+    assert max(several) == 3
+    assert sum(n == 1 for n in several) <= 3  # two changes of one setting
 
 
 def test_the_seed_decides_the_order():
@@ -43,7 +44,7 @@ def test_candidates_are_new_legal_and_differ_from_the_preset():
 
 def test_candidates_start_from_the_best_so_far():
     best = {"network.width": 64}
-    settings_list = first(30, best)
+    settings_list = first(len(MUTATIONS) - 1, best)
     assert all(settings["network.width"] == 64 for settings in settings_list if len(settings) == 2)
     assert {"network.width": 128} in settings_list
     assert {} not in settings_list  # halved again it is the preset, which was tried first

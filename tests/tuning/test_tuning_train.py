@@ -121,7 +121,8 @@ def test_the_winner_is_what_its_settings_give():
     """The search adds nothing but settings: given by hand, they make the same model."""
     validation = texts(300, 2)
     timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
-    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-4, "network.linear_svm": False}
+    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-5, "network.linear_svm": False}
+    timid |= {"recipe.prior_scale": 0}
     found = run(splits(validation=validation), candidates=8, settings=timid)
     assert found.summary.search["settings"]
     by_hand = run(splits(validation=validation), settings={**timid, **found.summary.search["settings"]})
@@ -161,7 +162,8 @@ def test_with_several_labels_the_search_judges_decisions(tmp_path):
     validation = several(300, 2)
     data = TextDataset("made-up", several(400, 0), validation, several(100, 1), None, ())
     timid = {key: value for key, value in SETTINGS.items() if key != "recipe.epochs"}
-    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-4, "network.linear_svm": False}
+    timid |= {"recipe.embedding_lr": 0.5, "recipe.lr": 1e-5, "network.linear_svm": False}
+    timid |= {"recipe.prior_scale": 0}
     found = run(data, candidates=9, settings=timid, report=tmp_path)
     search = found.summary.search
     assert search["select_by"] == "micro_f1"
@@ -180,7 +182,7 @@ def test_with_several_labels_the_search_judges_decisions(tmp_path):
 
 def test_with_several_labels_splits_and_sizes_work_too():
     data = TextDataset("made-up", several(300, 0), None, None, None, ())
-    result = run(data, candidates=3, max_size=20_000)
+    result = run(data, candidates=2, max_size=20_000)
     assert result.summary.search["trials"][0]["outcome"] == "started from"
     assert not [one for one in result.summary.search["trials"] if one["outcome"] == "failed"]
     assert result.summary.search["n_splits"] == 2

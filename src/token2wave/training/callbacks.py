@@ -174,7 +174,9 @@ class LoggingCallback(Callback):
 
     def on_candidate(self, trial: Trial) -> None:
         """Log a candidate, an improvement with INFO."""
-        accuracy = "failed" if trial.accuracy is None else f"validation accuracy {percent(trial.accuracy)}"
+        accuracy = trial.outcome
+        if trial.accuracy is not None:
+            accuracy = f"validation accuracy {percent(trial.accuracy)}"
         line = f"search, candidate {trial.number}: {accuracy}, {describe_settings(trial.settings)}"
         EPOCHS.log(logging.INFO if trial.is_improvement else logging.DEBUG, "%s", line)
 

@@ -19,8 +19,6 @@ from token2wave.prior.language_prior import LanguagePrior, load_prior
 
 MIN_COVERAGE = 0.7  # of words; texts in other European languages have a half at most, in English 0.9
 TOKENS_TO_LOOK_AT = 50_000
-SCALE = 30.0
-"""Root mean square of the waves that start from the prior, relative to waves drawn at random."""
 
 Floats = NDArray[np.float32]
 
@@ -68,9 +66,10 @@ class RowVectors:
         sums, _ = segment_sums(known.offsets, self.vectors.shape[1], lambda a, b: self.vectors[place[a:b]])
         return sums.astype(np.float32)
 
-    def init_waves(self, rows: Floats, width: int) -> None:
+    def init_waves(self, rows: Floats, width: int, scale: float) -> None:
         """Write the first numbers of the vectors into the embedding ``(V, 2 D)``, in place, as its waves.
 
+        ``scale`` is their root mean square, relative to that of the rows as they are.
         The first variant takes ``D`` principal components, the second the next ``D`` if there are as many.
         """
         n_waves = rows.shape[1]
@@ -80,4 +79,4 @@ class RowVectors:
         if n_numbers <= width < n_waves:
             values[:, width : width + n_numbers] = values[:, :n_numbers]
         ratio = np.sqrt(np.mean(np.square(rows), dtype=np.float64) / np.mean(np.square(values)))
-        rows[self.rows] = np.float32(SCALE * ratio) * values
+        rows[self.rows] = np.float32(scale * ratio) * values

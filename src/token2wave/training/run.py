@@ -206,7 +206,8 @@ class TrainingRun:
     @cached_property
     def prior(self) -> LanguagePrior | None:
         """Vectors of words in the language of the texts, for features of words; None without such a prior."""
-        if not self.uses_prior or not isinstance(self.preset.features, WordConfig):
+        has_words = isinstance(self.preset.features, WordConfig)
+        if not (self.uses_prior and has_words and self.preset.recipe.prior_scale):
             return None
         return prior_of_texts(self.texts.train.texts)
 
@@ -358,7 +359,7 @@ class TrainingRun:
             rows = np.array(network.arrays()[EMBEDDING])
             if self.embedding_init is None:
                 assert row_vectors is not None
-                row_vectors.init_waves(rows, config.width)
+                row_vectors.init_waves(rows, config.width, recipe.prior_scale)
             else:
                 assert isinstance(features, WordFeatures)
                 self.embedding_init.init_rows(rows, config.width, vectors, features)

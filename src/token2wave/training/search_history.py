@@ -8,12 +8,12 @@ from typing import Any
 
 from token2wave.formatting import count, duration
 
-MIN_STANDARD_ERRORS = 1.0  # of the selection metric
+MIN_STANDARD_ERRORS = 1.0  # of the selection metric and the loss
 MIN_STANDARD_ERRORS_BY_LOSS = 2.0  # of the loss, if the selection metric is no worse
 RULE = (
-    "A candidate replaces the best so far if, over the same validation rows, the selection metric is better "
-    f"by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or if it is no worse "
-    f"and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} standard errors."
+    "A candidate replaces the best so far if, over the same validation rows, the selection metric and the "
+    f"loss are both better by more than {MIN_STANDARD_ERRORS:g} standard error of the paired difference, or "
+    f"if the metric is no worse and the loss is lower by more than {MIN_STANDARD_ERRORS_BY_LOSS:g} of them."
 )
 
 
@@ -36,13 +36,14 @@ class Comparison:
     @property
     def is_better(self) -> bool:
         """Whether the candidate is better by more than chance (:data:`RULE`)."""
-        has_less_loss = self.loss_gain > MIN_STANDARD_ERRORS_BY_LOSS * self.loss_error
-        return self.gain > MIN_STANDARD_ERRORS * self.error or (self.gain >= 0 and has_less_loss)
+        is_ahead = self.gain > MIN_STANDARD_ERRORS * self.error
+        n_errors = MIN_STANDARD_ERRORS if is_ahead else MIN_STANDARD_ERRORS_BY_LOSS
+        return self.gain >= 0 and self.loss_gain > n_errors * self.loss_error
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the candidate is better in neither the metric nor the loss."""
-        return self.gain <= 0 and self.loss_gain <= 0
+        """Whether the candidate has a higher loss, or a metric that is worse by more than chance."""
+        return self.loss_gain <= 0 or self.gain < -MIN_STANDARD_ERRORS * self.error
 
 
 STARTED, KEPT, DROPPED, FAILED = "started from", "kept", "dropped", "failed"
@@ -56,12 +57,12 @@ class Trial:
         number: from 1, which is the preset with the user's settings.
         settings: changes of these, by full name.
         outcome: ``started from``, ``kept`` (it became the best so far), ``dropped``, or ``failed``.
-        accuracy: on the validation rows of the first split; None if it failed.
+        accuracy: on the validation rows of the first split; None if it got no further than an early part.
         chosen: the selection metric on these rows; a loss is negated.
         loss: cross-entropy on these rows.
-        n_splits: splits on which it was compared with the best so far.
+        n_splits: splits on which it was compared with the best so far; 0 if it was dropped before.
         comparison: with the best so far, over these splits; None for the first or a failed candidate.
-        reason: of a failure.
+        reason: of a failure, or of a drop before the first split.
         seconds: its wall time.
     """
 
@@ -145,13 +146,17 @@ class SearchHistory:
                 f"The settings are the best of {n_tried:,} on the validation rows, so the validation figures "
                 "are too good; trust the figures of other texts.",
             )
-        return ()
+        return (
+            f"None of {n_tried - 1:,} other candidates was better by more than chance: your settings stay.",
+        )
 
 
 def describe_search(search: Mapping[str, Any]) -> str:
     """Describe a settings search, e.g. ``12 tried in 48.0 s (ended by time); kept network.width=64``."""
     n_tried = count(len(search["trials"]))
     ended = f"{n_tried} tried in {duration(search['seconds'])} (ended by {search['ended_by']})"
+    if not search["settings"]:
+        return f"{ended}; none was better than the settings given"
     return f"{ended}; kept {describe_settings(search['settings'])}"
 
 

@@ -1,7 +1,9 @@
 """Searches for better settings: compares one candidate after another with the best so far on the same rows.
 
-A candidate is first scored on one split of the training rows. It is dropped if neither figure is better.
-Otherwise both are scored on further splits, and the validation rows of all splits decide.
+This is successive halving as candidates come (ASHA; Li et al. 2020, "A system for massively parallel
+hyperparameter tuning"): a candidate first learns from a part of the rows of one split. It goes on only if its
+loss is in the best third of those tried so far. Then it and the best so far are scored on one split after
+another, until it has no hope. The validation rows of all splits decide.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ from token2wave.tuning.comparison import CandidateScores, compare
 
 Score = Callable[[Mapping[str, Any], int, Sequence[Callback]], CandidateScores]
 """Trains with changed settings on the training rows of a split, and scores its validation rows."""
+EARLY = -1
+"""The number of the split that has a part of the training rows of split 0, and the same validation rows."""
+AFTER_EARLY = "after a part of the rows"
+BEST_FRACTION = 3  # one in so many goes on from the early split
 
 
 class Search(Callback):
@@ -55,6 +61,7 @@ class Search(Callback):
         self.score, self.candidates, self.history = score, candidates, history
         self.budget, self.seconds_to_finish, self.callback_list = budget, seconds_to_finish, callback_list
         self.best: list[CandidateScores] = []  # of the best so far, a split each
+        self.early_losses: list[float] = []  # of each candidate on the early split
         self.seconds: list[float] = []  # of each fit
         self.advanced = 0  # seconds that the progress bar shows
 
@@ -103,6 +110,9 @@ class Search(Callback):
         start = time.perf_counter()
         scores: list[CandidateScores] = []
         try:
+            if not self._goes_on(settings):
+                self._add_trial(settings, DROPPED, scores, None, start, AFTER_EARLY)
+                return
             for split in range(self.history.n_splits):
                 scores.append(self._score(settings, split))
                 self._score_best(self.history.settings, split + 1)
@@ -117,6 +127,14 @@ class Search(Callback):
         if comparison.is_better:  # never before the last split
             self.best = scores
         self._add_trial(settings, KEPT if comparison.is_better else DROPPED, scores, comparison, start)
+
+    def _goes_on(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the loss of a candidate on the early split is in the best third of all so far."""
+        if not self.early_losses:
+            self.early_losses.append(-self._score({}, EARLY).loss.value)
+        self.early_losses.append(-self._score(settings, EARLY).loss.value)
+        rank = sum(loss < self.early_losses[-1] for loss in self.early_losses)
+        return rank < max(len(self.early_losses) // BEST_FRACTION, 1)
 
     def _score_best(self, settings: Mapping[str, Any], n_splits: int) -> None:
         """Score the best so far on the first ``n_splits`` splits."""
@@ -153,8 +171,9 @@ class Search(Callback):
         )
         self.history.trials.append(trial)
         if trial.is_improvement:
-            seconds = sum(self.seconds[-len(scores) :]) / len(scores)
-            self.budget.reserve(self.seconds_to_finish(seconds))
+            fit_seconds = max(self.seconds[-len(scores) :]) if settings else 0.0
+            # Only the first fit has solved the linear SVM; later ones may have reused the solution.
+            self.budget.reserve(self.seconds_to_finish(self.seconds[0] + fit_seconds))
         if not math.isfinite(self.budget.seconds):  # the bar counts candidates
             self.callback_list.advance(1)
         self.callback_list.candidate(trial)
