@@ -236,6 +236,7 @@ class TextDataset:
         test: the split to report on; None if the data set has none.
         label_names: the names of the classes in their official order; None if the source does not state them.
         caveats: sentences to print beside every figure.
+        label_descriptions: texts that describe each label; None without descriptions.
     """
 
     name: str
@@ -244,6 +245,7 @@ class TextDataset:
     test: TextSplit | None = None
     label_names: tuple[str, ...] | None = None
     caveats: tuple[str, ...] = ()
+    label_descriptions: Mapping[str, Sequence[str]] | None = None
 
     @property
     def multi_label(self) -> bool:

@@ -44,7 +44,7 @@ def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Pre
         changes["features.min_count"] = 1
     if n_rows < FEW_TO_BATCH and not {"recipe.epochs", "recipe.batch_size"} & set(overrides):
         batch_size = min(recipe.batch_size, BATCH_SIZE)
-        passes = -(-MIN_STEPS // -(-n_rows // batch_size))
+        passes = -(-MIN_STEPS // -(-max(n_rows, 1) // batch_size))
         changes["recipe.batch_size"] = batch_size
         changes["recipe.epochs"] = max(recipe.epochs, min(passes, MAX_EPOCHS))
     return preset.with_settings(changes)

@@ -32,6 +32,7 @@ from token2wave.training.callbacks import Callback, CallbackList, History
 from token2wave.training.checkpoint import CheckpointSlot
 from token2wave.training.cross_validation import FOLDS, assign_folds
 from token2wave.training.examples import Examples, ExampleStream
+from token2wave.training.label_descriptions import add_descriptions
 from token2wave.training.linear_svm import (
     COSTS,
     MARGIN_IN_LOGITS,
@@ -184,6 +185,7 @@ def _with_oov(features: Features, hashes: NDArray[np.uint32]) -> Features:
 
 def choose_by_folds(
     examples: Examples,
+    descriptions: Examples | None,
     features: Features,
     n_classes: int,
     recipe: Recipe,
@@ -194,6 +196,7 @@ def choose_by_folds(
 
     Args:
         examples: all rows, encoded.
+        descriptions: of the labels, which every fold learns from; None without them.
         features: their vocabulary.
         n_classes: ``C``.
         recipe: says whether there are character n-grams.
@@ -207,7 +210,8 @@ def choose_by_folds(
     logits = np.zeros((len(prior_weights), len(COSTS), len(examples), n_classes))
     for number in np.unique(fold).tolist():
         train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        problem = _svm_problem(config, features, examples.take(train), recipe, seed, prior)
+        learnt = add_descriptions(examples.take(train), descriptions)
+        problem = _svm_problem(config, features, learnt, recipe, seed, prior)
         texts = examples.take(held_out).encode(_with_oov(features, problem.oov_hashes)).features
         for place, prior_weight in enumerate(prior_weights):
             for step, weights in enumerate(problem.solve_path(char_ngram_weight, prior_weight, COSTS)):

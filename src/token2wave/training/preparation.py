@@ -19,10 +19,12 @@ from token2wave.data import (
     strata,
 )
 from token2wave.data.duplicates import count_shared, group_duplicates
-from token2wave.data.values import quote
+from token2wave.data.label_descriptions import described_names
+from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
 from token2wave.training.examples import Examples
+from token2wave.training.label_descriptions import add_descriptions, encode_descriptions
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.validation_split import Rows, hold_out
@@ -31,6 +33,9 @@ from token2wave.training.weighting import ClassWeights, positive_weights, text_w
 VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder
 MAX_HELD_OUT = 2_000
 """Rows held out to report on: their interval is about 1.3 points wide on each side of 90 %."""
+NO_ROWS = (
+    "There are no rows: the model knows the descriptions of the labels alone. Its probabilities are not calibrated."
+)
 RECOGNISED = "The data has texts with several labels, so the model decides each label independently."
 
 
@@ -47,6 +52,7 @@ class EncodedTexts:
         caveats: sentences to print beside every figure.
         held_out: rows that choose nothing, to report on where there is no test set; None if no rows were
             held out so.
+        descriptions: of the labels, further texts to learn from; None without them.
         other_rows: ``(M,)``, numbers of the other rows in ``full_train``, or in the validation file;
             None: all.
     """
@@ -58,6 +64,7 @@ class EncodedTexts:
     label_names: tuple[str, ...]
     caveats: tuple[str, ...]
     held_out: Examples | None = None
+    descriptions: Examples | None = None
     other_rows: Rows | None = None
 
     @property
@@ -92,7 +99,11 @@ def prepare(
         ConfigError: as for :func:`token2wave.training.weighting.text_weights`.
         DataError: there are fewer than two classes, or validation or test has a label that training lacks.
     """
-    names = label_names_of(splits.train, splits.label_names)
+    descriptions = splits.label_descriptions
+    if descriptions is None:
+        names = label_names_of(splits.train, splits.label_names)
+    else:
+        names = described_names(splits.train, splits.label_names, descriptions)
     multi_label = splits.multi_label
     train = encode_rows(splits.train, names, multi_label, class_weights)
     validation, test = (
@@ -100,12 +111,20 @@ def prepare(
         for split in (splits.validation, splits.test)
     )
     caveats = (*splits.caveats, *_duplicate_caveats(train, test), *_group_caveats(splits))
+    described = None
+    if descriptions is not None:
+        described = encode_descriptions(names, descriptions, multi_label)
+        caveats += _undescribed_caveats(train, names)
+        if not len(train):
+            train, described = add_descriptions(train, described), None
+            if validation is None:
+                return EncodedTexts(train, train, None, test, names, caveats)
     if validation is not None:
         if not holds_out:
-            return EncodedTexts(train, validation, None, test, names, caveats)
+            return EncodedTexts(train, validation, None, test, names, caveats, descriptions=described)
         rows, held_out = hold_out_half(validation, recipe, seed)
         chosen_by = validation.take(rows)
-        return EncodedTexts(train, chosen_by, None, test, names, caveats, held_out, rows)
+        return EncodedTexts(train, chosen_by, None, test, names, caveats, held_out, described, rows)
     full_train, classes = train, strata(train.labels) if multi_label else train.labels
     rows, held_out = np.arange(len(train)), None
     if holds_out:
@@ -115,7 +134,7 @@ def prepare(
     train_rows, validation_rows = hold_out(candidates.texts, classes[rows], groups, recipe, seed)
     if not len(validation_rows):
         caveat = "There are too few rows to hold any out: validation figures are of the training rows."
-        return EncodedTexts(train, train, None, test, names, (*caveats, caveat))
+        return EncodedTexts(train, train, None, test, names, (*caveats, caveat), descriptions=described)
     own = text_weights(np.zeros_like(classes), names, None, splits.train.weights)
     validation = replace(train, weights=own, positive_weights=None).take(rows[validation_rows])
     train = replace(candidates.take(train_rows), rows=rows[train_rows])
@@ -125,7 +144,7 @@ def prepare(
             location="weights",
             hint="give more rows a weight above zero, or a validation set",
         )
-    return EncodedTexts(train, validation, full_train, test, names, caveats, held_out, rows)
+    return EncodedTexts(train, validation, full_train, test, names, caveats, held_out, described, rows)
 
 
 def _hold_out_to_report(examples: Examples, recipe: Recipe, seed: int) -> tuple[Rows, Examples | None]:
@@ -163,6 +182,17 @@ def _duplicate_caveats(train: Examples, test: Examples | None) -> list[str]:
             f"{n_shared:,} of {len(test):,} test texts are also in training, which flatters the test figures."
         )
     return caveats
+
+
+def _undescribed_caveats(train: Examples, names: Sequence[str]) -> tuple[str, ...]:
+    """Say which classes learn from their descriptions alone."""
+    if not len(train):
+        return (NO_ROWS,)
+    n_of_class = train.labels.sum(axis=0) if train.multi_label else np.bincount(train.labels)
+    without = [name for label, name in enumerate(names) if not n_of_class[label : label + 1].any()]
+    if not without:
+        return ()
+    return (f"{len(without)} of {len(names)} classes have no rows, only a description: {join_names(without)}.",)
 
 
 def _group_caveats(splits: TextDataset) -> list[str]:

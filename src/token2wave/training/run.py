@@ -52,6 +52,7 @@ from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.cross_validation import CrossValidation
 from token2wave.training.distributed import is_distributed
 from token2wave.training.examples import Examples, ExampleStream
+from token2wave.training.label_descriptions import add_descriptions
 from token2wave.training.linear_svm import LinearSVMSettings
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts, features_for
@@ -233,7 +234,8 @@ class TrainingRun:
 
     def checksums(self) -> list[int | None]:
         """Checksums of everything that the run learns from."""
-        splits = (self.texts.train, self.texts.validation, self.texts.full_train)
+        texts = self.texts
+        splits = (texts.train, texts.validation, texts.full_train, texts.descriptions)
         return [None if examples is None else examples.checksum() for examples in splits]
 
     def facts(self) -> dict[str, Any]:
@@ -305,7 +307,8 @@ class TrainingRun:
         ):
             vectors = self._row_vectors(again.features)
             in_prior = np.zeros(0, np.int64) if vectors is None else vectors.rows
-            n_unknown = _n_unknown_alone(again.features, validation.texts, full_train.texts, in_prior)
+            learnt = add_descriptions(full_train, self.texts.descriptions).texts
+            n_unknown = _n_unknown_alone(again.features, validation.texts, learnt, in_prior)
         return replace(again, cross_validation=cross_validation, previous=fitted, n_unknown=n_unknown)
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
@@ -313,6 +316,7 @@ class TrainingRun:
         self.callback_list.stage("features of all texts", len(full_train))
         start = time.perf_counter()
         known = without_oov(fitted.features)
+        full_train = add_descriptions(full_train, self.texts.descriptions)
         full_train = full_train.encode(known, self.callback_list.advance)
         self.callback_list.stage("linear SVM of all rows", 0)
         network, features = refit_linear_svm(
@@ -348,7 +352,7 @@ class TrainingRun:
             branch_weights: branches of weight zero are left out.
             svm_choice: settings of the linear SVM; None chooses them by validation.
         """
-        features, train, vectors = self._encode_train(train)
+        features, train, vectors = self._encode_train(add_descriptions(train, self.texts.descriptions))
         config = self.preset.network_config(
             features.n_rows, len(self.texts.label_names), features.sentence_ends
         ).replace(multi_label=self.texts.multi_label)
@@ -398,9 +402,11 @@ class TrainingRun:
 
     def _choose_by_folds(self, examples: Examples) -> LinearSVMChoice:
         """Choose the settings of the linear SVM for few rows by cross-validation."""
-        features, examples, _ = self._encode_train(examples)
+        descriptions = self.texts.descriptions
+        features, *_ = self._encode_train(add_descriptions(examples, descriptions))
         return choose_by_folds(
-            examples,
+            examples.encode(features),
+            None if descriptions is None else descriptions.encode(features),
             features,
             len(self.texts.label_names),
             self.preset.recipe,
