@@ -238,7 +238,7 @@ def select(
     """Choose which texts of a pool to label next."""
 
 def train(
-    data: Any,
+    data: Any = None,
     labels: Any = None,
     *,
     callbacks: Sequence[Callback] = (),
@@ -259,6 +259,7 @@ def train(
     unlabelled: Any = None,
     init_from: PathLike | None = None,
     prior: bool = True,
+    label_descriptions: PathLike | Mapping[str, str | Sequence[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool | None = None,
     cv: int | None = None,

@@ -176,6 +176,7 @@ IN_MEMORY_OPTIONS = (
     "teacher",
     "unlabelled",
     "init_from",
+    "label_descriptions",
     "vocabulary",
     *LABEL_CLEANINGS,
 )
@@ -216,6 +217,10 @@ class TrainOptions:
         init_from: an encoder whose output for each word initialises the word's embedding.
         prior: whether texts in English start from the language prior that the package has. It knows what
             frequent words mean, also those that your rows do not have.
+        label_descriptions: what each label means: a text or texts for each, or a JSON or table file of these.
+            They are texts to learn from, as is the label's name, and count less the more rows a label has. In
+            English they do without any rows: leave out the data. JSON is ``{"sports": "teams and players"}``;
+            a table has columns ``label`` and ``description``.
         settings: values of any settings, by full name such as ``network.width``.
         baseline: also train TF-IDF + LinearSVC on the same rows, for comparison. The default does so if
             scikit-learn is installed and it takes less time than training itself.
@@ -269,6 +274,7 @@ class TrainOptions:
     unlabelled: Any = None
     init_from: PathLike | None = None
     prior: bool = True
+    label_descriptions: PathLike | Mapping[str, str | Sequence[str]] | None = None
     settings: Mapping[str, Any] | None = None
     baseline: bool | None = None
     cv: int | None = None

@@ -16,15 +16,16 @@ import numpy as np
 from token2wave.classifier import Classifier
 from token2wave.compression.compressor import require_reachable
 from token2wave.config import accept_options, parse_size
-from token2wave.data import DataOptions, TextDataset, load_splits
+from token2wave.data import DataOptions, TextDataset, TextSplit, load_split, load_splits
 from token2wave.data.bad_rows import MAX_BAD_FRACTION, check_bad_rows, write_bad_rows
 from token2wave.data.datasets import possible_paths
+from token2wave.data.label_descriptions import read_descriptions
 from token2wave.data.labels import data_notes
 from token2wave.data.sources import is_name, names_files
 from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
-from token2wave.options import TrainOptions
+from token2wave.options import LABEL_CLEANINGS, TrainOptions
 from token2wave.reporting.record import (
     Measurement,
     RunContext,
@@ -90,7 +91,7 @@ class TrainingResult(Described):
 @accept_options(options=TrainOptions, data_options=DataOptions)
 @run_distributed
 def train(
-    data: Any,
+    data: Any = None,
     labels: Any = None,
     *,
     options: TrainOptions,
@@ -182,6 +183,7 @@ def _check_outputs(data: Any, labels: Any, options: TrainOptions) -> Outputs:
     names = data if labels is None and names_files(data) else [data]
     inputs = [
         *possible_paths(*names, options.test, options.validation, options.unlabelled),
+        *possible_paths(options.label_descriptions),
         *(options.teacher, options.init_from, options.vocabulary or default_vocabulary()),
     ]
     outputs = Outputs(inputs, overwrite=options.overwrite, recursive=options.stream)
@@ -265,14 +267,37 @@ def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:
     if labels is None and names_files(data):
         hint = "add --stream (stream=True), or join them into one"
         raise ConfigError("several files are only read as a stream", location="data", hint=hint)
-    splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
+    if data is None and tests.label_descriptions is not None:
+        splits = _without_rows(tests, options)
+    else:
+        splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
+    if tests.label_descriptions is not None:
+        splits = replace(splits, label_descriptions=read_descriptions(tests.label_descriptions))
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
     if splits.test is not None and splits.label_names is None:
         classes = {label for labels in splits.train.label_sets for label in labels}
-        test_split = splits.test.for_classes(tuple(classes))
+        test_split = splits.test.for_classes((*classes, *(splits.label_descriptions or ())))
         notes += test_split.unknown_label_notes()
         splits = replace(splits, test=test_split)
     splits = replace(splits, caveats=(*splits.caveats, *notes))
     if splits.multi_label and options.multi_label is None and options.label_separator is None:
         return replace(splits, caveats=(*splits.caveats, RECOGNISED))
     return splits
+
+
+def _without_rows(options: TrainOptions, data_options: DataOptions) -> TextDataset:
+    """Make a data set without training rows, for labels that have descriptions.
+
+    Raises:
+        ConfigError: an option needs rows.
+    """
+    for name in ("cv", "teacher", "time_budget", "candidates", *LABEL_CLEANINGS):
+        if getattr(options, name):
+            problem = "needs rows, found only descriptions of labels"
+            raise ConfigError(problem, location=name, hint="name labelled data, or leave it out")
+    validation, test = (
+        None if data is None else load_split(data, split, data_options)
+        for split, data in (("validation", options.validation), ("test", options.test))
+    )
+    source = "label descriptions"
+    return TextDataset(source, TextSplit([], [], source), validation, test)

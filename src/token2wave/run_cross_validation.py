@@ -33,7 +33,9 @@ def cross_validate(run: TrainingRun, last: FitResult, context: RunContext) -> Fi
         return replace(last, cross_validation=_predict_folds(run, last, context, context.folds))
     options, texts = context.options, run.texts
     is_measured = texts.test is not None or texts.held_out is not None or last.cross_validation is not None
-    cannot_repeat = options.stream or options.teacher is not None or options.time_budget is not None
+    cannot_repeat = (
+        not run.n_rows or options.stream or options.teacher is not None or options.time_budget is not None
+    )
     if is_measured or cannot_repeat or is_distributed():
         return last
     try:
@@ -72,7 +74,7 @@ def _fold_data(splits: TextDataset, label_names: tuple[str, ...], fold: Fold) ->
     train, test = (replace(selected, texts=list(selected.texts)) for selected in map(splits.train.take, fold))
     if train.groups is not None and len(set(train.groups)) == 1:
         train = replace(train, groups=None)  # validation rows must come from this one
-    return TextDataset(splits.name, train, splits.validation, test, label_names)
+    return replace(splits, train=train, test=test, label_names=label_names, caveats=())
 
 
 def predict_fold(

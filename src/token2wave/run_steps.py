@@ -13,6 +13,7 @@ from token2wave.compression.compressor import final_size, require_reachable, shr
 from token2wave.data import TextDataset
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
+from token2wave.errors import ConfigError
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import RunContext, make_record
 from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
@@ -60,6 +61,12 @@ def prepare_run(
         splits, texts, preset, options.seed, options.device, callback_list, options.vocabulary, embedding_init
     )
     run = replace(run, uses_prior=options.prior)
+    if not run.n_rows and run.prior is None:
+        raise ConfigError(
+            "expected rows, found only descriptions of labels, which no language prior generalises from",
+            location="label_descriptions",
+            hint="add labelled rows; descriptions alone need texts in English, preset small and the prior",
+        )
     search: SearchHistory | None = None
     if options.searches:
         fit_to_size = None if options.max_bytes is None else partial(_fit_to_size, context=context)

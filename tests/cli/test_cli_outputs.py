@@ -64,6 +64,7 @@ INPUTS = {
         Input("unlabelled", "texts.txt", "texts.txt", ("--teacher", "teacher.jsonl")),
         Input("init_from", "encoder", "encoder/model.safetensors"),
         Input("vocabulary", "vocab.txt", "vocab.txt"),
+        Input("label_descriptions", "labels.json", "labels.json"),
         CONFIG,
     ),
     "update": (

@@ -68,6 +68,7 @@ Data = Annotated[
         "the Hugging Face hub.",
     ),
 ]
+OptionalData = Annotated[str | None, *get_args(Data)[1:]]
 Texts = Annotated[
     list[str] | None,
     typer.Argument(metavar="[TEXT]...", help="Texts; by default the lines of standard input."),
@@ -79,7 +80,7 @@ GROUPS = {
     "Data": (
         *("text_column", "label_column", "weight_column", "group_column", "delimiter", "encoding", "header"),
         *("quoting", "multi_label", "label_separator", "normalise_labels", "skip_bad_rows", "bad_rows"),
-        *("test", "validation", "unlabelled", "split", "reference", "data"),
+        *("test", "validation", "unlabelled", "label_descriptions", "split", "reference", "data"),
     ),
     "Training": (
         *("preset", "operation", "epochs", "batch_size", "lr", "seed", "device", "class_weights", "settings"),
@@ -112,6 +113,7 @@ METAVARS = {
     "class_weights": "WEIGHTS",
     "teacher": "NAME_OR_PATH",
     "unlabelled": "FILE",
+    "label_descriptions": "FILE",
     "init_from": "NAME_OR_PATH",
     "settings": "KEY=VALUE",
     "time_budget": "TIME",
@@ -240,6 +242,7 @@ def takes_options(
                 options.get("skip_bad_rows")
                 and options.get("bad_rows", "") is None
                 and not options.get("stream")
+                and values["data"] is not None
             ):
                 options["bad_rows"] = f"{_stem(values['data'])}.bad-rows.csv"
             command(**values, options=_parse(options))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import Data, Json, ModelPath, Overwrite, print_json, takes_options
+from token2wave.cli.arguments import Data, Json, ModelPath, OptionalData, Overwrite, print_json, takes_options
 from token2wave.cli.config_file import render_toml
 from token2wave.errors import ConfigError, Interruption
 from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
@@ -33,8 +33,8 @@ def _resumable(checkpoint: str | None) -> Iterator[None]:
 
 @takes_options(TrainOptions, DataOptions)
 def train(
-    data: Data,
     options: dict[str, Any],
+    data: OptionalData = None,
     tracker: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,9 +44,13 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it if there is a test set."""
+    if data is None and options["label_descriptions"] is None:
+        raise typer.BadParameter(
+            "Missing argument 'DATA': the labelled rows, unless you give --label-descriptions."
+        )
     out, report, checkpoint = options["out"], options["report"], options["checkpoint"]
     if out is None and report is None and not as_json:
-        hint = f"name a file, e.g. token2wave train {shlex.quote(data)} --out model.safetensors"
+        hint = f"name a file, e.g. token2wave train {shlex.quote(data or 'DATA')} --out model.safetensors"
         raise ConfigError("expected a file for the model, found none", location="--out", hint=hint)
     from token2wave.pipeline import train as run
     from token2wave.reporting.summary import render_summary

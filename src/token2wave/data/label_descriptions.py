@@ -63,13 +63,13 @@ def _read_json(path: str) -> Any:
 def _check(source: Any, location: str) -> dict[str, list[str]]:
     """Refuse what is no mapping of labels to texts."""
     if not isinstance(source, Mapping) or not source:
-        raise DataError(f"expected descriptions of labels, found {quote(source)}", location, hint=_HINT)
+        raise DataError(f"expected descriptions, found {quote(source)}", location=location, hint=_HINT)
     descriptions = {}
     for label, texts in source.items():
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
             problem = f"expected a text or a list of texts for {quote(label)}, found {quote(texts)}"
-            raise DataError(problem, location, hint=_HINT)
+            raise DataError(problem, location=location, hint=_HINT)
         descriptions[canonical_label(str(label))] = [text for text in texts if text.strip()]
     return descriptions
 

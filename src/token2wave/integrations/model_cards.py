@@ -41,7 +41,7 @@ from transformers import pipeline
 print(pipeline("text-classification", model="REPOSITORY")("TEXT"))
 ```""",
 }
-FILE_OPTIONS = ("teacher", "unlabelled", "init_from")
+FILE_OPTIONS = ("teacher", "unlabelled", "init_from", "label_descriptions")
 Metric = tuple[str, str | None, float | None]  # name, type on the hub, value
 
 

@@ -103,6 +103,8 @@ def make_record(
             record[name] = value
     if context.data_options.normalise_labels:
         record["normalise_labels"] = True
+    if run.splits.label_descriptions is not None:
+        record["label_descriptions"] = len(run.splits.label_descriptions)
     weights = context.options.class_weights
     if weights is not None:
         record["class_weights"] = weights if isinstance(weights, str) else dict(weights)

@@ -31,8 +31,8 @@ from token2wave.training.calibration import (
 from token2wave.training.callbacks import Callback, CallbackList, History
 from token2wave.training.checkpoint import CheckpointSlot
 from token2wave.training.cross_validation import FOLDS, assign_folds
+from token2wave.training.described_examples import add_descriptions
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.label_descriptions import add_descriptions
 from token2wave.training.linear_svm import (
     COSTS,
     MARGIN_IN_LOGITS,

@@ -23,8 +23,8 @@ from token2wave.data.label_descriptions import described_names
 from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
+from token2wave.training.described_examples import add_descriptions, encode_descriptions
 from token2wave.training.examples import Examples
-from token2wave.training.label_descriptions import add_descriptions, encode_descriptions
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
 from token2wave.training.validation_split import Rows, hold_out
@@ -33,9 +33,7 @@ from token2wave.training.weighting import ClassWeights, positive_weights, text_w
 VOCABULARY = "bert-base-uncased"  # folder of the papers' vocabulary in the data folder
 MAX_HELD_OUT = 2_000
 """Rows held out to report on: their interval is about 1.3 points wide on each side of 90 %."""
-NO_ROWS = (
-    "There are no rows: the model knows the descriptions of the labels alone. Its probabilities are not calibrated."
-)
+NO_ROWS = "There are no rows, only descriptions of the labels: nothing calibrates the probabilities."
 RECOGNISED = "The data has texts with several labels, so the model decides each label independently."
 
 
@@ -192,7 +190,9 @@ def _undescribed_caveats(train: Examples, names: Sequence[str]) -> tuple[str, ..
     without = [name for label, name in enumerate(names) if not n_of_class[label : label + 1].any()]
     if not without:
         return ()
-    return (f"{len(without)} of {len(names)} classes have no rows, only a description: {join_names(without)}.",)
+    return (
+        f"{len(without)} of {len(names)} classes have no rows, only a description: {join_names(without)}.",
+    )
 
 
 def _group_caveats(splits: TextDataset) -> list[str]:

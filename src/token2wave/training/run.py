@@ -31,6 +31,7 @@ from token2wave.models.wave_config import WaveConfig
 from token2wave.prior.language_prior import LanguagePrior
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
+    branch_names,
     choose_by_folds,
     fit_branches,
     refit_linear_svm,
@@ -50,9 +51,9 @@ from token2wave.training.calibration import (
 from token2wave.training.callbacks import CallbackList, Epoch, History
 from token2wave.training.checkpoint import Checkpoint
 from token2wave.training.cross_validation import CrossValidation
+from token2wave.training.described_examples import add_descriptions
 from token2wave.training.distributed import is_distributed
 from token2wave.training.examples import Examples, ExampleStream
-from token2wave.training.label_descriptions import add_descriptions
 from token2wave.training.linear_svm import LinearSVMSettings
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.preparation import EncodedTexts, features_for
@@ -62,6 +63,8 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
+
+PRIOR_WEIGHT_NO_ROWS, SVM_WEIGHT_NO_ROWS = 2.0, 2.0  # of the linear SVM if there are only descriptions
 
 
 class EmbeddingInit(Protocol):
@@ -246,12 +249,18 @@ class TrainingRun:
         """Train on the training texts; the validation texts choose the epoch, calibrate and evaluate."""
         unvalidated = self.texts.learns_from_validation  # calibration would make it certain of everything
         choice = LinearSVMChoice(LinearSVMSettings()) if unvalidated else None
+        knows_names_alone = unvalidated and not self.n_rows
+        if knows_names_alone:
+            choice = LinearSVMChoice(LinearSVMSettings(prior_weight=PRIOR_WEIGHT_NO_ROWS))
         texts = self.texts.train, self.texts.validation
         fitted = self.fit(self.preset.recipe, *texts, svm_choice=choice)
         validation, best, n_unknown = fitted.validation, fitted.history.best, fitted.n_unknown
         if validation is None or best is None or n_unknown is None:
             raise AssertionError("a fit with validation texts has all of these")
         weights = () if unvalidated else calibrate(fitted.network, validation)
+        if knows_names_alone and fitted.network.config.linear_svm:
+            weights = (*[0.0] * (len(branch_names(fitted.network.config)) - 1), SVM_WEIGHT_NO_ROWS)
+            scale_branches(fitted.network, weights)
         network, features = remove_zero_branches(fitted.network, fitted.features, weights)
         grades = None if unvalidated else fit_grades(network, validation, self.texts.label_names)
         if grades is not None:
