@@ -259,7 +259,7 @@ def train(
     unlabelled: Any = None,
     init_from: PathLike | None = None,
     prior: bool = True,
-    label_descriptions: PathLike | Mapping[str, str | Sequence[str]] | None = None,
+    label_descriptions: Any = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool | None = None,
     cv: int | None = None,
