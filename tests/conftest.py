@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from token2wave.models.registry import OPERATIONS, READOUTS
+from token2wave.training.prior_rows import prior_of_texts
 
 
 def pytest_configure() -> None:
@@ -24,8 +25,16 @@ def _registry() -> Iterator[None]:
         table.update(original)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_prior() -> Iterator[None]:
+    """Train small models, also those that tests share, without the prior's 40,000 rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("token2wave.training.run.prior_of_texts", lambda texts: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _no_prior(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train small models: the 40,000 rows of the language prior are only in tests that ask for it."""
-    if request.node.get_closest_marker("prior") is None:
-        monkeypatch.setattr("token2wave.training.run.prior_of_texts", lambda texts: None)
+def _prior(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train with the language prior in tests marked ``prior``."""
+    if request.node.get_closest_marker("prior") is not None:
+        monkeypatch.setattr("token2wave.training.run.prior_of_texts", prior_of_texts)
