@@ -219,7 +219,7 @@ def _prepare_stream(
     )
     if options.max_bytes is not None:
         require_reachable(options.max_bytes, run.preset, run.texts.label_names)
-    return run
+    return replace(run, uses_prior=options.prior)
 
 
 def _measure(

@@ -62,16 +62,18 @@ def several_labels():
     return dataset(texts, [(label,) for label in labels])
 
 
-@pytest.mark.parametrize("data", [copies, groups, parts, several_labels], ids=lambda make: make.__name__)
-def test_random_labels_give_the_accuracy_of_chance(data):
-    data = data()
+@pytest.mark.parametrize("make", [copies, groups, parts, several_labels], ids=lambda make: make.__name__)
+def test_random_labels_give_the_accuracy_of_chance(make):
+    """Parts of one sentence have one label and similar predictions, so that they count as one row."""
+    data = make()
     summary = token2wave.train(data, cv=4, **FAST).summary
     assert summary.evaluated_on == "cross-validation"
     if data.multi_label:
         score = summary.micro_f1
         assert score < summary.majority + 0.04
     else:
-        score, n_independent = summary.accuracy, len(set(data.train.groups or data.train.texts))
+        score = summary.accuracy
+        n_independent = 300 if make is parts else len(set(data.train.groups or data.train.texts))
         assert abs(score - 0.5) < 4 * (0.25 / n_independent) ** 0.5
     assert len(summary.cv["folds"]) == 4
     assert summary.cv["pooled"] == pytest.approx(score)
