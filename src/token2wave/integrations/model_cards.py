@@ -13,8 +13,7 @@ from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
 from token2wave.features import WordFeatures, WordPieceConfig
 from token2wave.metrics import Evaluation
-from token2wave.prior.language_prior import LANGUAGES
-from token2wave.reporting.summary import recorded_evaluation
+from token2wave.reporting.summary import LANGUAGES, recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
 
 if TYPE_CHECKING:

@@ -23,8 +23,6 @@ from token2wave.features.text import SYMBOL, Hashes, letter_table, mix, token_ha
 from token2wave.storage.atomic import atomic_write
 from token2wave.storage.encodings import EncodedArray, as_delta_varint
 
-LANGUAGES = {"en": "English"}
-"""Names of the priors' languages, by code."""
 ENGLISH = Path(__file__).with_name("english.npz")
 ENTRIES = ("hashes", "codes", "codebook", "word_scales", "scales", "about")
 MAX_DIGITS = 4  # numbers of more digits count as words

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
-from token2wave.prior.language_prior import LANGUAGES
 from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
     from token2wave.training.result import Summary
 
 MEASURES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "micro_f1": "Micro-F1"}
+LANGUAGES = {"en": "English"}
+"""Names of the priors' languages, by code."""
 LABEL_COLUMNS = 32  # of the terminal
 MAX_CLASSES = 40  # of more, a terminal shows only the weakest
 WEAKEST_CLASSES = 20
