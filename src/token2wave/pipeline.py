@@ -114,7 +114,7 @@ def train(
         DataError: the data cannot be read or used.
         ConfigError: a setting is illegal.
         OutputError: an output cannot be written, or would replace something else; before training starts.
-        CheckpointError: the checkpoint is damaged, belongs to another run, or must not be resumed.
+        CheckpointError: the checkpoint is damaged, or of another run.
         MissingExtraError: an optional package is needed and not installed.
     """
     start = time.perf_counter()
