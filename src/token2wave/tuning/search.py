@@ -116,7 +116,8 @@ class Search(Callback):
             for split in range(self.history.n_splits):
                 scores.append(self._score(settings, split))
                 self._score_best(self.history.settings, split + 1)
-                comparison = compare(scores, self.best[: len(scores)])
+                first = min(split, 1)  # split 0 has let the candidate go on, which flatters it there
+                comparison = compare(scores[first:], self.best[first : len(scores)])
                 if comparison.is_hopeless:
                     break
         except (Token2WaveError, MemoryError) as error:  # e.g. learning rates that make the loss infinite
