@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oov_models import TEXTS, expected_ids, oov_model
 from safetensors.numpy import load as load_arrays
@@ -18,10 +21,12 @@ from test_novelty import REFERENCE
 from token2wave.classifier import load
 from token2wave.compression import compress
 from token2wave.compression.compressor import prune_oov
+from token2wave.core import load_core
 from token2wave.errors import ConfigError, ModelFileError
 from token2wave.features import Ragged
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import concatenate
+from token2wave.inference.compiled import compile_network
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.reference import logits_of_features
 from token2wave.inference.routes import Route
@@ -215,3 +220,27 @@ def test_tables_that_cannot_be_are_refused() -> None:
         model.network.config.replace(n_oov=(1 << 22) // 3 + 1)
     with pytest.raises(ConfigError, match="entries of the OOV table, found 0"):
         type(model)(model.features.with_oov(model.features.oov_hashes[:0]), model.network, model.label_names)
+
+
+def test_a_table_that_overflows_does_not_load(tmp_path: Path) -> None:
+    model = oov_model()
+    arrays = {name: array.copy() for name, array in model.network.arrays().items()}
+    arrays["oov.weight"][-2:] = 3e38
+    replace(model, network=compile_network(model.network.config, arrays)).save(tmp_path / "model")
+    with pytest.raises(ModelFileError):
+        load(tmp_path / "model")
+
+
+LETTERS = st.sampled_from("aegoxz'’é中👍\ud800\x00\u0301İ -.") | st.characters()
+WORDS = st.sampled_from(["zebra", "zebras", "x" * 64, "x" * 65, "x" * 130, "don't", "film", "'", ""])
+
+
+@given(st.lists(st.lists(WORDS | LETTERS, max_size=30).map("".join), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_core_and_numpy_give_the_same_ids(texts: list[str]) -> None:
+    if load_core() is None:
+        pytest.skip("there is no native core")
+    features = oov_model().features
+    native = features(texts)
+    with mock.patch("token2wave.features.words.load_core", return_value=None):
+        assert same(features(texts), native)

@@ -74,7 +74,7 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
         raise ModelFileError(f"expected {config.n_rows} rows from the features, found {features.n_rows}")
     with np.errstate(all="ignore"):  # the probe finds what overflows
         network = build_network(config, arrays, device)
-        _probe(network, arrays[reference.EMBEDDING])
+        _probe(network, arrays)
     if config.multi_label and len(file.thresholds) not in (0, config.n_classes):
         raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(file.thresholds)}")
     return model_class(
@@ -90,23 +90,34 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     )
 
 
-def _probe(network: Network, embedding: NDArray[np.float32]) -> None:
+def _probe(network: Network, arrays: dict[str, NDArray[np.float32]]) -> None:
     """Predict the empty text, and the rows with the largest numbers, each alone and all in one text.
+
+    The OOV table likewise; in the text of all its rows, they are the n-grams of one token.
 
     Raises:
         ModelFileError: the weights overflow.
     """
+    for name in arrays.keys() & {reference.EMBEDDING, reference.OOV}:
+        ids = _largest_rows(arrays[name])
+        lengths = np.array([0, *[1] * len(ids), len(ids)], dtype=np.int64)
+        n_ordered, n_oov = lengths, None
+        if name == reference.OOV:
+            ids, n_ordered, n_oov = ids + network.config.n_rows, lengths * 0, np.minimum(lengths, 1)
+        probes = Ragged(np.tile(ids, 2).astype(np.int32), offsets_of(lengths), n_ordered, n_oov, n_oov)
+        reference.probabilities(network.logits(probes), network.config.multi_label)
+
+
+def _largest_rows(table: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the rows of a table with the largest numbers."""
     rows, sizes = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    for first in range(0, len(embedding), ROWS_CHUNK):
-        chunk = embedding[first : first + ROWS_CHUNK]
+    for first in range(0, len(table), ROWS_CHUNK):
+        chunk = table[first : first + ROWS_CHUNK]
         rows = np.append(rows, np.arange(first, first + len(chunk)))
         sizes = np.append(sizes, np.maximum(chunk.max(axis=1), -chunk.min(axis=1)))
         largest = np.argsort(-sizes)[:N_PROBES]
         rows, sizes = rows[largest], sizes[largest]
-    lengths = np.array([0, *[1] * len(rows), len(rows)], dtype=np.int64)
-    ids = np.concatenate([rows, rows]).astype(np.int32)
-    logits = network.logits(Ragged(ids, offsets_of(lengths), lengths))
-    reference.probabilities(logits, network.config.multi_label)
+    return rows
 
 
 def build_network(config: WaveConfig, arrays: dict[str, NDArray[np.float32]], device: str) -> Network:
