@@ -215,11 +215,13 @@ def has_few_rows(examples: Examples) -> bool:
 
 
 def cross_validate_branches(
-    fit: Callable[[Examples], Any], examples: Examples, seed: int
+    fit: Callable[[Examples], Any], examples: Examples, seed: int, has_prior: bool = False
 ) -> tuple[tuple[float, ...], CrossValidation]:
     """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
 
-    ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``.
+    ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``. With very few
+    rows the linear SVM, which has the prior, is right more often than a mixture, so ``has_prior`` pulls the
+    weights to it.
 
     Returns:
         The weight of each branch, and predictions of each text by the network and the weights that the other
@@ -239,13 +241,13 @@ def cross_validate_branches(
         logits[:, fold == number] = of_fold
     assert logits is not None
 
-    # With very few rows the linear SVM, which has the prior, is right more often than their mixture.
-    has_svm = models[0][1].config.linear_svm
-    centre = [0.0] * (len(logits) - 1) + [1.0] if has_svm else None
+    pulls = has_prior and models[0][1].config.linear_svm
+    centre = [0.0] * (len(logits) - 1) + [1.0] if pulls else None
+    strength = FEW_ROWS_STRENGTH if pulls else PRIOR
 
     def fit_to(rows: NDArray[Any]) -> tuple[float, ...]:
         weights = None if examples.weights is None else examples.weights[rows]
-        return fit_weights(logits[:, rows], examples.labels[rows], weights, centre, FEW_ROWS_STRENGTH)
+        return fit_weights(logits[:, rows], examples.labels[rows], weights, centre, strength)
 
     folds, predicted = [], []
     for number, (_, network) in zip(numbers, models, strict=True):
@@ -279,11 +281,11 @@ def fit_grades(network: TrainableNetwork, validation: Examples, label_names: Seq
     branches = np.stack([logits, logits @ neighbours])
     counts = np.ones(len(validation)) if validation.weights is None else validation.weights.astype(np.float64)
     counts = counts * (len(counts) / counts.sum())
-    (factor, share), loss = _newton(branches, validation.labels, counts, np.array([1.0, 0.0]), PRIOR)
+    (own, next_to), loss = _newton(branches, validation.labels, counts, np.array([1.0, 0.0]), PRIOR)
     before = float(counts @ _losses(logits, validation.labels)[0])
-    if before - loss < GRADES_GAIN or share <= 0 or factor <= 0:
+    if before - loss < GRADES_GAIN or next_to <= 0 or own <= 0:
         return None
-    return np.asarray(factor * np.eye(len(label_names)) + share * neighbours)
+    return np.asarray(own * np.eye(len(label_names)) + next_to * neighbours)
 
 
 def mix_logits(network: TrainableNetwork, mixing: Numbers, heads: Sequence[str] = HEADS) -> None:

@@ -301,7 +301,9 @@ class TrainingRun:
             if fitted.network.config.linear_svm or not weights:
                 choice = self._choose_by_folds(full_train)
             fit_fold = partial(self.fit, recipe, svm_choice=choice)
-            weights, cross_validation = cross_validate_branches(fit_fold, full_train, self.seed)
+            weights, cross_validation = cross_validate_branches(
+                fit_fold, full_train, self.seed, self.prior is not None
+            )
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, svm_choice=choice)
