@@ -189,7 +189,7 @@ class Compressor:
         network = AdditiveNetwork.initial(self.config.without_linear_svm().replace(n_rows=n_rows), self.seed)
         prior = None if self.prior is None else RowVectors(fewer, self.prior)
         if prior is not None:
-            prior.init_waves(network.embedding, network.config.width)
+            prior.init_waves(network.embedding, network.config.width, self.recipe.prior_scale)
             network.seed = None  # the rows cannot be drawn again
         network, with_oov, history, _ = fit_branches(
             network,

@@ -123,7 +123,14 @@ def load_splits(
             splits[split] = _read_other_split(source, split, options)
             caveats += incomplete_caveats(source, split, len(splits[split]))
     caveats += [note for rows in splits.values() for note in rows.notes]
-    dataset = TextDataset(source.name, **splits, label_names=source.label_names, caveats=tuple(caveats))
+    dataset = TextDataset(
+        source.name,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        label_names=source.label_names,
+        caveats=tuple(caveats),
+    )
     return dataset.as_multi_label() if dataset.multi_label else dataset
 
 

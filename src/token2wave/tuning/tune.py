@@ -99,7 +99,7 @@ def tune(
         else:
             classifier = fit_to_size(candidate)
             validation = candidate.texts.validation.encode(classifier.features)
-            logits = classifier.network.logits(validation.features)
+            logits = classifier.network.logits(validation.features).astype(np.float64)
         return evaluate_candidate(logits, validation.labels, validation.weights, history.select_by)
 
     def seconds_to_finish(seconds: float) -> float:
