@@ -220,11 +220,13 @@ def rivals_table(document: Document, ours: str = "small") -> str:
             [_interval(*lead) for lead in leads],
         ]
         head += [title, "difference"]
+    n_seeds = max(map(len, own.values()))
+    fewer = ", ".join(f"{data} {len(own[data])}" for data in sets if len(own[data]) < n_seeds)
     notes = [
         "Test accuracy in percent. Ours: mean ± standard deviation of "
-        f"{plural(min(map(len, own.values())), 'seed')}. The rival of a set is the one with the highest test "
-        "accuracy, which favours it. In brackets: the 95 % interval of the difference over test texts; bold "
-        "where it excludes zero.",
+        f"{plural(n_seeds, 'seed')}{f' ({fewer})' if fewer else ''}. The rival of a set is the one with the "
+        "highest test accuracy, which favours it. In brackets: the 95 % interval of the difference over test "
+        "texts; bold where it excludes zero.",
         *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
     ]
     return join(markdown(head, zip(*columns, strict=True), n_left=1), notes)

@@ -50,7 +50,13 @@ def step(name: str, epochs: int | None) -> dict[str, float]:
     start, figures = time.process_time(), {}
     if name == "train":
         token2wave.train(
-            FOLDER / "train.csv", preset="fast", settings=SETTINGS, epochs=epochs, out=MODEL, baseline=False
+            FOLDER / "train.csv",
+            preset="fast",
+            settings=SETTINGS,
+            epochs=epochs,
+            out=MODEL,
+            baseline=False,
+            prior=False,
         )
     elif name == "update":
         classifier = token2wave.load(MODEL)

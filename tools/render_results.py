@@ -289,7 +289,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"classifiers-{data}": partial(classifiers, "classifiers", data)
         for data in ("ag_news", "imdb", "dbpedia14")
     },
-    "rivals": lambda: tables.rivals_table(benchmark("classifiers")).rstrip() + "\n",
+    "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "accuracies": lambda: tables.accuracy_table(benchmark("classifiers")).rstrip() + "\n",
     "pretrained": lambda: tables.spread_table(benchmark("pretrained")).rstrip() + "\n",
     "tuning": searches,

@@ -33,14 +33,14 @@ def test_compress(run_cli, model, train_csv):
 
 
 def test_compress_json(run_cli, model, train_csv):
-    options = ["--max-size", "3.4 kB", "--storage", "float16", "--no-retrain", "--data", train_csv, "--json"]
+    options = ["--max-size", "4500", "--storage", "float16", "--no-retrain", "--data", train_csv, "--json"]
     outcome = run_cli("compress", model, "--out", "small.safetensors", *options)
     document = outcome.document
     assert document["accuracy_before"] is document["accuracy_after"] is document["evaluated_on"] is None
     assert 0 <= document["agreement"] <= 1
     assert outcome.out.count("\n") == 1
     assert (
-        document["bytes_after"] == Path("small.safetensors").stat().st_size <= 3_400 == document["max_size"]
+        document["bytes_after"] == Path("small.safetensors").stat().st_size <= 4_500 == document["max_size"]
     )
     assert document["bytes_before"] == model.stat().st_size
     assert (

@@ -251,6 +251,7 @@ def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         (workplace / name).parent.mkdir(parents=True, exist_ok=True)
         (workplace / name).write_text("a file\n")
+    (workplace / "labels.json").write_text('{"good": "fine", "bad": "poor"}')
     (workplace / "run.toml").write_text("quiet = true\n")
     shutil.copytree(workplace / "set", workplace / "home" / "named")
     shutil.copyfile(model, workplace / "model")

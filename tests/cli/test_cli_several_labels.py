@@ -128,7 +128,7 @@ def test_info_and_explain(run_cli: Cli, model: Path) -> None:
     assert explained.document[0]["label"] in ("sport", "money")
 
 
-@pytest.mark.parametrize("more", [["--max-size", "9kB"], ["--storage", "int8"]])
+@pytest.mark.parametrize("more", [["--max-size", "9500"], ["--storage", "int8"]])
 def test_compress(run_cli: Cli, model: Path, more: list[str]) -> None:
     data = ["--data", "topics.csv", "--test", "topics.csv"]
     outcome = run_cli("compress", model, "--out", "small", "--json", *data, *more)

@@ -180,12 +180,12 @@ def test_few_rows_choose_by_folds():
         ("noise", random.normal(size=(240, 1))),
     ):
         prior = LanguagePrior(hashes[order].astype(np.uint32), vectors[order].astype(np.float32), "en", "")
-        arguments = (examples, features, 2, Recipe(char_ngrams=False), RowVectors(features, prior), 0)
+        arguments = (examples, None, features, 2, Recipe(char_ngrams=False), RowVectors(features, prior), 0)
         chosen[name] = choose_by_folds(*arguments).settings
         assert chosen[name] == choose_by_folds(*arguments).settings
     assert chosen["signal"].prior_weight == max(PRIOR_WEIGHTS_FEW_ROWS)
     assert chosen["signal"].cost > chosen["noise"].cost
-    without = choose_by_folds(examples, features, 2, Recipe(char_ngrams=False), None, 0).settings
+    without = choose_by_folds(examples, None, features, 2, Recipe(char_ngrams=False), None, 0).settings
     assert without.prior_weight == without.char_ngram_weight == 0
     assert without.cost in COSTS
 

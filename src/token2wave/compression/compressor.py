@@ -36,7 +36,7 @@ from token2wave.training.thresholds import thresholds_of
 from token2wave.training.validation import Validation, validate
 
 BUCKETS, OOV_HASHES = FEATURE_PREFIX + "buckets", FEATURE_PREFIX + "oov_hashes"
-OOV_FRACTION = 0.25  # of the limit, at most, for the OOV table
+OOV_FRACTION = 0.125  # of the limit, at most, for the OOV table
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
 HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
@@ -408,7 +408,7 @@ def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
 
 
 def prune_oov(classifier: Classifier, limit: int | None) -> Classifier:
-    """Drop the smallest entries of the OOV table if it takes more than a quarter of the limit."""
+    """Drop the smallest entries of the OOV table if it takes more than an eighth of the limit."""
     old, features = classifier.network.config, classifier.features
     if limit is None or not isinstance(features, WordFeatures):
         return classifier
