@@ -183,7 +183,7 @@ def test_a_backend_refuses_a_name_that_it_does_not_know(key: str) -> None:
     with pytest.raises(ValueError, match=r"expected .*, found 'new'"):
         CompiledNetwork(config.replace(width=4), arrays_of(config.replace(width=4))).logits(text)
     with pytest.raises(ValueError, match=r"expected .*, found 'new'"):
-        build_graph(config, arrays, None, ())
+        build_graph(config, arrays, {}, ())
 
 
 def arrays_of(config: WaveConfig) -> dict[str, np.ndarray]:
