@@ -91,6 +91,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "validation": (["random", "grouped"], CHOICE_WRONG),
         "char_ngrams": ([True, False], []),
         "tune_linear_svm": ([True, False], []),
+        "prior_scale": ([0.0, 30.0], [-1.0, float("nan")]),
         "refit_below": ([0, 5000], [-1]),
         "refit_linear_svm": ([True, False], []),
         "select_by": (["accuracy", "macro_f1", "micro_f1", "loss"], CHOICE_WRONG),

@@ -310,6 +310,7 @@ def test_to_and_from_a_trained_model(fitted, tmp_path):
     np.testing.assert_array_equal(again.predict(MORE), numbered.predict(MORE))
 
 
+@pytest.mark.prior  # processes of their own use it
 def test_pipeline_and_grid_search_in_two_processes():
     pipeline = Pipeline([("lower", FunctionTransformer(_lower)), ("wave", quick())])
     grid = {"wave__lr": [3e-3, 1e-2], "wave__operation": ["interference"]}

@@ -21,6 +21,8 @@ TEXTS, LABELS = made_up(300)
 MORE, MORE_LABELS = made_up(80, seed=1)
 SEED = 5
 
+pytestmark = pytest.mark.prior  # the command line uses it
+
 
 def token2wave_command(*arguments):
     command = [sys.executable, "-m", "token2wave.cli.main", *map(str, arguments)]
