@@ -157,18 +157,17 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     assert not without.dense.any()
 
 
-@pytest.mark.parametrize("feature_scale", ["uniform", "idf"])
-def test_other_scales_of_features(feature_scale, solver, exact):
+def test_features_scaled_by_inverse_document_frequency(solver, exact):
     """The same problem as with the information replaced by the square of the scale."""
     problem, _, share = case_of(3, share=0.5)
     n_texts = document_frequency(problem.train.features, 14)
     problem.gram_texts = np.arange(problem.char_ngrams.n_grams) * 7.0  # more than there are texts, too
-    weights = problem.solve_path(share, 0.0, [1.0], feature_scale=feature_scale)[0]
+    weights = problem.solve_path(share, 0.0, [1.0], feature_scale="idf")[0]
     scales = []
     for frequency in (n_texts, problem.gram_texts):
         idf = np.log(51 / (1 + np.minimum(frequency, 50))) + 1  # of 50 texts
         idf /= np.sqrt((idf**2 * frequency).sum() / frequency.sum())
-        scales.append(idf**2 if feature_scale == "idf" else np.ones(len(frequency)))
+        scales.append(idf**2)
     problem.information, problem.gram_information = scales
     texts = problem.train.features
     np.testing.assert_allclose(

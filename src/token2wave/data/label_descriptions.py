@@ -61,7 +61,7 @@ def _read_json(path: str) -> Any:
 
 
 def _check(source: Any, location: str) -> dict[str, list[str]]:
-    """Refuse what is no mapping of labels to texts."""
+    """Refuse anything but a mapping from labels to texts."""
     if not isinstance(source, Mapping) or not source:
         raise DataError(f"expected descriptions, found {quote(source)}", location=location, hint=_HINT)
     descriptions = {}

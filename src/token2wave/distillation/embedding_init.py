@@ -70,14 +70,10 @@ class EncoderInit:
         vocabulary = encoders.whole_words(self.name)
         hashes, _, _ = spelled_tokens(vocabulary)
         shift = np.uint64(64 - features.config.bits)
-        buckets = np.union1d(features.buckets, (hashes >> shift).astype(np.uint32))
-        expanded = WordFeatures(features.config, buckets)
-        has_cls = int(features.config.cls)
-        new_rows = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
-        row_map = np.concatenate([np.arange(has_cls, dtype=np.int32), new_rows])
+        expanded, places = features.with_rows((hashes >> shift).astype(np.uint32))
         words = words_with_rows([*texts, *vocabulary], expanded)
         vectors = WordVectors(words, cached_outputs(self.name, words, compute).of(words))
-        return expanded, replace(encoded, ids=row_map[encoded.ids]), vectors
+        return expanded, replace(encoded, ids=places[encoded.ids]), vectors
 
     def init_rows(self, rows: Floats, width: int, vectors: WordVectors, features: WordFeatures) -> None:
         """Write the encoder's vectors into the embedding ``(V, W)``, in place. Variants of a row start equal.

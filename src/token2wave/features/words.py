@@ -107,6 +107,18 @@ class WordFeatures:
         """Return the same features with another OOV table, ``(K,)`` uint32, increasing."""
         return WordFeatures(self.config, self.buckets, hashes)
 
+    def with_rows(self, buckets: NDArray[np.uint32]) -> tuple[WordFeatures, NDArray[np.int32]]:
+        """Give further buckets a row; the features have no OOV table.
+
+        Returns:
+            The features, and the new place of each row, ``(V,)`` int32.
+        """
+        joined = np.union1d(self.buckets, buckets)
+        has_cls = int(self.config.cls)  # [CLS] stays row 0
+        places = np.searchsorted(joined, self.buckets).astype(np.int32) + np.int32(has_cls)
+        first = np.arange(has_cls, dtype=np.int32)
+        return WordFeatures(self.config, joined), np.concatenate([first, places])
+
     @classmethod
     def fit(cls, texts: Sequence[str], config: WordConfig) -> WordFeatures:
         """Count the buckets of training texts, and keep the frequent ones; see :meth:`from_counts`.

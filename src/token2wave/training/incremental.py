@@ -279,10 +279,8 @@ def add_words(features: Features, texts: Sequence[str]) -> tuple[Features, NDArr
         new = WordFeatures.fit(texts, features.config).buckets
     except DataError:  # no text has a word, so training learns the empty text
         return features, unchanged
-    buckets = np.union1d(features.buckets, new)
-    places = np.searchsorted(buckets, features.buckets) + int(features.config.cls)
-    first = np.zeros(int(features.config.cls), dtype=np.int64)  # [CLS] stays row 0
-    return WordFeatures(features.config, buckets), np.concatenate([first, places])
+    expanded, places = features.with_rows(new)
+    return expanded, places.astype(np.int64)
 
 
 def _start_from_oov(

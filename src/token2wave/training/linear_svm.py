@@ -29,13 +29,13 @@ MAX_PASSES = 40
 COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
 CHAR_NGRAM_WEIGHTS = (1.0, 0.0)  # to choose from, beside the default
 PRIOR_WEIGHTS = (2.0, 0.0)  # likewise
-SHORTEST_CHAR_NGRAM = 2
-MAX_OOV_NUMBERS = 1 << 21
+SHORTEST_CHAR_NGRAM = 2  # letters, the ends of the word among them
+MAX_OOV_NUMBERS = 1 << 21  # weights in the OOV table
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
 TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not change accuracy
 
 Floats = NDArray[np.float32]
-FeatureScale = Literal["information", "idf", "uniform"]
+FeatureScale = Literal["information", "idf"]
 FEATURE_SCALES: tuple[FeatureScale, ...] = ("idf",)  # likewise
 
 
@@ -212,8 +212,8 @@ class LinearSVM:
             previous: the solution for other texts. The result is the solution nearest to its rows and bias;
                 without it, the smallest one.
             feature_scale: what the count of a feature is multiplied with: the root of its information about
-                the class, its inverse document frequency as in scikit-learn, or the same for all features.
-                Its mean square over texts is one.
+                the class, or its inverse document frequency as in scikit-learn. Its mean square over texts
+                is one.
 
         Returns:
             For each cost, weights whose sum over a text's features, divided by the root of their number, plus
@@ -256,8 +256,6 @@ class LinearSVM:
         """The square of the scale of each row ``(V,)`` and of each n-gram ``(G,)``."""
         if feature_scale == "information":
             return self.information, self.gram_information
-        if feature_scale == "uniform":
-            return np.ones_like(self.information), np.ones_like(self.gram_information)
         rows, grams = (
             _scale_to_mean_one(
                 (np.log((1 + len(self.train)) / (1 + np.minimum(n_texts, len(self.train)))) + 1) ** 2, n_texts

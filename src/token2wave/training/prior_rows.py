@@ -36,12 +36,8 @@ def prior_of_texts(texts: HashedTexts) -> LanguagePrior | None:
 
 def add_rows(features: WordFeatures, encoded: Ragged, prior: LanguagePrior) -> tuple[WordFeatures, Ragged]:
     """Give every word of the prior a row; return the features, and the texts encoded by them."""
-    shift = np.uint32(32 - features.config.bits)
-    buckets = np.union1d(features.buckets, prior.hashes >> shift)
-    has_cls = int(features.config.cls)
-    new_rows = np.searchsorted(buckets, features.buckets).astype(np.int32) + has_cls
-    row_map = np.concatenate([np.arange(has_cls, dtype=np.int32), new_rows])
-    return WordFeatures(features.config, buckets), replace(encoded, ids=row_map[encoded.ids])
+    expanded, places = features.with_rows(prior.hashes >> np.uint32(32 - features.config.bits))
+    return expanded, replace(encoded, ids=places[encoded.ids])
 
 
 class RowVectors:
