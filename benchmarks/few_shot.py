@@ -39,6 +39,7 @@ from token2wave.data import encode_labels, label_names_of, load_splits
 
 SCHEMA = 2
 DATA = ["ag_news", "trec", "banking77", "emotion", "sst2", "debian-sections"]
+DATA_IN_ALL = ["ag_news", "imdb", "emotion", "sst2", "trec", "banking77"]
 COMPARED = ["small", "tfidf_logistic_tuned", "model2vec_logistic", "model2vec_finetuned", "minilm_logistic"]
 SPEED_TEXTS = 500
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser = make_parser(__doc__, data=DATA)
     parser.add_argument("--rows", type=comma_integers, default=[8, 16, 32, 64], help="of each class")
     parser.add_argument("--rows-in-all", type=comma_integers, default=[1000], help="by commas")
+    parser.add_argument("--data-in-all", type=comma_list, default=DATA_IN_ALL, help="sets for these")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--systems", type=comma_list, default=COMPARED, help=f"any of {', '.join(SYSTEMS)}")
     parser.add_argument("--resume", action="store_true", help="keep the runs of the result")
@@ -93,13 +95,15 @@ def main() -> None:
     if options.resume and (earlier := read_earlier(path, document)) is not None:
         document |= {key: earlier[key] for key in ("caveats", "systems", "rows")}
     warnings.simplefilter("ignore", UserWarning)  # of classifiers that have not converged
-    for name in options.data:
+    for name in dict.fromkeys([*options.data, *options.data_in_all]):
+        of_each = [str(rows) for rows in options.rows if name in options.data]
+        in_all = [f"{rows} in all" for rows in options.rows_in_all if name in options.data_in_all]
         splits = load_splits(name)
         assert splits.test is not None
         document["caveats"] += [note for note in splits.caveats if note not in document["caveats"]]
         names = label_names_of(splits.train, splits.label_names)
         labels, truth = (encode_labels(split, names) for split in (splits.train, splits.test))
-        for rows in (*map(str, options.rows), *(f"{number} in all" for number in options.rows_in_all)):
+        for rows in (*of_each, *in_all):
             by_system = document["rows"].setdefault(name, {}).setdefault(rows, {})
             for draw in range(options.draws):
                 chosen = draw_rows(labels, rows, draw)

@@ -177,24 +177,42 @@ RIVALS = {
 }
 
 
-def rivals_table(document: Document, ours: str = "small") -> str:
-    """Our accuracy on each data set beside the best rivals', with paired differences."""
+def rivals_table(document: Document) -> str:
+    """Our accuracy on each data set beside the best rivals', with paired differences and calibration errors.
+
+    The last two columns are of our preset without its language prior.
+    """
     systems, sets = document["systems"], list(document["medians"])
     runs = defaultdict[tuple[str, str], list[Document]](list)
     for run in document["runs"]:
         if run["error"] is None:
             runs[run["data"], run["system"]].append(run)
 
-    def mean(data: str, system: str) -> float:
-        return statistics.mean(run["figures"]["accuracy"] for run in runs[data, system])
+    def mean(data: str, system: str, figure: str = "accuracy") -> float:
+        return statistics.mean(run["figures"][figure] for run in runs[data, system])
 
-    own = {data: [run["figures"]["accuracy"] for run in runs[data, ours]] for data in sets}
+    def accuracies_of(ours: str) -> list[str]:
+        cells = [
+            _mean_and_deviation([run["figures"]["accuracy"] for run in runs[data, ours]]) for data in sets
+        ]
+        return [*cells, f"{100 * statistics.mean(mean(data, ours) for data in sets):.2f}"]
+
+    def differences(ours: str, best: dict[str, str]) -> list[str]:
+        leads = [
+            _lead(runs[data, ours], runs[data, best[data]], document["data"][data]["test_rows"])
+            for data in sets
+        ]
+        errors = [error for _, error in leads if error is not None]
+        error = math.hypot(*errors) / len(sets) if len(errors) == len(sets) else None
+        leads.append((statistics.mean(lead for lead, _ in leads), error))
+        return [_interval(*lead) for lead in leads]
+
+    not_run = defaultdict[str, list[str]](list)
     columns = [
-        [f"{data} (subset)" if document["data"][data]["caveats"] else data for data in sets] + ["mean"]
+        [f"{data} (subset)" if document["data"][data]["caveats"] else data for data in sets] + ["mean"],
+        accuracies_of("small"),
     ]
-    columns.append([_mean_and_deviation(own[data]) for data in sets])
-    columns[-1].append(f"{100 * statistics.mean(mean(data, ours) for data in sets):.2f}")
-    head = ["data", systems[ours]["name"]]
+    head = ["data", systems["small"]["name"]]
     for title, is_rival in RIVALS.items():
         rivals = [name for name in systems if is_rival(systems[name]["family"])]
         best = {
@@ -204,29 +222,28 @@ def rivals_table(document: Document, ours: str = "small") -> str:
         }
         if set(best) != set(sets):
             continue
-        leads = [
-            _lead(runs[data, ours], runs[data, best[data]], document["data"][data]["test_rows"])
-            for data in sets
-        ]
-        errors = [error for _, error in leads if error is not None]
-        error = math.hypot(*errors) / len(sets) if len(errors) == len(sets) else None
-        leads.append((statistics.mean(lead for lead, _ in leads), error))
+        for name, data in itertools.product(rivals, sets):
+            if not runs[data, name]:
+                not_run[systems[name]["name"]].append(data)
         accuracies = [mean(data, best[data]) for data in sets]
-        names = [f"{systems[best[data]]['name']}: " for data in sets] + [""]
-        accuracies.append(statistics.mean(accuracies))
-        cells = zip(names, accuracies, strict=True)
-        columns += [
-            [f"{name}{100 * value:.2f}" for name, value in cells],
-            [_interval(*lead) for lead in leads],
-        ]
+        cells = [f"{systems[best[data]]['name']}: {100 * mean(data, best[data]):.2f}" for data in sets]
+        columns += [[*cells, f"{100 * statistics.mean(accuracies):.2f}"], differences("small", best)]
         head += [title, "difference"]
-    n_seeds = max(map(len, own.values()))
-    fewer = ", ".join(f"{data} {len(own[data])}" for data in sets if len(own[data]) < n_seeds)
+        if all(runs[data, "small_no_prior"] for data in sets):
+            columns.append(differences("small_no_prior", best))
+            head.append("difference with `--no-prior`")
+    calibration = [mean(data, "small", "calibration_error") for data in sets]
+    columns.append([f"{error:.3f}" for error in [*calibration, statistics.mean(calibration)]])
+    head.append("calibration error")
+    numbers = {data: len(runs[data, "small"]) for data in sets}
+    n_seeds = max(numbers.values())
+    fewer = ", ".join(f"{data} {number}" for data, number in numbers.items() if number < n_seeds)
     notes = [
         "Test accuracy in percent. Ours: mean ± standard deviation of "
         f"{plural(n_seeds, 'seed')}{f' ({fewer})' if fewer else ''}. The rival of a set is the one with the "
         "highest test accuracy, which favours it. In brackets: the 95 % interval of the difference over test "
-        "texts; bold where it excludes zero.",
+        "texts; bold where it excludes zero. The calibration error is ours.",
+        *(f"*{name} was not run on {', '.join(data)}.*" for name, data in not_run.items()),
         *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
     ]
     return join(markdown(head, zip(*columns, strict=True), n_left=1), notes)
@@ -837,6 +854,11 @@ def few_shot_table(document: Document) -> str:
         for rows, by_system in by_rows.items()
     ]
     n_draws = max(len(runs) for _, _, by_system in cells for runs in by_system)
+    draws = {
+        name: min(len(runs[place]) for _, _, runs in cells if runs[place])
+        for place, name in enumerate(names.values())
+    }
+    fewer = "".join(f"; {name}: {number}" for name, number in draws.items() if number < n_draws)
 
     def table(title: str, in_all: bool) -> list[str]:
         rows, groups = [], [cell for cell in cells if cell[1].endswith("in all") is in_all]
@@ -855,7 +877,7 @@ def few_shot_table(document: Document) -> str:
         return markdown(head, rows, n_left=len(head))
 
     notes = [
-        f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows.",
+        f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows{fewer}.",
         *(f"*{a['name']}*: {a['description']}" for a in document["systems"].values() if "description" in a),
         *caveat_lines(document["caveats"]),
     ]

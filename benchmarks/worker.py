@@ -39,6 +39,7 @@ def run(job: Job) -> Answer:
         figures["accuracy"] = float(correct.mean())
         figures["predict_texts_per_second"] = len(test_texts) / seconds
         figures["peak_memory_bytes"] = _peak()
+        figures["calibration_error"] = system.calibration_error(model, test_texts, test_labels)
         figures["model_bytes"] = system.save(model, saved).stat().st_size
     spent = figures["preparation_seconds"] + figures["train_seconds"]
     return {

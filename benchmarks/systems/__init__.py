@@ -22,6 +22,7 @@ SYSTEMS = {
     "fast": "token2wave_presets",
     "small": "token2wave_presets",
     "paper": "token2wave_presets",
+    "small_no_prior": "token2wave_presets",
     "small_from_encoder": "token2wave_presets",
     "fasttext_lr025": "fasttext_systems",
     "fasttext_lr05": "fasttext_systems",
@@ -41,6 +42,7 @@ ONE_RUN = frozenset(SYSTEMS) - {
     "fast",
     "small",
     "paper",
+    "small_no_prior",
     "small_from_encoder",
     "fasttext_lr025",
     "fasttext_lr05",
@@ -98,6 +100,10 @@ class System:
     def predict(self, model: Any, texts: Sequence[str]) -> NDArray[np.int64]:
         """Predict the class of every text, ``(N,)``."""
         raise NotImplementedError
+
+    def calibration_error(self, model: Any, texts: Sequence[str], labels: NDArray[np.int64]) -> float | None:
+        """Expected calibration error of the predictions; None where it is not of interest."""
+        return None
 
     def save(self, model: Any, folder: Path) -> Path:
         """Write the model to a file in ``folder``, and return its path."""

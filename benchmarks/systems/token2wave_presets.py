@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import token2wave.pipeline as training
 from systems import System, Task
 from token2wave.data import TextDataset, TextSplit
+from token2wave.metrics import expected_calibration_error
 from token2wave.models.encoder_sources import MINILM
 from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
@@ -32,7 +33,10 @@ PRESETS = {
     "more text than the rivals see.",
 }
 """What favours each preset or its rivals."""
-OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {"small_from_encoder": ("small", {"init_from": MINILM})}
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "small_no_prior": ("small", {"prior": False}),
+    "small_from_encoder": ("small", {"init_from": MINILM}),
+}
 """Presets with an option, by the name of the system."""
 
 
@@ -49,7 +53,7 @@ class PresetSystem(System):
         config = settings.network_config(1, 2, ()).replace(linear_svm=False)  # which are found apart
         if not trains_natively(config, settings.recipe, has_cls):
             import_module("token2wave.training.torch_trainer")  # else imported while training
-        options = "".join(f" `--{key.replace('_', '-')} {value}`" for key, value in self.options.items())
+        options = "".join(f" `{_flag(key, value)}`" for key, value in self.options.items())
         self.name = f"token2wave {preset}{options}"
         self.description = f"Preset `{preset}`{options} of token2wave: {_settings(settings)}."
         self.bias = PRESETS[preset]
@@ -67,6 +71,12 @@ class PresetSystem(System):
         classes: NDArray[np.int64] = model.classifier.probabilities(texts).argmax(axis=1)
         return classes
 
+    def calibration_error(
+        self, model: training.TrainingResult, texts: Sequence[str], labels: NDArray[np.int64]
+    ) -> float:
+        """Expected calibration error of the test texts."""
+        return float(expected_calibration_error(model.classifier.probabilities(texts), labels))
+
     def save(self, model: training.TrainingResult, folder: Path) -> Path:
         """Write the model file."""
         path = folder / "model.safetensors"
@@ -80,6 +90,12 @@ class PresetSystem(System):
         if summary.refit and summary.best_epoch is not None:
             seen += summary.rows * summary.best_epoch
         return seen / summary.rows
+
+
+def _flag(key: str, value: Any) -> str:
+    """An option as the command line has it, e.g. ``--no-prior``."""
+    name = key.replace("_", "-")
+    return f"--no-{name}" if value is False else f"--{name} {value}"
 
 
 def _settings(preset: Preset) -> str:

@@ -116,9 +116,10 @@ def test_differences_to_the_best_rivals_have_paired_intervals():
         "medians": {"news": {}, "mail": {}},
         "runs": [
             {"system": system, "data": data, "run": run, "error": None, "correct": pack_bits(bits)}
-            | {"figures": {"accuracy": float(bits.mean())}}
+            | {"figures": {"accuracy": float(bits.mean()), "calibration_error": 0.01 * run}}
             for (system, run), bits in right.items()
             for data in ("news", "mail")
+            if (system, data) != ("weak", "mail")
         ],
     }
     lead = (0.5 * (rows < 310) + 0.5 * (rows < 320)) - (rows < 300)
@@ -133,9 +134,21 @@ def test_differences_to_the_best_rivals_have_paired_intervals():
     assert lines[4].startswith(
         f"| mean | 78.75 | 75.00 | **+3.75 (+{3.75 - half:.2f} to +{3.75 + half:.2f})** |"
     )
+    assert lines[0].endswith("| difference | calibration error |")
+    assert lines[2].endswith("| 0.015 |")
+    assert "*weak was not run on mail.*" in lines
     for run in document["runs"]:
         del run["correct"]
     assert "| svm: 75.00 | +3.75 | encoder: 77.50 | +1.25 |" in tables.rivals_table(document)
+    document["systems"]["small_no_prior"] = {"name": "without", "family": "token2wave"}
+    document["runs"] += [
+        {**run, "system": "small_no_prior", "figures": {"accuracy": 0.75}}
+        for run in document["runs"]
+        if run["system"] == "small"
+    ]
+    lines = tables.rivals_table(document).splitlines()
+    assert lines[0].count("| difference | difference with `--no-prior` |") == 2
+    assert "| svm: 75.00 | +3.75 | +0.00 | encoder: 77.50 | +1.25 | -2.50 |" in lines[2]
 
 
 def test_few_rows_have_a_table_by_class_and_one_in_all():
@@ -167,7 +180,7 @@ def test_few_rows_have_a_table_by_class_and_one_in_all():
         "| training, seconds |  | 2.00 | - |",
         "| texts predicted in a second |  | 12,345 | - |",
         "",
-        "Test accuracy in %, mean ± standard deviation of 2 draws of the rows.",
+        "Test accuracy in %, mean ± standard deviation of 2 draws of the rows; ours: 1; SVM: 1.",
         "*SVM*: A machine.",
     ]
 

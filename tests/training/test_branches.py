@@ -33,6 +33,7 @@ from token2wave.training.calibration import (
     choose_linear_svm,
     fit_classes,
     fit_weights,
+    is_clear_gain,
     mixture_loss,
     scale_branches,
 )
@@ -260,9 +261,17 @@ def test_planted_best_settings_are_chosen(name, best):
         return 1.0 if isinstance(best, str) else 2.0 - abs(value - best) / 3
 
     settings, _ = choose(Answers(quality), prior="a prior")
-    assert settings == LinearSVMSettings(cost=settings.cost)._replace(**{name: best})
-    if name != "cost":
-        assert settings.cost == COSTS[1]  # the first of those that are as good
+    assert settings == LinearSVMSettings()._replace(**{name: best})
+
+
+def test_a_gain_is_clear_beyond_half_its_standard_error():
+    gains = np.array([0.4, -0.2] * 50)  # mean 0.1, standard error 0.03
+    ones = np.ones(100)
+    assert is_clear_gain(gains, ones)
+    assert not is_clear_gain(gains - 0.09, ones)
+    assert not is_clear_gain(np.zeros(100), ones)
+    assert not is_clear_gain(gains, np.repeat([1.0, 1e-6], [4, 96]))  # as if there were four texts
+    assert is_clear_gain(np.full(3, 0.1), np.ones(3))
 
 
 def test_what_is_absent_gets_no_weight():

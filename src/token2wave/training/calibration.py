@@ -18,6 +18,7 @@ from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, a
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import (
     CHAR_NGRAM_WEIGHTS,
+    COST,
     COSTS,
     FEATURE_SCALES,
     PRIOR_WEIGHTS,
@@ -40,6 +41,7 @@ MIN_FACTOR = 1e-3
 MIN_GRADES = 3
 GRADES_GAIN = 4.0  # nats of all validation texts; classes in a random order gained 0 to 2.4
 TOLERANCE = 1e-10
+STANDARD_ERRORS = 0.5  # by which settings of the linear SVM must be better than the default ones
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
 CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 """Weight of the words' character n-grams: if few words are known, their spelling says most."""
@@ -101,8 +103,8 @@ def choose_linear_svm(
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
     """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
 
-    First the cost of an error, along a path of warm starts, then the weights of the prior and of the words'
-    character n-grams.
+    First the cost of an error, along a path of warm starts, then the weights of the words' character n-grams
+    and of the prior.
 
     Args:
         problem: of the linear SVM.
@@ -112,27 +114,30 @@ def choose_linear_svm(
         tune: whether to try other settings than the default ones.
 
     Returns:
-        The choice for which the calibrated mixture has the least cross-entropy, and the solution for it.
+        The choice, and the solution for it. It differs from the defaults only as far as the cross-entropy of
+        the calibrated mixture is clearly less.
     """
     known = validation.features.rows(waves.config.n_rows)
     wave_logits, truth = branch_logits(waves, known), _truth(waves, validation)
-    best_loss, best = math.inf, None
+    text_weights = np.ones(len(validation)) if validation.weights is None else validation.weights
+    best_losses: Numbers | None = None
+    best = None
 
     def improve(settings: LinearSVMSettings, costs: Sequence[float]) -> bool:
-        """Solve for each cost; whether one is better than all before."""
-        nonlocal best_loss, best
-        loss_before = best_loss
-        solutions = solve_settings(problem, settings, costs)
-        for cost, solution in zip(costs, solutions, strict=True):
-            compiled = problem.compiled(solution, prior)
+        """Solve for each cost; whether one is clearly better than all before."""
+        nonlocal best_losses, best
+        improved = False
+        solutions = dict(zip(costs, solve_settings(problem, settings, costs), strict=True))
+        for cost in sorted(costs, key=lambda cost: abs(math.log(cost / COST))):
+            compiled = problem.compiled(solutions[cost], prior)
             svm_logits = compiled.logits(validation.features)
             scale, shift = fit_classes(svm_logits, truth, validation.weights)
             choice = LinearSVMChoice(settings._replace(cost=cost), scale, shift)
             logits = np.concatenate([wave_logits, choice.calibrated(svm_logits)[None]])
-            loss = mixture_loss(logits, truth, validation.weights)
-            if loss < best_loss:
-                best_loss, best = loss, (choice, compiled)
-        return best_loss < loss_before
+            losses = mixture_losses(logits, truth, validation.weights)
+            if best_losses is None or is_clear_gain(best_losses - losses, text_weights):
+                best_losses, best, improved = losses, (choice, compiled), True
+        return improved
 
     settings = LinearSVMSettings()
     if not problem.char_ngrams.n_grams:
@@ -145,8 +150,8 @@ def choose_linear_svm(
         return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
     for name, weights in (
-        ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),
         ("char_ngram_weight", CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ()),
+        ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),
         ("feature_scale", FEATURE_SCALES),
     ):
         for weight in weights:
@@ -156,13 +161,33 @@ def choose_linear_svm(
     return best
 
 
+def is_clear_gain(gains: Numbers, text_weights: NDArray[np.floating]) -> bool:
+    """Whether the mean of each text's gain ``(N,)`` is more than half its standard error.
+
+    Without this rule the least of several losses is often that of chance, with a few hundred texts.
+    """
+    mean = float(np.average(gains, weights=text_weights))
+    square = float(np.average((gains - mean) ** 2, weights=text_weights))
+    effective = float(
+        text_weights.sum(dtype=np.float64) ** 2 / np.square(text_weights, dtype=np.float64).sum()
+    )
+    return mean > STANDARD_ERRORS * math.sqrt(square / effective)
+
+
+def mixture_losses(
+    logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
+) -> Numbers:
+    """Cross-entropy of each text ``(N,)`` for the best weighted sum of branches; see :func:`fit_weights`."""
+    weights = fit_weights(logits, truth, text_weights)
+    losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
+    return losses
+
+
 def mixture_loss(
     logits: Numbers, truth: NDArray[Any], text_weights: NDArray[np.floating] | None = None
 ) -> float:
-    """Least mean cross-entropy of a weighted sum of branches; arguments as for :func:`fit_weights`."""
-    weights = fit_weights(logits, truth, text_weights)
-    losses, _ = _losses(np.tensordot(weights, logits, axes=1), truth)
-    return float(np.average(losses, weights=text_weights))
+    """Mean of :func:`mixture_losses`."""
+    return float(np.average(mixture_losses(logits, truth, text_weights), weights=text_weights))
 
 
 def fit_classes(
