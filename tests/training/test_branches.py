@@ -270,7 +270,7 @@ def test_a_gain_is_clear_beyond_half_its_standard_error():
     assert is_clear_gain(gains, ones)
     assert not is_clear_gain(gains - 0.09, ones)
     assert not is_clear_gain(np.zeros(100), ones)
-    assert not is_clear_gain(gains, np.repeat([1.0, 1e-6], [4, 96]))  # as if there were four texts
+    assert not is_clear_gain(gains, np.repeat([1.0, 1e-6], [2, 98]))  # as if there were two texts
     assert is_clear_gain(np.full(3, 0.1), np.ones(3))
 
 
