@@ -109,16 +109,23 @@ def join_classes(names: Sequence[str], limit: int = 8) -> str:
 
 def columns(text: str) -> int:
     """Count the columns of a terminal that a text takes."""
-    return sum(
-        2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text
-    )
+    return sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.east_asian_width(character) in "WF":
+        return 2
+    return 0 if unicodedata.combining(character) else 1
 
 
 def shorten(text: str, limit: int) -> str:
     """Make a text printable, and cut it to ``limit`` columns with an ellipsis at the end."""
     text = printable(text)
-    if columns(text) <= limit:
-        return text
-    while columns(text) > limit - 1:
-        text = text[:-1]
-    return text.rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    width, end = 0, 0  # `end` is where one column is left, for the ellipsis
+    for place, character in enumerate(text):
+        width += _columns_of(character)
+        if width > limit:
+            return text[:end].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+        if width < limit:
+            end = place + 1
+    return text

@@ -305,6 +305,10 @@ def test_printable_and_shorten() -> None:
     assert shorten("short", 5) == "short"
     assert shorten("shorter", 5) == "shor…"
     assert shorten("日本語", 5) == "日本…"
+    assert shorten("日本", 4) == "日本"
+    assert shorten("日本語", 4) == "日…"
+    assert shorten("e\u0301" * 5, 4) == "e\u0301" * 3 + "…"
+    assert shorten("two words", 5) == "two…"
     assert columns(shorten("日" * 50, 24)) <= 24
 
 
