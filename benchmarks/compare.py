@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "runs": [],
     }
     earlier = []
-    if options.resume and (old := read_earlier(path, document)) is not None:
+    old = read_earlier(path, document, any_processor=options.accuracy_alone) if options.resume else None
+    if old is not None:
         document |= {key: old[key] for key in ("data", "systems")}
         named = set(itertools.product(options.data, map(key_of, options.systems)))
         earlier = old["runs"]
@@ -97,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", type=int, help="so many training and test rows at most, at random")
     parser.add_argument("--resume", action="store_true", help="keep the finished runs of the result")
+    parser.add_argument(
+        "--accuracy-alone",
+        action="store_true",
+        help="with --resume, also runs of another processor: only their accuracy can be compared",
+    )
     return parser
 
 

@@ -134,15 +134,20 @@ def write_document(path: Path, document: Record) -> None:
         partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_earlier(path: Path, document: Record) -> Record | None:
-    """The result of an earlier start of the same benchmark, of this processor; None if there is none."""
+def read_earlier(path: Path, document: Record, *, any_processor: bool = False) -> Record | None:
+    """The result of an earlier start of the same benchmark, of this processor; None if there is none.
+
+    With ``any_processor`` it may be of another one, which ``document["other_processors"]`` then names.
+    """
     if not path.is_file():
         return None
     earlier = dict(json.loads(path.read_text(encoding="utf-8")))
     if earlier.get("schema") != document["schema"]:
         sys.exit(f"error: expected a result of schema {document['schema']}, found {earlier.get('schema')!r}")
-    if earlier["machine"]["processor"] != document["machine"]["processor"]:
+    own, theirs = document["machine"]["processor"], earlier["machine"]["processor"]
+    if own != theirs and not any_processor:
         sys.exit("error: the earlier result comes from another processor; choose another --name")
+    document["other_processors"] = sorted({theirs, *earlier.get("other_processors", ())} - {own})
     return earlier
 
 

@@ -244,6 +244,7 @@ def rivals_table(document: Document) -> str:
         "highest test accuracy, which favours it. In brackets: the 95 % interval of the difference over test "
         "texts; bold where it excludes zero. The calibration error is ours.",
         *(f"*{name} was not run on {', '.join(data)}.*" for name, data in not_run.items()),
+        *(f"*Some runs were made on {name}.*" for name in document.get("other_processors", ())),
         *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
     ]
     return join(markdown(head, zip(*columns, strict=True), n_left=1), notes)
