@@ -78,6 +78,7 @@ SYSTEMS = {
     "fast_1mb_numpy": Measured(("fast_1mb",), native=False),
     "fast_int8": Measured(("fast_int8",), native=True),
     "small": Measured(("small",), native=True),
+    "small_no_prior": Measured(("small_no_prior",), native=True),
     "small_numpy": Measured(("small",), native=False),
     "fasttext": Measured(("fasttext_lr025", "fasttext_lr05")),
     "fasttext_quantised": Measured(("fasttext_quantised",)),

@@ -125,11 +125,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _preset(preset: str, job: Job, path: Path) -> dict[str, Any]:
+def _preset(preset: str, job: Job, path: Path, *, prior: bool = True) -> dict[str, Any]:
     import token2wave
 
     unseen = replace(_splits(job), test=None)  # no test text is seen
-    token2wave.train(unseen, out=path, preset=preset, seed=job["seed"], device="cpu")
+    token2wave.train(unseen, out=path, preset=preset, prior=prior, seed=job["seed"], device="cpu")
     return {}
 
 
@@ -194,6 +194,13 @@ _INT8 = "`fast` by `token2wave.compress` in 8 bits, no row left out."
 MODELS = {
     "fast": Model("fast", OURS, "fast.safetensors", "Preset `fast`.", partial(_preset, "fast")),
     "small": Model("small", OURS, "small.safetensors", "Preset `small`.", partial(_preset, "small")),
+    "small_no_prior": Model(
+        "small `--no-prior`",
+        OURS,
+        "no_prior.safetensors",
+        "Preset `small` without the language prior.",
+        partial(_preset, "small", prior=False),
+    ),
     "fast_1mb": Model("fast, 1 MB", OURS, "1mb.safetensors", _ONE_MB, partial(_compressed, ONE_MB, "auto")),
     "fast_int8": Model("fast, int8", OURS, "int8.safetensors", _INT8, partial(_compressed, None, "int8")),
     **{

@@ -144,31 +144,10 @@ def accuracy_table(document: Document) -> str:
     notes = [
         f"Test accuracy in percent, mean of {' or '.join(map(str, sorted(n_runs)))} runs with different "
         "seeds.",
-        *(f"*{name} is left out: it failed on some of the sets.*" for name in missing),
+        *(f"*{name} is left out: it was not run, or failed, on some of the sets.*" for name in missing),
         *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
     ]
     return join(markdown(["system", *heads, "mean"], rows), notes)
-
-
-def spread_table(document: Document) -> str:
-    """Accuracy of each system on each data set, with its spread over seeds, and what training took."""
-    runs = [run for run in document["runs"] if run["error"] is None]
-    sets = list(document["medians"])
-
-    def values(system: str, data: str, figure: str) -> list[float]:
-        return [run["figures"][figure] for run in runs if (run["system"], run["data"]) == (system, data)]
-
-    rows = [
-        [facts["name"], *(_mean_and_deviation(values(system, data, "accuracy")) for data in sets)]
-        for system, facts in document["systems"].items()
-    ]
-    methods = [f"*{facts['name']}*: {facts['description']}" for facts in document["systems"].values()][1:]
-    notes = [
-        f"Test accuracy in percent, mean ± standard deviation of {document['settings']['runs']} seeds.",
-        *methods,
-        *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
-    ]
-    return join(markdown(["system", *sets], rows), notes)
 
 
 RIVALS = {

@@ -290,8 +290,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         for data in ("ag_news", "imdb", "dbpedia14")
     },
     "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
-    "accuracies": lambda: tables.accuracy_table(benchmark("classifiers")).rstrip() + "\n",
-    "pretrained": lambda: tables.spread_table(benchmark("pretrained")).rstrip() + "\n",
+    "accuracies": lambda: tables.accuracy_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "tuning": searches,
     **{
         f"{name}{'' if level == 'all' else '-of-' + level}": partial(wave_trials, name, level)

@@ -14,7 +14,6 @@ import token2wave.pipeline as training
 from systems import System, Task
 from token2wave.data import TextDataset, TextSplit
 from token2wave.metrics import expected_calibration_error
-from token2wave.models.encoder_sources import MINILM
 from token2wave.training.auto_settings import LITTLE_TEXT
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset, preset_named
@@ -35,7 +34,6 @@ PRESETS = {
 """What favours each preset or its rivals."""
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "small_no_prior": ("small", {"prior": False}),
-    "small_from_encoder": ("small", {"init_from": MINILM}),
 }
 """Presets with an option, by the name of the system."""
 
