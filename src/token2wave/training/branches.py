@@ -46,6 +46,9 @@ from token2wave.training.loop import fit
 from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 
+MAX_TEXTS_TO_CHOOSE = 10_000
+"""Training texts that choose the settings of the linear SVM; ten problems of more texts take long."""
+
 Floats = NDArray[np.float32]
 
 
@@ -98,14 +101,31 @@ def fit_branches(
     problem = _svm_problem(network.config, features, train, recipe, seed, prior)
     if svm_choice is None:
         assert validation is not None
-        validation = validation.encode(_with_oov(features, problem.oov_hashes))
-        svm_choice, solution = choose_linear_svm(problem, prior, network, validation, recipe.tune_linear_svm)
+
+        def choose(
+            problem: LinearSVM, settings: LinearSVMSettings | None = None
+        ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
+            known = validation.encode(_with_oov(features, problem.oov_hashes))
+            return choose_linear_svm(problem, prior, network, known, settings)
+
+        settings = None if recipe.tune_linear_svm else LinearSVMSettings()
+        if settings is None and len(train) > MAX_TEXTS_TO_CHOOSE:
+            sample = _sample_to_choose(train, seed)
+            settings = choose(_svm_problem(network.config, features, sample, recipe, seed, prior))[0].settings
+        svm_choice, solution = choose(problem, settings)
     else:
         svm_choice, solution = _solve(problem, prior, svm_choice)
     network = add_linear_svm(network, solution, svm_choice)
     features = _with_oov(features, problem.oov_hashes[: network.config.n_oov])
     history.train_seconds += time.perf_counter() - start
     return network, features, history, svm_choice
+
+
+def _sample_to_choose(train: Examples, seed: int) -> Examples:
+    """Draw labelled texts to choose the settings of the linear SVM on: the problem of all is solved once."""
+    labelled = train.labelled()
+    rows = np.random.default_rng(seed).permutation(len(labelled))[:MAX_TEXTS_TO_CHOOSE]
+    return labelled.take(np.sort(rows))
 
 
 def refit_linear_svm(

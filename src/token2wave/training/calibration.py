@@ -99,7 +99,7 @@ def choose_linear_svm(
     prior: RowVectors | None,
     waves: TrainableNetwork,
     validation: Examples,
-    tune: bool = True,
+    settings: LinearSVMSettings | None = None,
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
     """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
 
@@ -111,7 +111,7 @@ def choose_linear_svm(
         prior: vectors of the rows; None without a prior.
         waves: the network without a linear SVM.
         validation: texts that neither has learnt from, with the features of the problem's OOV table.
-        tune: whether to try other settings than the default ones.
+        settings: given ones; None tries the default ones and others.
 
     Returns:
         The choice, and the solution for it. It differs from the defaults only as far as the cross-entropy of
@@ -139,14 +139,14 @@ def choose_linear_svm(
                 best_losses, best, improved = losses, (choice, compiled), True
         return improved
 
-    settings = LinearSVMSettings()
+    given, settings = settings, settings or LinearSVMSettings()
     if not problem.char_ngrams.n_grams:
         settings = settings._replace(char_ngram_weight=0.0)
     if prior is None:
         settings = settings._replace(prior_weight=0.0)
-    improve(settings, COSTS[1:3] if tune else (settings.cost,))
+    improve(settings, COSTS[1:3] if given is None else (settings.cost,))
     assert best is not None
-    if not tune:
+    if given is not None:
         return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
     for name, weights in (
