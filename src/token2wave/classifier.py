@@ -104,7 +104,7 @@ class Classifier(Model):
         return _call(self.route.predict, texts, advance)
 
     def known(self, texts: Any) -> NDArray[np.bool_]:
-        """Whether the model knows any word or n-gram of each text, ``(N,)``.
+        """Whether the model has any word, word n-gram or character n-gram of each text, ``(N,)``.
 
         If not, the prediction rests on nothing, like that of an empty text.
 

@@ -151,7 +151,7 @@ def evaluate(
     caveats = [*dataset.notes, *dataset.unknown_label_notes()]
     if n_unknown:
         texts = f"{n_unknown:,} of {len(dataset):,} texts"
-        caveats.append(f"The model knows no word of {texts}, so their predictions rest on nothing.")
+        caveats.append(f"The model knows nothing of {texts}, so their predictions rest on nothing.")
     if is_familiar(novelty):
         caveats.append(
             "These texts are much like those of training. If the model has learned from them, their figures "

@@ -111,7 +111,7 @@ def test_evaluate_counts_texts_of_which_nothing_is_known(run_cli, model, train_c
     Path("unknown.csv").write_text("\n".join([lines[0], lines[1], f"zzz,{label}", f"zzz zzz,{label}\n"]))
     outcome = run_cli("evaluate", model, "unknown.csv", "--json")
     assert outcome.document["unknown_texts"] == 2
-    assert "The model knows no word of 2 of 3 texts" in " ".join(outcome.document["caveats"])
+    assert "The model knows nothing of 2 of 3 texts" in " ".join(outcome.document["caveats"])
 
 
 def test_predict_arguments_equal_the_python_api(run_cli, model):

@@ -62,24 +62,23 @@ def char_ngrams(word: str) -> Iterator[int]:
             yield mix(rolled) >> 32
 
 
-def expected_ids(features: WordFeatures, text: str) -> tuple[list[int], int, int]:
-    """Ids of the OOV table of a text, the tokens that have any, and those that are entries themselves."""
+def expected_ids(features: WordFeatures, text: str) -> tuple[list[int], int]:
+    """Ids of the OOV table of a text, and how many tokens have any."""
     entry = {hashed: features.n_rows + i for i, hashed in enumerate(features.oov_hashes.tolist())}
     tokens = features.tokens(text)
     ids: list[int] = []
-    n_tokens = n_words = 0
+    n_tokens = 0
     for code, first, last in zip(tokens.codes, tokens.starts, tokens.ends, strict=True):
         if features.known(np.array([code]))[0]:
             continue
         if (own := entry.get(int(code) >> 32)) is not None:
             new = [own]
-            n_words += 1
         else:
             letters = "".join(lower(letter) for letter in text[first:last])
             new = [entry[hashed] for hashed in char_ngrams(letters) if hashed in entry]
         ids += new
         n_tokens += bool(new)
-    return ids, n_tokens, n_words
+    return ids, n_tokens
 
 
 def lower(letter: str) -> str:

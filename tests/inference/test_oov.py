@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from test_novelty import REFERENCE
 
-from token2wave.classifier import load
+from token2wave.classifier import Classifier, load
 from token2wave.compression import compress
 from token2wave.compression.compressor import prune_oov
 from token2wave.core import load_core
@@ -41,10 +42,10 @@ def test_ids_come_last_and_are_counted() -> None:
     for number, text in enumerate(TEXTS):
         ids = ragged.ids[ragged.offsets[number] : ragged.offsets[number + 1]]
         own = plain.ids[plain.offsets[number] : plain.offsets[number + 1]]
-        expected, n_tokens, n_words = expected_ids(features, text)
+        expected, n_tokens = expected_ids(features, text)
         assert ids.tolist() == [*own.tolist(), *expected]
-        assert (ragged.n_oov_tokens[number], ragged.n_oov_words[number]) == (n_tokens, n_words)
-    assert ragged.n_oov_tokens.max() > ragged.n_oov_words.max() > 0
+        assert ragged.n_oov_tokens[number] == n_tokens
+    assert ragged.n_oov_tokens.max() > 0
     assert same(features(HashedTexts(TEXTS)), ragged)
     assert same(ragged.rows(features.n_rows), plain)
 
@@ -59,7 +60,7 @@ def test_selections_keep_the_counts() -> None:
     assert same(concatenate(halves), ragged)
     assert ragged.take(np.array([3, 0])).n_oov_tokens.tolist() == [*ragged.n_oov_tokens[[3, 0]]]
     without = ragged.rows(oov_model().features.n_rows)
-    assert concatenate([without, ragged]).n_oov_words[: len(TEXTS)].tolist() == [0] * len(TEXTS)
+    assert concatenate([without, ragged]).n_oov_tokens[: len(TEXTS)].tolist() == [0] * len(TEXTS)
 
 
 def test_the_svm_counts_tokens_once() -> None:
@@ -80,10 +81,36 @@ def test_the_svm_counts_tokens_once() -> None:
     np.testing.assert_allclose(model.network.logits(features), logits, atol=1e-4)
 
 
-def test_a_text_is_known_by_entries_of_words_alone() -> None:
-    model = oov_model()
-    assert model.known(["zebra", "zebras", "good", "", "qqq"]).tolist() == [True, False, True, False, False]
-    assert [each.known for each in model.predict_batch(["zebra", "zebras"])] == [True, False]
+@pytest.mark.parametrize("backend", ["native core", "numpy", "torch"])
+def test_a_text_is_known_exactly_if_its_prediction_rests_on_something(backend: str) -> None:
+    """By a word, or by some character n-grams of a word without a row."""
+    model = replace(oov_model(), novelty_reference=REFERENCE)
+    twin = replace(model, network=in_torch(model)) if backend == "torch" else model
+    texts = ["zebra", "zebras", "good", "", "qqq", "qqq ??", "qqq x"]
+    with mock.patch.dict("os.environ", TOKEN2WAVE_NATIVE=str(int(backend == "native core"))):
+        twin = copy.deepcopy(twin)
+        known = twin.known(texts).tolist()
+        assert known == [True, True, True, False, False, False, True]
+        assert [each.known for each in twin.predict_batch(texts)] == known
+        changes = np.abs(twin.probabilities(texts) - twin.probabilities([""])).max(axis=1)
+        assert (changes > 1e-6).tolist() == known
+        novelty = twin.novelty(texts)
+        assert novelty is not None
+        assert (novelty == 1).tolist() == [not each for each in known]
+    states = [model.state().update(text) for text in texts]
+    assert [each.known for each in states] == known
+    explained = [model.explain(text) for text in texts]
+    assert [each.known for each in explained] == known
+    assert [any(part.known for part in each.parts) for each in explained] == known
+
+
+def in_torch(model: Classifier) -> Any:
+    torch = pytest.importorskip("torch")
+    from token2wave.models import WaveNetwork
+
+    network = WaveNetwork(model.network.config)
+    network.load_state_dict({name: torch.tensor(array) for name, array in model.network.arrays().items()})
+    return network
 
 
 def test_a_file_holds_the_table(tmp_path: Path) -> None:
@@ -114,8 +141,10 @@ def test_states_are_exact(shape: dict[str, Any]) -> None:
     state._n_removed = 10**9  # the sums are computed anew
     state.remove_first(3)
     check(state, TEXTS[0])
-    assert not model.state().update("zebras").known
-    assert model.state().update("zebra").known
+    state = model.state().update("qqq zebras")
+    assert state.known
+    assert not state.remove("zebras").known
+    assert model.state_from_bytes(model.state().update("zebras").to_bytes()).remove_first(0).known
     window = model.window(5).update(TEXTS[7]).update(f"{TEXTS[3]} {TEXTS[0]}")
     check(window, "zebras film goodness, good")
 
@@ -149,15 +178,15 @@ def test_explanations_are_exact(shape: dict[str, Any]) -> None:
     for number, part in enumerate(parts):
         rest = " ".join(words[:number] + words[number + 1 :])
         np.testing.assert_allclose(part.effects, whole - model.probabilities([rest])[0], atol=1e-5)
-    assert [part.known for part in parts] == [False, True, False, True, False, False]
+    assert [part.known for part in parts] == [True, True, True, True, False, True]
     assert parts[0].energy == parts[3].energy == 0
 
 
 def test_novelty_counts_the_words_as_unknown() -> None:
     model = replace(oov_model(), novelty_reference=REFERENCE)
     assert model.features.with_unknown(["zebra zebras good"])[1].tolist() == [4]  # two words, two pairs
-    assert model.novelty(["zebras"]).tolist() == [1.0]
-    assert model.novelty(["zebra"]) < 1
+    assert model.novelty(["qqq"]).tolist() == [1.0]
+    assert model.novelty(["good"]) < model.novelty(["zebras"]) < 1
     texts = ["zebra zebras good film", "good film"]
     states = [model.state().update(text).novelty() for text in texts]
     np.testing.assert_allclose(model.novelty(texts), states, atol=1e-6)

@@ -95,7 +95,7 @@ class PlainReader:
         """Share of the texts held back that are less unlike training; the file must have the section."""
         features, words = self._features(text)
         oov_entries = self._oov_entries(text)
-        if not self.knows(features) and not any(is_word for is_word, _ in oov_entries):
+        if not self.knows(features) and not oov_entries:
             return 1.0
         n_unknown = 0
         if self.feature_kind == "words":
@@ -145,8 +145,8 @@ class PlainReader:
                 words = list(features)
         return features, words
 
-    def _oov_entries(self, text: str) -> list[tuple[bool, list[int]]]:
-        """Entries of each OOV token, and whether they are the token's own."""
+    def _oov_entries(self, text: str) -> list[list[int]]:
+        """Entries of each OOV token."""
         if not self.entry_of_hash:
             return []
         tokens = []
@@ -154,11 +154,10 @@ class PlainReader:
             own = _hash_of_token(letters)
             if own >> (64 - self.settings.get("bits", 22)) in self.row_of_bucket:
                 continue
-            is_word = own >> 32 in self.entry_of_hash
-            hashes = [own] if is_word else _hashes_of_char_ngrams(letters)
+            hashes = [own] if own >> 32 in self.entry_of_hash else _hashes_of_char_ngrams(letters)
             entries = [self.entry_of_hash[h >> 32] for h in hashes if h >> 32 in self.entry_of_hash]
             if entries:
-                tokens.append((is_word, entries))
+                tokens.append(entries)
         return tokens
 
     def _pieces(self, text: str) -> list[int]:
@@ -182,9 +181,7 @@ class PlainReader:
 
     # ---- from rows to classes ----
 
-    def _logits(
-        self, features: list[int], words: list[int], oov_entries: list[tuple[bool, list[int]]]
-    ) -> Vector:
+    def _logits(self, features: list[int], words: list[int], oov_entries: list[list[int]]) -> Vector:
         linear, network = self._linear, self.network
         whole = [self._row(row) for row in features]
         n_behind = network["n_classes"] if network["linear_svm"] else 0
@@ -210,7 +207,7 @@ class PlainReader:
             logits = [a + b for a, b in zip(logits, more, strict=True)]
         if n_behind:
             behind = [row[-n_behind:] for row in whole]
-            behind += [self._oov_row(entry) for _, entries in oov_entries for entry in entries]
+            behind += [self._oov_row(entry) for entries in oov_entries for entry in entries]
             root = math.sqrt(max(len(whole) + len(oov_entries), 1))
             said = [sum(row[label] for row in behind) / root for label in range(n_behind)]
             weights, biases = self.tensors["linear_svm.weight"], self.tensors["linear_svm.bias"]

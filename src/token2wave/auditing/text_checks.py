@@ -186,7 +186,7 @@ def find_novel(rows: AuditRows) -> list[Match]:
     novelty[[is_null(text) for text in texts]] = 0
     order = np.argsort(-novelty, kind="stable")
     return [
-        Match((row,), "no known word" if novelty[row] == 1 else f"novelty {novelty[row]:.6f}")
+        Match((row,), "nothing known" if novelty[row] == 1 else f"novelty {novelty[row]:.6f}")
         for row in order[novelty[order] > MAX_NOVELTY].tolist()
     ]
 

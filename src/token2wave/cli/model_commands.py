@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NO_LABEL = "-"  # printed if the classifier abstains
 MAX_COUNTED = 8  # labels that are counted where the predictions go to a file
-NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word
+NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word and no n-gram
 
 
 @takes_options(DataOptions, leave_out=("multi_label", "weight_column", "group_column"))
@@ -117,8 +117,8 @@ def predict(
 ) -> None:
     """Classify texts.
 
-    After a text of which the model knows no word, the line says "(nothing known)". With --abstain-below or
-    --abstain-above-novelty, it gets no label.
+    After a text of which the model knows no word and no n-gram, the line says "(nothing known)". With
+    --abstain-below or --abstain-above-novelty, it gets no label.
     """
     from token2wave.classifier import load
     from token2wave.data.text_files import TextTable, read_table

@@ -83,9 +83,9 @@ def open_words(
     """
 
 def oov_ids(words: object, texts: list[str]) -> tuple[bytes, bytes]:
-    """Return int32 ids of the OOV table, text by text, and int64 counts (N, 3) of each text.
+    """Return int32 ids of the OOV table, text by text, and int64 counts (N, 2) of each text.
 
-    The counts are of the ids, of tokens with ids, and of tokens that are entries themselves.
+    The counts are of the ids, and of tokens with ids.
     """
 
 def open_network(shape: Sequence[int], rows: Any, dense: Any) -> object:

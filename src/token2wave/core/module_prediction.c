@@ -72,14 +72,14 @@ typedef struct {
     int64_t n, room;
 } growing_ids;
 
-/* Add the ids of the OOV table of a text, and count them, the tokens that have any, and those that are
-   entries themselves. Returns 0, or what predict would. */
+/* Add the ids of the OOV table of a text, and count them and the tokens that have any. Returns 0, or what
+   predict would. */
 static int add_oov_ids(const word_index *index, text_bytes text, feature_reader *reader, growing_ids *ids,
-                       int64_t counts[3])
+                       int64_t counts[2])
 {
     int32_t rows[MAX_FEATURES_READ];
     int64_t n_words;
-    int more = 1, is_word;
+    int more = 1;
     begin_features(reader, text.utf8, (size_t)text.size);
     while (more) {
         if (read_features(index, reader, rows, &n_words, &more) < 0)
@@ -93,13 +93,12 @@ static int add_oov_ids(const word_index *index, text_bytes text, feature_reader 
                 ids->ids = grown;
                 ids->room = room;
             }
-            int n = oov_entries(index, reader->missing[i], reader->spelled[i], ids->ids + ids->n, &is_word);
+            int n = oov_entries(index, reader->missing[i], reader->spelled[i], ids->ids + ids->n);
             for (int k = 0; k < n; k++)
                 ids->ids[ids->n + k] += (int32_t)index->n_rows;
             ids->n += n;
             counts[0] += n;
             counts[1] += n > 0;
-            counts[2] += is_word;
         }
     }
     return 0;
@@ -113,7 +112,7 @@ METHOD(oov_ids)
     feature_handle *handle = PyCapsule_GetPointer(capsule, WORDS);
     Py_ssize_t n_texts = PyList_Size(list);
     text_bytes *texts = PyMem_Calloc((size_t)n_texts + 1, sizeof *texts);
-    int64_t *counts = PyMem_Calloc((size_t)n_texts + 1, 3 * sizeof *counts);
+    int64_t *counts = PyMem_Calloc((size_t)n_texts + 1, 2 * sizeof *counts);
     feature_reader *reader = PyMem_Malloc(sizeof *reader);
     growing_ids ids = {0};
     int outcome = texts && counts && reader ? 0 : OUT_OF_MEMORY;
@@ -124,7 +123,7 @@ METHOD(oov_ids)
             goto done;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < n_texts && !outcome; i++)
-        outcome = add_oov_ids(&handle->index, texts[i], reader, &ids, counts + 3 * i);
+        outcome = add_oov_ids(&handle->index, texts[i], reader, &ids, counts + 2 * i);
     Py_END_ALLOW_THREADS
     if (outcome == NOT_UTF8)
         refuse("a string could not be decoded");
@@ -132,7 +131,7 @@ METHOD(oov_ids)
         PyErr_NoMemory();
     else
         result = Py_BuildValue("y#y#", ids.ids ? (const char *)ids.ids : "", (Py_ssize_t)(ids.n * 4), (const char *)counts,
-                               n_texts * 24);
+                               n_texts * 16);
 done:
     release_texts(texts, n_texts);
     PyMem_Free(texts);

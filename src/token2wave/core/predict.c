@@ -121,7 +121,6 @@ static void add_ready_words(const compiled_network *t, work_space *w, word_windo
 
 typedef struct {
     int64_t n_features, n_words, n_oov; /* the last: tokens with entries of the OOV table */
-    int has_oov_word;
     int32_t first; /* first feature of the text; -1 before it */
 } text_sums;
 
@@ -150,10 +149,9 @@ static void add_missing(const prediction *job, work_space *w, text_sums *sums)
 {
     int32_t entries[MAX_OOV_ENTRIES];
     for (int i = 0; i < w->reader->n_missing; i++) {
-        int is_word, n = oov_entries(job->words, w->reader->missing[i], w->reader->spelled[i], entries, &is_word);
+        int n = oov_entries(job->words, w->reader->missing[i], w->reader->spelled[i], entries);
         add_oov(job->network, w->svm_sum, entries, n, 0);
         sums->n_oov += n > 0;
-        sums->has_oov_word |= is_word;
     }
 }
 
@@ -332,7 +330,7 @@ static void predict_item(void *argument, int64_t item)
         else if (!read_sums(job, &w, first + m, &sums))
             atomic_store(&r->outcome, NOT_UTF8);
         if (job->known)
-            job->known[first + m] = sums.has_oov_word || sums.n_features > job->words->cls;
+            job->known[first + m] = sums.n_oov || sums.n_features > job->words->cls;
         finish_text(t, &w, &sums, m);
     }
     logits_of_texts(job, &w, M, job->out + first * t->shape.n_classes);

@@ -19,7 +19,7 @@ typedef struct {
     int64_t n_texts;
     int as_probabilities;    /* else logits */
     float *out;              /* (N, C) */
-    uint8_t *known;          /* of texts: (N,), whether any feature has a row, or any word is an entry of the
+    uint8_t *known;          /* of texts: (N,), whether any feature has a row, or any token has entries of the
                                 OOV table */
 } prediction;
 

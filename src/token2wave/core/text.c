@@ -214,10 +214,10 @@ static inline int64_t find_entry(const oov_index *oov, uint64_t hash)
     return from < to && oov->hashes[from] == top ? (int64_t)from : -1;
 }
 
-int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries, int *is_word)
+int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries)
 {
     int64_t entry = find_entry(&index->oov, hash);
-    if ((*is_word = entry >= 0)) {
+    if (entry >= 0) {
         entries[0] = (int32_t)entry;
         return 1;
     }

@@ -95,10 +95,9 @@ void free_index(word_index *index);
 
 #define MAX_OOV_ENTRIES 254 /* n-grams of 2 to 5 letters in a token of 64 code points and two ends */
 
-/* Write the entries of the OOV table of a token without a row, and whether it is an entry itself; returns
-   their number. entries: room for MAX_OOV_ENTRIES. */
-int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries,
-                int *is_word);
+/* Write the entries of the OOV table of a token without a row; returns their number. entries: room for
+   MAX_OOV_ENTRIES. */
+int oov_entries(const word_index *index, uint64_t hash, token_letters spelled, int32_t *entries);
 
 /* Whether a token has a row. */
 static inline int has_row(const word_index *index, uint64_t hash)

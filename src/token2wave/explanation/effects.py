@@ -28,8 +28,8 @@ class TextPart:
             nothing in the text.
         effects: for each class, its probability minus its probability without this part.
         logit_effects: the same for the logits.
-        known: whether the model has a row for the part. Even an unknown part has an effect, since its
-            neighbours become adjacent without it.
+        known: whether the model has any word of the part, or any character n-gram of a word without a row.
+            Even an unknown part has an effect, since its neighbours become adjacent without it.
     """
 
     start: int
@@ -56,7 +56,8 @@ class Explanation(Described):
         logits: of each class.
         parts: in reading order, without overlap. Characters between them belong to none.
         complete: false if the explanation was stopped, so that the parts end before the text does.
-        known: whether the model knows any word or n-gram of the text; else the prediction rests on nothing.
+        known: whether the model has any word, word n-gram or character n-gram of the text; else the
+            prediction rests on nothing.
     """
 
     text: str

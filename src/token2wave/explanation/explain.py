@@ -212,7 +212,7 @@ def _energy_fractions(
         np.add.at(energy, spans.first[is_long] + offset, span_energy[is_long])
     known[spans.first[spans.n_tokens == 1]] = True
     if tokens.oov is not None:
-        known |= tokens.oov.n_ordered > 0
+        known |= tokens.oov.lengths > 0
     if isinstance(passages.features, WordPieceFeatures):
         known &= tokens.codes != passages.features.vocabulary.index(UNKNOWN)
     total = energy.sum()

@@ -21,14 +21,12 @@ class Ragged:
         n_ordered: ``(B,)`` int64; this many first features of a text are its tokens in reading order. The
             others (n-grams) have no order.
         n_oov_tokens: ``(B,)`` int64, tokens of a text with ids of the OOV table; None if no text has any.
-        n_oov_words: ``(B,)`` int64, those of them that are entries themselves, not by their n-grams.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     n_ordered: NDArray[np.int64]
     n_oov_tokens: NDArray[np.int64] | None = None
-    n_oov_words: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -49,21 +47,21 @@ class Ragged:
         lengths = self.lengths[texts]
         offsets = offsets_of(lengths)
         source = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][texts] - offsets[:-1], lengths)
-        counts = (None if each is None else each[texts] for each in (self.n_oov_tokens, self.n_oov_words))
-        return Ragged(self.ids[source], offsets, self.n_ordered[texts], *counts)
+        n_oov_tokens = None if self.n_oov_tokens is None else self.n_oov_tokens[texts]
+        return Ragged(self.ids[source], offsets, self.n_ordered[texts], n_oov_tokens)
 
     def keep(self, mask: NDArray[np.bool_]) -> Ragged:
         """Keep the features of a mask ``(T,)``; a text may become empty."""
         n_before = offsets_of(mask)  # features kept before each position
         offsets = n_before[self.offsets]
         n_ordered = n_before[self.offsets[:-1] + self.n_ordered] - offsets[:-1]
-        return Ragged(self.ids[mask], offsets, n_ordered, self.n_oov_tokens, self.n_oov_words)
+        return Ragged(self.ids[mask], offsets, n_ordered, self.n_oov_tokens)
 
     def rows(self, n_rows: int) -> Ragged:
         """Keep the rows of an embedding of ``n_rows``, without ids of the OOV table."""
         if self.n_oov_tokens is None:
             return self
-        return replace(self.keep(self.ids < n_rows), n_oov_tokens=None, n_oov_words=None)
+        return replace(self.keep(self.ids < n_rows), n_oov_tokens=None)
 
 
 def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
@@ -79,15 +77,13 @@ def concatenate(batches: Sequence[Ragged]) -> Ragged:
         np.concatenate([batch.ids for batch in batches]),
         offsets_of(np.concatenate([batch.lengths for batch in batches])),
         np.concatenate([batch.n_ordered for batch in batches]),
-        _join_counts(batches, [batch.n_oov_tokens for batch in batches]),
-        _join_counts(batches, [batch.n_oov_words for batch in batches]),
+        _join_oov_tokens(batches),
     )
 
 
-def _join_counts(
-    batches: Sequence[Ragged], counts: Sequence[NDArray[np.int64] | None]
-) -> NDArray[np.int64] | None:
-    """Join counts of texts; None stands for zeros."""
+def _join_oov_tokens(batches: Sequence[Ragged]) -> NDArray[np.int64] | None:
+    """Join the counts of OOV tokens; None stands for zeros."""
+    counts = [batch.n_oov_tokens for batch in batches]
     if all(each is None for each in counts):
         return None
     pairs = zip(batches, counts, strict=True)

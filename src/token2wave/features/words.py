@@ -172,39 +172,37 @@ class WordFeatures:
             advance: called with the number of texts just processed, for a progress bar.
         """
         ids, lengths, n_ordered = GrowableArray(np.int32), GrowableArray(np.int64), GrowableArray(np.int64)
-        n_oov = GrowableArray(np.int64), GrowableArray(np.int64)
+        n_oov = GrowableArray(np.int64)
         for hashed in _buckets(texts, self.config):
             rows = select_rows(hashed, self.config.ngrams, self.row_of_bucket, self.config.cls)
             if len(self.oov_hashes):
                 first = n_ordered.n_items
                 rows = self._add_oov(rows, texts[first : first + len(rows)], hashed.n_words)
                 assert rows.n_oov_tokens is not None
-                assert rows.n_oov_words is not None
-                n_oov[0].append(rows.n_oov_tokens)
-                n_oov[1].append(rows.n_oov_words)
+                n_oov.append(rows.n_oov_tokens)
             ids.append(rows.ids)
             lengths.append(rows.lengths)
             n_ordered.append(rows.n_ordered)
             if advance is not None:
                 advance(len(rows))
-        counts = [each.whole() for each in n_oov] if len(self.oov_hashes) else []
-        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole(), *counts)
+        n_oov_tokens = n_oov.whole() if len(self.oov_hashes) else None
+        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole(), n_oov_tokens)
 
     def _add_oov(self, features: Ragged, texts: Sequence[str], n_tokens: NDArray[np.int64]) -> Ragged:
         """Add the ids of the OOV table at the end of each text."""
         native = load_core()
         if native is not None:
             ids, counts = native.oov_ids(self.native_handle(native), list(texts))
-            new, (lengths, *n_oov) = (
+            new, (lengths, n_oov) = (
                 np.frombuffer(ids, np.int32),
-                np.frombuffer(counts, np.int64).reshape(-1, 3).T,
+                np.frombuffer(counts, np.int64).reshape(-1, 2).T,
             )
         else:
             oov, first = self._oov_of(texts), offsets_of(n_tokens)
             new, lengths = oov.ids, np.diff(oov.offsets[first])
-            n_oov = [np.diff(offsets_of(each)[first]) for each in (oov.lengths > 0, oov.n_ordered)]
+            n_oov = np.diff(offsets_of(oov.lengths > 0)[first])
         ids = np.insert(features.ids, np.repeat(features.offsets[1:], lengths), new)
-        return Ragged(ids, offsets_of(features.lengths + lengths), features.n_ordered, *n_oov)
+        return Ragged(ids, offsets_of(features.lengths + lengths), features.n_ordered, n_oov)
 
     def _oov_of(self, texts: Sequence[str]) -> Ragged:
         """Return the ids of the OOV table of all tokens of texts, as :meth:`oov_ids` does."""
@@ -227,7 +225,7 @@ class WordFeatures:
             ends: ``(L,)``.
 
         Returns:
-            The ids; ``n_ordered`` is 1 for a token that is an entry itself.
+            The ids, in no order.
         """
         missing = np.flatnonzero(~self.known(hashes))
         words = self._entries(hashes[missing])
@@ -237,10 +235,8 @@ class WordFeatures:
         owners = np.concatenate([missing[words >= 0], np.repeat(spelled, n_grams)[of_grams >= 0]])
         entries = np.concatenate([words[words >= 0], of_grams[of_grams >= 0]])
         entries = entries[np.argsort(owners, kind="stable")]
-        is_entry = np.zeros(len(hashes), dtype=np.int64)
-        is_entry[missing[words >= 0]] = 1
         counts = np.bincount(owners, minlength=len(hashes))
-        return Ragged((self.n_rows + entries).astype(np.int32), offsets_of(counts), is_entry)
+        return Ragged((self.n_rows + entries).astype(np.int32), offsets_of(counts), np.zeros_like(counts))
 
     def _entries(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the entry of the OOV table of each hash, -1 if there is none."""
@@ -270,10 +266,11 @@ class WordFeatures:
     def n_known(self, features: Ragged) -> NDArray[np.int64]:
         """Count what the model knows of each text, ``(B,)``, without [CLS].
 
-        That is words and n-grams with a row, and words that are entries of the OOV table.
+        That is words and n-grams with a row, and other words with ids of the OOV table, be it only for some
+        of their character n-grams.
         """
-        n_oov_words = 0 if features.n_oov_words is None else features.n_oov_words
-        return features.rows(self.n_rows).lengths - int(self.config.cls) + n_oov_words
+        n_oov_tokens = 0 if features.n_oov_tokens is None else features.n_oov_tokens
+        return features.rows(self.n_rows).lengths - int(self.config.cls) + n_oov_tokens
 
     def tokens(self, text: str) -> Tokens:
         """Cut one text into tokens, with hashes as codes."""

@@ -104,7 +104,7 @@ def _probe(network: Network, arrays: dict[str, NDArray[np.float32]]) -> None:
         n_ordered, n_oov = lengths, None
         if name == reference.OOV:
             ids, n_ordered, n_oov = ids + network.config.n_rows, lengths * 0, np.minimum(lengths, 1)
-        probes = Ragged(np.tile(ids, 2).astype(np.int32), offsets_of(lengths), n_ordered, n_oov, n_oov)
+        probes = Ragged(np.tile(ids, 2).astype(np.int32), offsets_of(lengths), n_ordered, n_oov)
         reference.probabilities(network.logits(probes), network.config.multi_label)
 
 

@@ -51,11 +51,12 @@ class Passages:
         """Add the ids of the OOV table of a passage's tokens to the sums of one text, or subtract them."""
         if oov is None:
             return sums
+        n_tokens = sign * np.count_nonzero(oov.lengths)
         return replace(
             sums,
             linear_svm=sums.linear_svm + sign * self.network.oov_weights(oov.ids).sum(axis=0),
-            n_oov=sums.n_oov + sign * np.count_nonzero(oov.lengths),
-            n_known=sums.n_known + sign * oov.n_ordered.sum(),
+            n_oov=sums.n_oov + n_tokens,
+            n_known=sums.n_known + n_tokens,
         )
 
     def join(self, first: Sums, end: Codes, second: Codes) -> Sums:

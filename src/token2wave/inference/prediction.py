@@ -21,8 +21,8 @@ class Prediction(NamedTuple):
         probabilities: their probabilities, in the same order.
         novelty: fraction of validation texts that are less unlike the training texts; None if not requested,
             or unknown to the model.
-        known: whether the model knows any word or n-gram of the text; else the prediction rests on nothing,
-            like that of an empty text.
+        known: whether the model has any word, word n-gram or character n-gram of the text; else the
+            prediction rests on nothing, like that of an empty text.
     """
 
     label: str

@@ -26,7 +26,6 @@ MAX_SUM = 1e15
 MAX_HEADER = 1 << 16  # bytes of a packed state's header, which has about two thousand
 EDGE_TOKENS = 64  # read first when looking for the end or start of a passage
 MAX_REMOVED = 16  # times the tokens left; then the sums are computed anew, which drops rounding errors
-IS_ENTRY = 255  # for a token that is an entry of the OOV table itself; one has at most 254 n-grams
 KEY = "token2wave_state"
 
 
@@ -52,7 +51,7 @@ class State:
         self._sums = self._passages.sums([nothing])
         self._start, self._end = nothing, nothing
         self._journal = bytearray() if removable else None
-        # Of the tokens of the journal: the number of ids of the OOV table, or IS_ENTRY, and these ids.
+        # Of the tokens of the journal: the number of ids of the OOV table, at most 254, and these ids.
         self._oov_counts, self._oov_ids = bytearray(), bytearray()
         self.n_tokens = 0
         self._n_removed = 0  # since the sums were last computed from tokens
@@ -77,8 +76,7 @@ class State:
             if self._journal is not None:
                 self._journal += codes.tobytes()
                 if oov is not None:
-                    counts = np.where(oov.n_ordered, IS_ENTRY, oov.lengths)
-                    self._oov_counts += counts.astype(np.uint8).tobytes()
+                    self._oov_counts += oov.lengths.astype(np.uint8).tobytes()
                     self._oov_ids += oov.ids.tobytes()
 
     def _tokens(self, text: str) -> Tokens:
@@ -163,7 +161,7 @@ class State:
 
     @property
     def known(self) -> bool:
-        """Whether the model knows any word or n-gram of the text so far."""
+        """Whether the model has any word, word n-gram or character n-gram of the text so far."""
         return bool(self._sums.n_known[0] > 0)
 
     def novelty(self) -> float | None:
@@ -229,13 +227,9 @@ class State:
 
     def _oov_of(self, first: int, last: int) -> tuple[int, Ragged]:
         """Ids of the OOV table of tokens ``first`` to ``last``, and where their bytes begin."""
-        codes = np.frombuffer(bytes(self._oov_counts[:last]), dtype=np.uint8).astype(np.int64)
-        is_entry = codes == IS_ENTRY
-        ends = offsets_of(np.where(is_entry, 1, codes))
+        ends = offsets_of(np.frombuffer(bytes(self._oov_counts[:last]), dtype=np.uint8))
         ids = np.frombuffer(bytes(self._oov_ids[4 * ends[first] : 4 * ends[last]]), dtype=np.int32)
-        return 4 * int(ends[first]), Ragged(
-            ids, ends[first:] - ends[first], is_entry[first:].astype(np.int64)
-        )
+        return 4 * int(ends[first]), Ragged(ids, ends[first:] - ends[first], np.zeros(last - first, np.int64))
 
     def _codes(self, first: int, last: int) -> Codes:
         """Tokens ``first`` to ``last``; a copy, because a journal with a view on it cannot grow."""
@@ -317,11 +311,7 @@ class State:
             (ids >= config.n_rows).all() and (ids < config.n_rows + config.n_oov).all()
         )
         are_counts = counts.dtype == np.uint8 and counts.shape == (self.n_tokens,)
-        if (
-            not are_ids
-            or not are_counts
-            or np.where(counts == IS_ENTRY, 1, counts.astype(int)).sum() != len(ids)
-        ):
+        if not are_ids or not are_counts or counts.sum(dtype=np.int64) != len(ids):
             raise ModelFileError("expected ids of the OOV table for each token, found others")
         self._oov_counts, self._oov_ids = bytearray(counts.tobytes()), bytearray(ids.tobytes())
 

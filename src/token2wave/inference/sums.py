@@ -20,7 +20,8 @@ class Sums:
 
     Attributes:
         n_features: ``(N,)``, features of each text that have a row.
-        n_known: ``(N,)``, those without [CLS], [SEP] and [UNK]. The network counts all; `Passages` knows.
+        n_known: ``(N,)``, those without [CLS], [SEP] and [UNK], plus ``n_oov``. The network counts all
+            features; `Passages` corrects it.
         total: ``(N, 2 D)``, sum of both variants; for read-out ``cls``, of all features but the first.
         squares: ``(N, 2 D)``, sum of the squares of the same.
         first: ``(N, 2 D)``, both variants of the first feature for read-out ``cls``, else zero.

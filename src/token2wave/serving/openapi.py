@@ -104,7 +104,7 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
     }
     known = {
         **BOOLEAN,
-        "description": "False if the model knows no word of the text: the prediction rests on nothing.",
+        "description": "False if the model knows nothing of the text: the prediction rests on nothing.",
     }
     label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
     labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}

@@ -59,7 +59,7 @@ class ServiceMetrics:
         model = ["model", "checksum"]
         description = "Texts by predicted label; a text of several counts for each."
         self._labels = counter("token2wave_predicted_labels", description, [*model, "label"])
-        description = "Texts of which the model knows no word."
+        description = "Texts of which the model knows nothing."
         self._unknown_texts = counter("token2wave_unknown_texts", description, model)
         description = "Words and n-grams of a sample of texts."
         self._features = counter("token2wave_features", description, [*model, "known"])

@@ -56,7 +56,7 @@ export class Classifier {
       network.add(sums, table.last);
       words.push(table.last);
     }
-    for (const { entries } of tokens.oov) network.addOov(sums, entries);
+    for (const entries of tokens.oov) network.addOov(sums, entries);
     const states = network.context_width ? words.map((_, place) => network.contextState(words, place)) : [];
     for (const state of states) addMoments(sums.words, state);
     return { tokens, features, nUnknown, words, wordOfToken, states, sums };
@@ -65,7 +65,7 @@ export class Classifier {
   prediction({ tokens, sums, features, nUnknown }) {
     const logits = this.network.logits(sums);
     const hasRow = features.some(({ row }) => this.features.isKnown(row));
-    const known = hasRow || tokens.oov.some(({ isWord }) => isWord);
+    const known = hasRow || tokens.oov.some((entries) => entries.length > 0);
     return {
       probabilities: probabilitiesOf(logits, this.multiLabel),
       novelty: this.noveltyReference && (known ? this.novelty(nUnknown, sums.features.count, logits) : 1),
@@ -111,7 +111,7 @@ export class Classifier {
         effects: prediction.probabilities.map((probability, c) => probability - without[c]),
         known:
           places.some((place) => place >= 0 && this.features.isKnown(words[place])) ||
-          tokens.oov.slice(first, last).some(({ isWord }) => isWord),
+          tokens.oov.slice(first, last).some((entries) => entries.length > 0),
       });
       yield;
     }
@@ -145,7 +145,7 @@ export class Classifier {
         if (first < begin && afterEnd <= nTokens) change([...range(first, begin), ...range(end, afterEnd)], 1);
       }
     }
-    for (const { entries } of tokens.oov.slice(begin, end)) network.addOov(changed, entries, -1);
+    for (const entries of tokens.oov.slice(begin, end)) network.addOov(changed, entries, -1);
     const places = wordOfToken.subarray(begin, end).filter((place) => place >= 0);
     if (!network.context_width || !places.length) return changed;
     const [left, right] = [places[0], places.at(-1) + 1];

@@ -91,7 +91,7 @@ export class Result {
     const names = predicted.slice(0, 3).map((i) => `${this.labels[i]}, ${percent(this.probabilities[i], 0)}`);
     const more = predicted.length > 3 ? `; and ${plural(predicted.length - 3, "more label")}` : "";
     const isHigh = this.novelty !== null && this.novelty >= HIGH_NOVELTY;
-    const warning = !this.known ? " The model knows no word of it." : isHigh ? " Unlike the training texts." : "";
+    const warning = !this.known ? " The model knows nothing of it." : isHigh ? " Unlike the training texts." : "";
     return `${names.join("; ")}${more}.${warning}`;
   }
 }

@@ -8,7 +8,7 @@ const MAX_CHARACTERS = 5; // of an n-gram in the OOV table
 const [BASE_HIGH, BASE_LOW] = [0x9e3779b9, 0x7f4a7c15]; // by whose powers the letters of a word are weighted
 const [LINK_HIGH, LINK_LOW] = [0xd6e8feb8, 0x6659fd93];
 const N_CODE_POINTS = 0x110000;
-const NO_ENTRIES = { entries: [], isWord: false };
+const NO_ENTRIES = [];
 
 // A 64-bit integer is two halves of 32 bits, because BigInt is ten times slower. Functions return one here.
 let high = 0;
@@ -152,7 +152,7 @@ export class WordFeatures {
     const { oovHashes } = this;
     if (!oovHashes.length || this.rowOfBucket(hash >>> this.shift) >= 0) return NO_ENTRIES;
     const entry = indexIn(oovHashes, hash);
-    if (entry >= 0) return { entries: [entry], isWord: true };
+    if (entry >= 0) return [entry];
     const letters = [1, ...codes.slice(first, last).map((code) => code + 2), 1]; // with the ends of the word
     const rolled = letters.map(() => [LINK_HIGH, LINK_LOW]);
     const entries = [];
@@ -165,7 +165,7 @@ export class WordFeatures {
         if (n > 1) entries.push(indexIn(oovHashes, high));
       }
     }
-    return { entries: entries.filter((index) => index >= 0), isWord: false };
+    return entries.filter((index) => index >= 0);
   }
 
   /** Features that have a row, words first: row, first token, number of tokens; and how many have none. */
