@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+from oov_models import char_ngrams
 from small_models import random_arrays
 
 from token2wave.classifier import Classifier
@@ -15,6 +17,8 @@ from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.storage.encodings import as_delta_varint, as_float16, as_int8, as_lzma, quantised
 
+# Words without a row, of which the models with an OOV table know character n-grams, but not of "zebra".
+SPELLED = ["goodness", "filmic", "baddest"]
 WORDS = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", ".", "é", "中", "👍", "x" * 70]
 ENTRIES = (
     "[PAD]",
@@ -56,6 +60,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "linear_svm": {"variants": "rows", "readout": "text", "context_width": 8, "linear_svm": True},
     "cls amplitudes": {"variants": "rows", "readout": "cls", "linear_svm": True},
     "several": {"variants": "rows", "readout": "text", "linear_svm": True, "multi_label": True},
+    "oov": {"variants": "rows", "readout": "text", "context_width": 8, "linear_svm": True},
+    "oov cls": {"variants": "rows", "readout": "cls", "linear_svm": True, "multi_label": True},
     "paper": {"variants": "linear", "readout": "cls"},
     "paper phrases": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 1},
 }
@@ -65,7 +71,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) -> Classifier:
     """One of the kinds, with its parameters as a storage leaves them."""
     features = _features(kind, n_words)
-    config = WaveConfig(features.n_rows, len(LABELS), **{"width": 8, **KINDS[kind]})
+    n_oov = len(features.oov_hashes) if isinstance(features, WordFeatures) else 0
+    config = WaveConfig(features.n_rows, len(LABELS), n_oov=n_oov, **{"width": 8, **KINDS[kind]})
     network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
     whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
     if config.multi_label:
@@ -79,7 +86,11 @@ def _features(kind: str, n_words: int) -> Features:
     known = [" ".join(random.Random(0).choices(WORDS[:n_words], k=200))]
     ngrams = 3 if kind == "trigrams" else 2
     config = WordConfig(ngrams, bits=12, min_count=2, cls=KINDS[kind]["readout"] == "cls")
-    return WordFeatures.fit(known, config)
+    features = WordFeatures.fit(known, config)
+    if not kind.startswith("oov"):
+        return features
+    hashes = sorted({hashed for word in SPELLED for hashed in char_ngrams(word)})
+    return features.with_oov(np.array(hashes, dtype=np.uint32))
 
 
 def in_storage(classifier: Classifier, storage: str) -> Classifier:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored_models import KINDS, LABELS, WORDS, classifier_of
+from stored_models import KINDS, LABELS, SPELLED, WORDS, classifier_of
 from test_format_specification import HOSTILE, ORDINARY
 from test_novelty import REFERENCE
 
@@ -19,7 +19,8 @@ import token2wave
 from token2wave.errors import ModelFileError
 from token2wave.inference.drift_sums import BOUNDS, DriftSums
 
-any_text = st.text(st.characters(), max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
+any_words = st.lists(st.sampled_from([*WORDS, *SPELLED]), max_size=9).map(" ".join)
+any_text = st.text(st.characters(), max_size=40) | any_words
 texts_of_parts = st.lists(st.lists(any_text | st.sampled_from(HOSTILE), max_size=6), min_size=1, max_size=4)
 NATIVE = [
     kind for kind in KINDS if classifier_of(kind).computes_with == "native core" and "paper" not in kind
@@ -51,7 +52,8 @@ def test_sums_count_what_predictions_are(kind: str) -> None:
     assert sums.rows == sums.n_measured == len(texts)
     label_sets = [prediction.labels for prediction in predictions]
     assert sums.labels == tuple(sum(name in labels for labels in label_sets) for name in LABELS)
-    assert sums.unknown[-1] == sum(not prediction.known for prediction in predictions)
+    rows = model.features(texts).rows(model.features.n_rows)
+    assert sums.unknown[-1] == (model.features.n_known(rows) == 0).sum()  # the OOV table has no rows
     novelty = np.array([prediction.novelty for prediction in predictions])
     bounds = BOUNDS["novelty"]
     expected = [

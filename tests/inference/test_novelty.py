@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import edited
 from specification_reader import PlainReader
-from stored_models import KINDS, WORDS, classifier_of
+from stored_models import KINDS, SPELLED, WORDS, classifier_of
 from test_format_specification import HOSTILE, ORDINARY
 
 import token2wave
@@ -146,7 +146,9 @@ def test_numpy_says_what_the_native_core_says(kind: str, monkeypatch: pytest.Mon
 @settings(deadline=None, max_examples=30, print_blob=True)
 @given(
     kind=st.sampled_from([kind for kind in KINDS if not kind.startswith("paper")]),
-    passages=st.lists(st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join), min_size=1, max_size=4),
+    passages=st.lists(
+        st.lists(st.sampled_from([*WORDS, *SPELLED]), max_size=8).map(" ".join), min_size=1, max_size=4
+    ),
 )
 def test_a_state_says_what_the_whole_text_says(kind: str, passages: list[str]) -> None:
     classifier = knowing(kind)

@@ -35,9 +35,10 @@ MODELS = (
     "several",
     "cls amplitudes",
 )
-MODELS += ("paper", "paper phrases")
-CUT = MODELS[-2:]  # WordPiece reads no more than `max_tokens` of a text
+MODELS += ("oov", "oov cls", "paper", "paper phrases")
+CUT = ("paper", "paper phrases")  # WordPiece reads no more than `max_tokens` of a text
 TEXTS = ["a good film!", "", "bad", "zebra", "don't, don't! a a a 3.5", "good film . " * 40, "b é 中 👍 xx"]
+TEXTS += ["goodness", "the filmic, filmic goodness of a good film"]
 
 Probabilities = NDArray[np.float64]
 
@@ -146,6 +147,7 @@ def test_every_backend_knows_the_same_texts(name: str) -> None:
     model = replace(classifier_of(name), novelty_reference=REFERENCE)
     texts = ["", " \n", "zebra", "\u03c8\u03c9 \u03c8", "\U0001f996", "a good film!", "zebra film"]
     expected = [False] * 5 + [True] * 2
+    texts, expected = [*texts, "goodness"], [*expected, name.startswith("oov")]
     with mock.patch.dict("os.environ", TOKEN2WAVE_NATIVE="0"):
         in_numpy = copy.deepcopy(model)
     for twin in (model, in_numpy):
@@ -157,7 +159,7 @@ def test_every_backend_knows_the_same_texts(name: str) -> None:
         states = [twin.state().update(text) for text in texts]
         assert [each.predict().known for each in states] == expected
         assert [each.novelty() == 1 for each in states] == [not known for known in expected]
-        assert not states[-1].remove("film").known
+        assert not states[6].remove("film").known
         assert states[0].merge(states[5]).known
         assert twin.state_from_bytes(states[5].to_bytes()).known
         assert twin.predict("zebra " * 20_000).known is False
@@ -184,4 +186,5 @@ def test_the_models_use_every_operation_and_readout_that_a_backend_claims() -> N
     assert {shape.restore for shape in shapes} == {"linear", "real", "magnitude"}
     assert {shape.variants for shape in shapes} == {"linear", "rows"}
     assert {bool(shape.context_width) for shape in shapes} == {shape.linear_svm for shape in shapes}
+    assert {bool(shape.n_oov) for shape in shapes} == {False, True}
     assert set(MODELS) <= set(KINDS)

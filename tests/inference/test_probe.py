@@ -62,7 +62,7 @@ def is_refused_or_finite(answer: Callable[[], Any]) -> bool:
 
 
 @pytest.mark.parametrize("native", ["0", "1"])
-@pytest.mark.parametrize("kind", ["small", "linear_svm", "cls", "magnitude", "paper"])
+@pytest.mark.parametrize("kind", ["small", "linear_svm", "oov", "cls", "magnitude", "paper"])
 def test_one_text_that_overflows(kind: str, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", native)
     classifier = one_huge_row(replace(classifier_of(kind), novelty_reference=USUAL), "good")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ from token2wave.features import WordConfig, WordFeatures, WordPieceConfig, WordP
 from token2wave.inference.loading import build_network
 from token2wave.models import WaveConfig
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "inference"))
+
+from oov_models import char_ngrams
+
 TEXTS = ["A good film. Good!", "a bad film", "it's bad", "", "unknown words", "not good. not bad!"]
 NAMES = ("neg", "neu é|*", "pos")
 ENTRIES = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "good", "bad", "film", ".", "##s", "not", "a")
@@ -23,6 +29,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("words", {**ROWS, "context_width": 8, "linear_svm": True}),
     "fast": ("words", {**ROWS, "linear_svm": True}),
     "several labels": ("words", {**ROWS, "context_width": 8, "linear_svm": True, "multi_label": True}),
+    "oov": ("words with oov", {**ROWS, "context_width": 8, "linear_svm": True}),
     "paper": ("wordpiece", {}),
     "no pad": ("wordpiece without pad", {"restore": "magnitude"}),
     "layers": ("wordpiece", {"layers": 2, "positions": "sinusoidal", "residual": "figure"}),
@@ -35,6 +42,12 @@ def features_of(kind: str) -> Any:
     if kind.startswith("wordpiece"):
         entries = WITHOUT_PAD if kind.endswith("without pad") else ENTRIES
         return WordPieceFeatures(WordPieceConfig(max_tokens=9), entries)
+    if kind.endswith("oov"):
+        features = WordFeatures.fit(TEXTS[:4], WordConfig(bits=12, min_count=1))
+        hashes = sorted(
+            {hashed for word in ("unknowns", "knotted") for hashed in list(char_ngrams(word))[::4]}
+        )
+        return features.with_oov(np.array(hashes, dtype=np.uint32))
     return WordFeatures.fit(TEXTS, WordConfig(bits=12, min_count=1, cls=kind.endswith("cls")))
 
 
@@ -43,7 +56,10 @@ def random_classifier(kind: str, seed: int = 0) -> Classifier:
     features_kind, settings = KINDS[kind]
     features = features_of(features_kind)
     ends = features.sentence_ends if settings.get("variants") == "levels" else ()
-    config = WaveConfig(n_rows=features.n_rows, n_classes=len(NAMES), width=8, sentence_ends=ends, **settings)
+    n_oov = len(getattr(features, "oov_hashes", ()))
+    config = WaveConfig(
+        n_rows=features.n_rows, n_classes=len(NAMES), width=8, sentence_ends=ends, n_oov=n_oov, **settings
+    )
     random = np.random.default_rng(seed)
     arrays = {
         name: random.normal(0, 0.4, shape).astype(np.float32)

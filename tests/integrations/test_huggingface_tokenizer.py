@@ -16,7 +16,7 @@ from transformers.tokenization_utils_base import TruncationStrategy
 from token2wave.errors import DataError, InputError, ModelFileError
 from token2wave.integrations.huggingface import WaveNetworkConfig, WaveTokenizer
 
-KINDS = ["words", "words with cls", "wordpiece", "wordpiece without pad"]
+KINDS = ["words", "words with cls", "words with oov", "wordpiece", "wordpiece without pad"]
 ODD = "aA09_ \t\n\0'’.,!?。\ud800\udfff👍🏽\u200dé\u0301İßΣ中カ한กع\u202e\u00ad\u2028\ufeff\uffff"
 characters = st.one_of(st.sampled_from(ODD), st.integers(0, 0x10FFFF).map(chr))
 pieces = st.sampled_from(
@@ -40,6 +40,10 @@ def of_features(features, batch):
     encoded = features(batch)
     ids = np.split(encoded.ids, encoded.offsets[1:-1])
     types = np.split((~encoded.is_ordered).astype(int), encoded.offsets[1:-1])
+    if encoded.n_oov_tokens is not None:
+        for own, of_own, n_tokens in zip(ids, types, encoded.n_oov_tokens, strict=True):
+            first = np.count_nonzero(own < features.n_rows)
+            of_own[first:], of_own[first : first + n_tokens] = 3, 2
     return [row.tolist() for row in ids], [row.tolist() for row in types]
 
 
@@ -67,14 +71,15 @@ def test_ids_are_those_of_the_features(tokenizer, batch):
 
 def test_rows_have_names(tokenizer):
     names = tokenizer.get_vocab()
-    assert len(names) == len(tokenizer) >= tokenizer.vocab_size == tokenizer.features.n_rows
+    n_ids = tokenizer.features.n_rows + len(getattr(tokenizer.features, "oov_hashes", ()))
+    assert len(names) == len(tokenizer) >= tokenizer.vocab_size == n_ids
     assert sorted(names.values()) == list(range(len(tokenizer)))
     assert {name: tokenizer.convert_tokens_to_ids(name) for name in names} == names
     assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "[PAD]"
     assert tokenizer.convert_tokens_to_ids("no such name") == tokenizer.unk_token_id
     assert tokenizer.convert_tokens_to_ids("<99999999>") == tokenizer.unk_token_id
     has_pad_row = tokenizer.features.type_name == "wordpiece" and "[PAD]" in tokenizer.features.vocabulary
-    assert len(tokenizer) == tokenizer.features.n_rows + (not has_pad_row)
+    assert len(tokenizer) == n_ids + (not has_pad_row)
 
 
 def test_decode_joins_pieces(tokenizer):

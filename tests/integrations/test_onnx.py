@@ -84,7 +84,7 @@ def test_every_network_that_compiles_agrees_with_torch(shape: dict[str, Any], tm
         np.testing.assert_allclose(run(path, nobody)["logits"], network.logits(nobody), atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ["linear_svm", "several", "paper phrases", "cls"])
+@pytest.mark.parametrize("kind", ["linear_svm", "oov", "several", "paper phrases", "cls"])
 @settings(deadline=None, max_examples=40, print_blob=True)
 @given(batch=st.lists(texts, max_size=5))
 def test_hostile_texts(kind: str, batch: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from stored_models import WORDS
+from stored_models import SPELLED, WORDS
 
 HOSTILE = [
     "",
@@ -22,13 +22,13 @@ HOSTILE = [
 
 
 def random_texts(n: int, seed: int) -> list[str]:
-    """Hostile texts, then random ones of known words, of any code points, and of both."""
+    """Hostile texts, then random ones of words, of any code points, and of both."""
     draw = random.Random(seed)
     alphabets = [range(0x110000), range(0x3000), range(0x80), [ord(letter) for letter in "'’ a.\n\u0301"]]
 
     def piece() -> str:
         if draw.random() < 0.5:
-            return draw.choice(WORDS)
+            return draw.choice([*WORDS, *SPELLED])
         return "".join(chr(draw.choice(draw.choice(alphabets))) for _ in range(draw.randrange(1, 12)))
 
     texts = [draw.choice(["", " "]).join(piece() for _ in range(draw.randrange(20))) for _ in range(n)]

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from stored_models import classifier_of
+from stored_models import SPELLED, classifier_of
 
 import token2wave
 from token2wave.inference.novelty import NoveltyReference
@@ -26,6 +26,7 @@ FILES = {
     "multi_label": ("several", "int8"),
     "novelty": ("small", "int8"),
     "linear_svm": ("linear_svm", "float32"),
+    "oov": ("oov", "lzma"),
 }
 USUAL = NoveltyReference(0.5, (0.45, 0.1), (2.5, 0.8), tuple(i / 2 - 3.5 for i in range(15)))
 TEXTS = ["", "b good", "A good bad a b good!", "don't a b b \udc00 a", "unseen", "film b GOOD bad a. b"]
@@ -45,9 +46,10 @@ def main() -> None:
             novelty = dict(zip(TEXTS, classifier.novelty(TEXTS).round(7).tolist(), strict=True))
             (FOLDER / "novelty.json").write_text(json.dumps({name: novelty}, indent=1) + "\n")
         classifier.save(path)
-        rows = token2wave.load(path).probabilities(TEXTS).tolist()
+        texts = [*TEXTS, *SPELLED, "bad goodness"] if name == "oov" else TEXTS
+        rows = token2wave.load(path).probabilities(texts).tolist()
         expected[name] = [
-            [text, [round(share, 7) for share in row]] for text, row in zip(TEXTS, rows, strict=True)
+            [text, [round(share, 7) for share in row]] for text, row in zip(texts, rows, strict=True)
         ]
     lines = [f'"{name}": {json.dumps(rows)}' for name, rows in expected.items()]
     path_of_expected.write_text("{\n" + ",\n".join(lines) + "\n}\n")

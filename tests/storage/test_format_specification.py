@@ -16,7 +16,7 @@ from oov_models import TEXTS as OOV_TEXTS
 from oov_models import oov_model
 from small_models import edited, take_apart
 from specification_reader import NETWORK_DEFAULTS, PlainReader
-from stored_models import ENTRIES, KINDS, STORAGES, THRESHOLDS, WORDS, classifier_of, in_storage
+from stored_models import ENTRIES, KINDS, SPELLED, STORAGES, THRESHOLDS, WORDS, classifier_of, in_storage
 
 import token2wave
 from token2wave.errors import ModelFileError
@@ -42,6 +42,8 @@ ORDINARY = [
     "a a b good bad film films",
     " ".join(WORDS * 3),
     "unknown words",
+    "goodness",
+    "the baddest filmic film, filmic goodness",
     "x" * 100 + " a",
     "x" * 101 + " a",
     "",
@@ -62,7 +64,7 @@ characters = st.one_of(
     st.sampled_from("aAbBİıẞ'’ .!3\0\n\u0301\u200d\u202e\u2028\u00a0\ufeff\uffff👍🏽中ไʼ_"),
     st.integers(0, 0x10FFFF).map(chr),  # lone surrogates too
 )
-any_text = st.lists(st.one_of(st.sampled_from([*WORDS, " "]), characters), max_size=25).map("".join)
+any_text = st.lists(st.one_of(st.sampled_from([*WORDS, *SPELLED, " "]), characters), max_size=25).map("".join)
 ascii_text = st.lists(
     st.one_of(st.sampled_from([*ENTRIES, "x" * 101, " "]), st.integers(0, 127).map(chr)), max_size=15
 ).map("".join)
