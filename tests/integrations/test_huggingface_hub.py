@@ -139,6 +139,7 @@ def test_the_hubs_reader_reads_cards(kind):
     assert "neu é\\|\\*" in again.text  # a label's own marks are no Markdown
     order = "The order of a text's words makes no difference" in again.text
     assert order is not random_classifier(kind).network.config.uses_order
+    assert ("it knows some character n-grams" in again.text) is (kind == "oov")
 
 
 def test_cards_have_the_metrics_of_an_evaluation():

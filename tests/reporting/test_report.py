@@ -163,6 +163,13 @@ def test_page_shows_the_run(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+def test_page_says_that_no_rows_were_held_out(tmp_path: Path) -> None:
+    write_report(a_summary(validation_rows=0), tmp_path)
+    text, _ = page_of(tmp_path)
+    assert "validation figures are of the training texts, which choose the epoch" in text
+    assert "Validation rows choose" not in text
+
+
 def test_page_asks_nothing_of_the_network_and_runs_nothing(tmp_path: Path) -> None:
     write_report(a_summary(30), tmp_path)
     text, page = page_of(tmp_path)

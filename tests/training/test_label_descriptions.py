@@ -12,6 +12,7 @@ import token2wave
 from token2wave.data import TextDataset, TextSplit
 from token2wave.data.label_descriptions import name_in_words, read_descriptions
 from token2wave.errors import ConfigError, DataError
+from token2wave.reporting.summary import render_summary
 from token2wave.training.described_examples import HALF_ROWS, WEIGHT, add_descriptions
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import prepare
@@ -83,6 +84,10 @@ def test_descriptions_are_in_no_split_of_the_rows() -> None:
 def test_descriptions_alone_make_a_model_that_claims_no_figure() -> None:
     result = token2wave.train(label_descriptions=TOPICS, out=None)
     assert result.summary.accuracy is None
+    assert result.summary.validation_rows == 0
+    shown = "\n".join(render_summary(result.summary))
+    assert "by the training texts, as none were held out" in shown
+    assert "validation rows" not in shown
     assert any("no rows" in caveat for caveat in result.summary.caveats)
     texts = ["the goalkeeper saved a penalty in the cup final", "the bank raised its interest rates"]
     assert [result.classifier.predict(text).label for text in texts] == ["sports", "money"]

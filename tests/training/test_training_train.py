@@ -13,6 +13,7 @@ from training_data import WORDS, write_csv, written_rows
 
 import token2wave
 from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
+from token2wave.reporting.summary import render_summary
 from token2wave.training.loop import Callback, Epoch
 
 SMALL = {
@@ -129,7 +130,8 @@ def test_a_validation_file_is_used_whole(tmp_path):
 def test_one_row_a_class_leaves_nothing_to_hold_back(tmp_path):
     data = write_csv(tmp_path / "tiny.csv", [("match goal", "sport"), ("bank shares", "money")])
     summary = run(data).summary
-    assert (summary.train_rows, summary.validation_rows) == (2, 2)
+    assert (summary.train_rows, summary.validation_rows) == (2, 0)
+    assert any("by the training texts, as none were held out" in line for line in render_summary(summary))
     assert any("too few rows to hold any out" in caveat for caveat in summary.caveats)
 
 

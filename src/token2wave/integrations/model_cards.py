@@ -270,7 +270,11 @@ def _limitations(classifier: Classifier) -> list[str]:
     """What holds for every model, and what follows from this one's settings."""
     features = classifier.features
     sentences = ["It knows what its training texts said, and little of other topics, times and languages."]
-    if isinstance(features, WordFeatures):
+    if classifier.network.config.n_oov:
+        sentences += [
+            "Of words that the training texts lack, it knows some character n-grams, but no meaning."
+        ]
+    elif isinstance(features, WordFeatures):
         sentences += ["It ignores words that the training texts lack, however similar to known ones."]
     else:
         sentences += [f"It reads only the first {features.config.max_tokens} tokens of a text."]

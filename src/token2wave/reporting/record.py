@@ -137,7 +137,7 @@ def make_plan(run: TrainingRun, command: str | None) -> RunPlan:
         seed=run.seed,
         rows=run.n_rows,
         train_rows=run.n_train_rows,
-        validation_rows=len(texts.validation),
+        validation_rows=0 if texts.learns_from_validation else len(texts.validation),
         test_rows=None if texts.test is None else len(texts.test),
         label_names=texts.label_names,
         settings={

@@ -274,11 +274,15 @@ def _learning_section(summary: Summary) -> str:
     )
     if summary.best_epoch is not None:
         curves.append(("epoch kept", "kept"))
+    chosen_by = (
+        "Validation rows choose the epoch and the weights of the branches, so the headline is not of them."
+        if summary.validation_rows
+        else "No texts were held out: validation figures are of the training texts, which choose the epoch."
+    )
     figure = _figure(
         f'{key(curves)}<div class="charts">{charts}</div>',
         "Training figures are measured while the weights change, with dropout and label smoothing, but "
-        "validation figures after each epoch and without these: they are not comparable. Validation rows "
-        "choose the epoch and the weights of the branches, so the headline is not of them.",
+        f"validation figures after each epoch and without these: they are not comparable. {chosen_by}",
     )
     rows = [
         [

@@ -200,7 +200,10 @@ def _epochs(summary: Summary) -> str:
     n_epochs = len(summary.history) or summary.epochs
     stopped = f", stopped early; {summary.epochs} asked for" if n_epochs < summary.epochs else ""
     refit = f"; then trained again on all {count(summary.rows)} rows" if summary.refit else ""
-    return f"of {n_epochs}{stopped}, by {count(summary.validation_rows)} validation rows{refit}"
+    chosen_by = "the training texts, as none were held out"
+    if summary.validation_rows:
+        chosen_by = f"{count(summary.validation_rows)} validation rows"
+    return f"of {n_epochs}{stopped}, by {chosen_by}{refit}"
 
 
 def describe_folds(cv: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ class RunPlan:
         seed: of every random choice.
         rows: training texts in the data.
         train_rows: texts of the first fit.
-        validation_rows: texts that choose the epoch.
+        validation_rows: texts held out to choose the epoch; 0 if there are too few.
         test_rows: texts of the test set; None without one.
         label_names: the classes, in order.
         settings: every setting by full name, e.g. ``recipe.epochs``, without those that the data decides.

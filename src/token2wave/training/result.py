@@ -61,7 +61,8 @@ class Summary(Described):
         data: name of the data set.
         caveats: sentences to print beside the figures.
         train_rows: texts trained on.
-        validation_rows: texts held out to choose the epoch.
+        validation_rows: texts held out to choose the epoch; 0 if there are too few rows, so that the training
+            texts choose it.
         test_rows: texts of the test set; None without one.
         best_epoch: the epoch whose weights the model has.
         refit: whether the model was then trained again, for as many epochs, on all ``rows``.
