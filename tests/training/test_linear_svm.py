@@ -131,7 +131,7 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     """Every weight at every cost is that of scikit-learn, and each cost starts from the one before."""
     problem, char_ngrams, share = case_of(**CASES[name], n_dense=n_dense)
     problem.char_ngrams = CharNgrams(char_ngrams.offsets, char_ngrams.ids, np.arange(char_ngrams.n_grams) + 7)
-    roots = np.sqrt(np.maximum(problem.sizes, 1))[:, None]
+    roots = np.sqrt(np.maximum(problem.train.features.lengths, 1))[:, None]
     problem.dense[:2] = 0  # texts without words
     problem.dense_square = float((problem.dense**2 / roots**2).sum(axis=1).mean())
     columns = matrix_of(problem, problem.train.features, share)
@@ -172,27 +172,6 @@ def test_features_scaled_by_inverse_document_frequency(solver, exact):
     texts = problem.train.features
     np.testing.assert_allclose(
         scores_of(weights, texts), best_scores(problem, texts, share), rtol=0, atol=2e-3
-    )
-
-
-def test_sizes_of_texts_may_be_larger_than_their_rows(solver, exact):
-    """As if each text had words without a row: its features are divided by the root of more."""
-    problem, _, _ = case_of(3, n_dense=2)
-    larger = problem.train.features.lengths.astype(np.float32) + 3
-    fitted = Rows(len(problem.information))
-    spread = LinearSVM(problem.train, fitted, 3, 0, dense=problem.dense, sizes=larger)
-    spread.information, spread.dense_square = problem.information, problem.dense_square
-    weights = spread.solve_path(0.0, 1.0, [1.0])[0]
-    lengths = np.maximum(problem.sizes, 1)
-    matrix = matrix_of(problem, problem.train.features, 0.0)
-    dense = problem.dense * np.sqrt(1 / (larger * problem.dense_square))[:, None]
-    matrix = np.concatenate(
-        [matrix[:, :-1] * np.sqrt(lengths / larger)[:, None], dense, matrix[:, -1:]], axis=1
-    )
-    best = best_weights(spread, matrix)
-    np.testing.assert_allclose(weights.bias, best[:, -1], rtol=0, atol=1e-3)
-    np.testing.assert_allclose(
-        weights.dense, best[:, -3:-1].T / np.sqrt(problem.dense_square), rtol=0, atol=1e-3
     )
 
 

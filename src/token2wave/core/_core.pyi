@@ -58,7 +58,7 @@ def train(
 
 def fit_linear_svm(
     texts: tuple[Any, Any, Any],
-    examples: tuple[Any, Any, Any, Any, Any, Any],
+    examples: tuple[Any, Any, Any, Any, Any],
     features: tuple[Any, Any, Any, float],
     weights: tuple[Any, Any, Any, Any, Any],
     settings: tuple[Any, int, float, int],
@@ -67,8 +67,8 @@ def fit_linear_svm(
     """Fit one SVM for each class in place, from the weights given, for ``K`` factors of the costs.
 
     texts: ids, offsets, n_ordered. examples: labels (N,) int64 or targets (N, C) float32, the other empty;
-    costs (N,); positive (C,) float32, factors of a text's cost for its own classes, or empty; sizes (N,);
-    dense (N, P) float32. features: gram_offsets, grams, energies, energy of the dense features. weights: rows
+    costs (N,); positive (C,) float32, factors of a text's cost for its own classes, or empty; dense
+    (N, P) float32. features: gram_offsets, grams, energies, energy of the dense features. weights: rows
     (K, V, C) and bias (K, C) float32, the first of which hold the weights to start from; the n-grams'
     (K, G, C) and the dense features' (K, P, C) float32, passes (K, C) int64, which are only written.
     settings: factors (K,) float32, max_passes, tolerance, seed.

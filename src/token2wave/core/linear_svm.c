@@ -53,7 +53,7 @@ static int squares_of_texts(run *r)
         }
         for (int64_t j = 0; j < p->n_dense; j++)
             sum += (double)p->dense_energy * p->dense[text * p->n_dense + j] * p->dense[text * p->n_dense + j];
-        r->squares[text] = (float)(p->sizes[text] > 0 ? sum / p->sizes[text] : 0.0) + 1.0f;
+        r->squares[text] = (float)(n > 0 ? sum / (double)n : 0.0) + 1.0f;
     }
     free(counts);
     return 0;
@@ -105,7 +105,7 @@ HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *orde
         const int32_t *ids = p->texts.ids + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
         const float *dense = p->dense + text * p->n_dense;
-        float scale = one_over_root(p->sizes[text]);
+        float scale = one_over_root((float)n);
         v8 score = ALL(0.0f);
         for (int64_t i = 0; i < n && i < AHEAD; i++)
             prefetch_row(rows + ids[i] * LANES, LANES);

@@ -16,7 +16,6 @@ typedef struct {
     const float *targets;     /* (N, C) of a multi-label problem: a text has the classes above a half */
     const float *costs;       /* (N,), none below zero; a text without cost is skipped */
     const float *positive;    /* (C,) factors of a text's cost for its own classes, or NULL */
-    const float *sizes;       /* (N,), zero for an empty text */
     const int64_t *gram_offsets; /* (V + 1,), character n-grams of each row, or NULL */
     const int32_t *grams;     /* numbers from 0 to G - 1 */
     int64_t n_grams;          /* G */

@@ -85,54 +85,52 @@ static int are_grams(const linear_svm_problem *p, const Py_buffer *grams)
 METHOD(fit_linear_svm)
 {
     PyObject *texts, *examples, *features, *weights, *settings, *result = NULL;
-    Py_buffer b[18] = {{0}};
+    Py_buffer b[17] = {{0}};
     linear_svm_problem p = {0};
     int n_threads;
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &examples, &PyTuple_Type,
                           &features, &PyTuple_Type, &weights, &PyTuple_Type, &settings, &n_threads) ||
         !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
-        !PyArg_ParseTuple(examples, "y*y*y*y*y*y*", &b[3], &b[4], &b[5], &b[6], &b[7], &b[8]) ||
-        !PyArg_ParseTuple(features, "y*y*y*f", &b[9], &b[10], &b[11], &p.dense_energy) ||
-        !PyArg_ParseTuple(weights, "w*w*w*w*w*", &b[12], &b[13], &b[14], &b[15], &b[16]) ||
-        !PyArg_ParseTuple(settings, "y*LfK", &b[17], &p.max_passes, &p.tolerance, &p.seed))
+        !PyArg_ParseTuple(examples, "y*y*y*y*y*", &b[3], &b[4], &b[5], &b[6], &b[7]) ||
+        !PyArg_ParseTuple(features, "y*y*y*f", &b[8], &b[9], &b[10], &p.dense_energy) ||
+        !PyArg_ParseTuple(weights, "w*w*w*w*w*", &b[11], &b[12], &b[13], &b[14], &b[15]) ||
+        !PyArg_ParseTuple(settings, "y*LfK", &b[16], &p.max_passes, &p.tolerance, &p.seed))
         goto done;
-    p.n_factors = b[17].len / 4;
+    p.n_factors = b[16].len / 4;
     if (p.n_factors < 1) {
         refuse(INCONSISTENT);
         goto done;
     }
-    p.n_rows = b[9].len / 8 - 1;
-    p.n_classes = b[13].len / 4 / p.n_factors;
-    p.n_grams = b[11].len / 4 - p.n_rows;
+    p.n_rows = b[8].len / 8 - 1;
+    p.n_classes = b[12].len / 4 / p.n_factors;
+    p.n_grams = b[10].len / 4 - p.n_rows;
     p.labels = b[3].len ? b[3].buf : NULL;
     p.targets = b[3].len ? NULL : b[4].buf;
     p.costs = b[5].buf;
     p.positive = b[6].len ? b[6].buf : NULL;
-    p.sizes = b[7].buf;
-    p.dense = b[8].buf;
-    p.gram_offsets = p.n_grams > 0 ? b[9].buf : NULL;
-    p.grams = b[10].buf;
-    p.energies = b[11].buf;
-    p.rows = b[12].buf;
-    p.bias = b[13].buf;
-    p.gram_weights = b[14].buf;
-    p.dense_weights = b[15].buf;
-    p.passes = b[16].buf;
-    p.factors = b[17].buf;
+    p.dense = b[7].buf;
+    p.gram_offsets = p.n_grams > 0 ? b[8].buf : NULL;
+    p.grams = b[9].buf;
+    p.energies = b[10].buf;
+    p.rows = b[11].buf;
+    p.bias = b[12].buf;
+    p.gram_weights = b[13].buf;
+    p.dense_weights = b[14].buf;
+    p.passes = b[15].buf;
+    p.factors = b[16].buf;
     if (!are_texts(b, p.n_rows, 0, &p.texts))
         goto done;
     int64_t n_outputs = p.n_factors * p.n_classes;
-    p.n_dense = n_outputs ? b[15].len / 4 / n_outputs : 0;
+    p.n_dense = n_outputs ? b[14].len / 4 / n_outputs : 0;
     if (!(p.labels ? has_size(&b[3], p.texts.n_texts, 8, "labels")
                    : has_size(&b[4], p.texts.n_texts * p.n_classes, 4, "targets")) ||
         !has_size(&b[5], p.texts.n_texts, 4, "costs") ||
         (p.positive && !has_size(&b[6], p.n_classes, 4, "positive")) ||
-        !has_size(&b[7], p.texts.n_texts, 4, "sizes") ||
-        !has_size(&b[8], p.texts.n_texts * p.n_dense, 4, "dense") || !are_grams(&p, &b[10]) ||
-        !has_size(&b[12], p.n_rows * n_outputs, 4, "rows") || !has_size(&b[13], n_outputs, 4, "bias") ||
-        !has_size(&b[14], p.n_grams * n_outputs, 4, "gram_weights") ||
-        !has_size(&b[15], p.n_dense * n_outputs, 4, "dense_weights") ||
-        !has_size(&b[16], n_outputs, 8, "passes"))
+        !has_size(&b[7], p.texts.n_texts * p.n_dense, 4, "dense") || !are_grams(&p, &b[9]) ||
+        !has_size(&b[11], p.n_rows * n_outputs, 4, "rows") || !has_size(&b[12], n_outputs, 4, "bias") ||
+        !has_size(&b[13], p.n_grams * n_outputs, 4, "gram_weights") ||
+        !has_size(&b[14], p.n_dense * n_outputs, 4, "dense_weights") ||
+        !has_size(&b[15], n_outputs, 8, "passes"))
         goto done;
     int failed;
     Py_BEGIN_ALLOW_THREADS
@@ -140,6 +138,6 @@ METHOD(fit_linear_svm)
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
 done:
-    release(b, 18);
+    release(b, 17);
     return result;
 }

@@ -114,8 +114,6 @@ class LinearSVM:
         shortest_char_ngram: their fewest characters.
         dense: ``(N, P)`` float32, further features of each text. Like the others, they are a sum over the
             text's words; the solver divides them by the root of the text's size.
-        sizes: ``(N,)`` float32, of the texts; None takes their number of features. A text of size zero has
-            no features.
     """
 
     def __init__(
@@ -129,12 +127,11 @@ class LinearSVM:
         char_ngrams: bool = False,
         shortest_char_ngram: int = SHORTEST,
         dense: Floats | None = None,
-        sizes: Floats | None = None,
     ) -> None:
         self.train, self.n_classes, self.seed = train, n_classes, seed
-        self.sizes = train.features.lengths.astype(np.float32) if sizes is None else sizes
         self.dense = np.zeros((len(train), 0), np.float32) if dense is None else np.ascontiguousarray(dense)
-        squares = np.einsum("np,np->n", self.dense, self.dense) / np.maximum(self.sizes, 1)
+        sizes = np.maximum(train.features.lengths, 1).astype(np.float32)
+        squares = np.einsum("np,np->n", self.dense, self.dense) / sizes
         # Mean square of a text's dense features. That of its rows is about one.
         self.dense_square = float(squares.sum() / max(len(train), 1)) or 1.0
         n_rows = features.n_rows
@@ -239,7 +236,6 @@ class LinearSVM:
                 none if self.targets is None else self.targets,
                 self.costs,
                 none if self.positive is None else self.positive,
-                self.sizes,
                 self.dense,
             ),
             (char_ngrams.offsets, char_ngrams.ids, energies, dense_weight**2 / self.dense_square),
@@ -330,20 +326,21 @@ def target_frequency(
 
 def _solve(
     texts: tuple[Any, Any, Any],
-    examples: tuple[Any, Any, Any, Any, Any, Any],
+    examples: tuple[Any, Any, Any, Any, Any],
     features: tuple[Any, Any, Any, float],
     weights: tuple[Any, Any, Any, Any, Any],
     settings: tuple[Any, int, float, int],
     n_threads: int,
 ) -> None:
     """Dual coordinate descent in numpy for all classes at once, the slow twin of the core."""
-    (ids, offsets, _), (labels, targets, costs, positive, sizes, dense) = texts, examples
+    (ids, offsets, _), (labels, targets, costs, positive, dense) = texts, examples
     (gram_offsets, grams, energies, dense_energy), (factors, max_passes, tolerance, seed) = features, settings
     rows, bias, gram_weights, dense_weights, all_passes = weights
     n_rows, n_classes = rows.shape[1:]
     is_positive = targets > 0.5 if len(targets) else labels[:, None] == np.arange(n_classes)
     signs, costs = np.where(is_positive, 1.0, -1.0), costs.astype(np.float64)[:, None]
     costs = costs * np.where(is_positive, positive if len(positive) else 1, 1)
+    sizes = np.diff(offsets)
     scales = np.divide(1, np.sqrt(sizes), out=np.zeros(len(sizes)), where=sizes > 0)
     # Rows, n-grams, dense features, and the bias, whose energy is one.
     first_dense, n_dense = len(energies), dense.shape[1]
