@@ -158,7 +158,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 	rm -f $(FUZZ)/token2wave/core/_core*.so
 	gcc -shared -fPIC $(SANITIZED) $(HEADERS) \
 		-o $(FUZZ)/token2wave/core/_core.abi3.so $(FUZZ)/token2wave/core/*.c -lm -lpthread
-	for name in words wordpiece model checkpoint state; do $(UNDER_SANITIZERS) \
+	for name in words wordpiece oov model checkpoint state; do $(UNDER_SANITIZERS) \
 		-m fuzzing.guided --replay $(FUZZ)/corpus/$$name || exit 1; done
 	$(UNDER_SANITIZERS) -m fuzzing.run_cases --seconds $$(($(SECONDS) / 6)) --seed $(SEED)
 

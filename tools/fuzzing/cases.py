@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 
 import token2wave
-from fuzzing.checks import WrongAnswerError, check, native_core, without_torch
+from fuzzing.checks import WrongAnswerError, check, check_twins, native_core, twin_of, without_torch
 from fuzzing.damage import Edit, apply_edits, random_edits
 from fuzzing.models import classifier_of, has_ordinary_numbers, model_bytes, random_recipe
 from fuzzing.texts import Text, decode_text, random_text, very_long_text
@@ -247,13 +247,17 @@ def _damaged_state(classifier: Classifier, removable: bool, texts: list[Text], e
 def _agree(classifier: Classifier, texts: list[Text]) -> None:
     """The native core and numpy agree, and so do a whole text and its state built in passages."""
     decoded = _decode(texts)
+    twin = twin_of(classifier, natively=True)
     with native_core(True):
-        native = classifier.probabilities(decoded)
-        if _is_native(classifier):
-            alone = [classifier.probabilities([text])[0] for text in decoded]
+        native, known = twin.probabilities_and_known(decoded)
+        if _is_native(twin):
+            alone = [twin.probabilities([text])[0] for text in decoded]
             check(np.array_equal(native, alone), "a text depends on its neighbours in the batch")
+    twin = twin_of(classifier, natively=False)
     with native_core(False):
-        _check_close(native, classifier.probabilities(decoded), "the native core and numpy differ")
+        in_numpy, known_in_numpy = twin.probabilities_and_known(decoded)
+        _check_close(native, in_numpy, "the native core and numpy differ")
+        check(np.array_equal(known, known_in_numpy), "the native core and numpy know other texts")
     indices = [classifier.label_names.index(label) for label in classifier.labels(decoded)]
     best = classifier.probabilities(decoded).argmax(axis=1).tolist()
     check(indices == best, "labels are not the most probable")
@@ -270,6 +274,10 @@ def _agree(classifier: Classifier, texts: list[Text]) -> None:
         passage = " ".join(decoded)[:1000]
         explained = np.array(classifier.explain(passage).probabilities)
         _check_close(explained, classifier.probabilities([passage])[0], "an explanation differs")
+
+
+def _twins(classifier: Classifier, texts: list[Text]) -> None:
+    check_twins(classifier, _decode(texts))
 
 
 def _decode(texts: list[Text]) -> list[str]:
@@ -314,6 +322,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "stream": _stream,
     "damaged_state": _damaged_state,
     "agree": _agree,
+    "twins": _twins,
 }
 
 
@@ -331,6 +340,7 @@ def random_case(rng: Random, corpus: list[Case]) -> Case:
     operations += [_random_operation(rng, recipe) for _ in range(rng.randint(1, 4))]
     if edits or not has_ordinary_numbers(recipe):  # each engine may then overflow in its own way
         operations = [operation for operation in operations if operation[0] != "agree"]
+        operations.append(["twins", _random_texts(rng, 6, 300)])
     else:
         operations.append(["agree", _random_texts(rng, 12, 2000)])
     return {"recipe": recipe, "edits": edits, "operations": operations}

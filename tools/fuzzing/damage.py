@@ -37,8 +37,15 @@ FILLS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-30, 1e10, 1.9e19, 1e30, 3.4e38, -3.4e38
 FILLS = (*FILLS, math.inf, -math.inf, math.nan)
 INTEGER_FILLS = (0, 1, 2, 10, 13, 63, 64, 127, 128, 255, 1023, 1024, 4095, (1 << 24) - 1, (1 << 31) - 1)
 INTEGER_FILLS = (*INTEGER_FILLS, (1 << 32) - 1)
-INTEGER_ARRAYS = ("features", "beginning", "end", "journal")
-ARRAY_NAMES = ("embedding.weight", "embedding.weight.scale", "head.bias", "features.buckets")
+INTEGER_ARRAYS = ("features", "start", "end", "journal", "oov_")
+ARRAY_NAMES = (
+    "embedding.weight",
+    "embedding.weight.scale",
+    "head.bias",
+    "features.buckets",
+    "features.oov_hashes",
+    "oov.weight",
+)
 ARRAY_NAMES = (*ARRAY_NAMES, "features.vocabulary", "features.more", "more", "")
 
 

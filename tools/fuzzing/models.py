@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuzzing.damage import join_file, split_file
+from fuzzing.texts import PASSAGES, RUNS, WORDS
 from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures, WordPieceConfig, WordPieceFeatures
+from token2wave.features.text import char_ngram_hashes, spelled_tokens
+from token2wave.features.words import OOV_NGRAMS
 from token2wave.inference.compiled import compile_network
-from token2wave.inference.reference import EMBEDDING
+from token2wave.inference.reference import EMBEDDING, OOV
 from token2wave.models.wave_config import WaveConfig
 from token2wave.storage.encodings import (
     EncodedArray,
@@ -62,6 +65,7 @@ def random_recipe(rng: Random) -> Recipe:
             "ngrams": rng.randint(1, 5),
             "cls": rng.random() < 0.5,
             "n_buckets": rng.choice((0, 1, 63, 64, 65, 200, 512, 1024, min(1 << bits, 4096))),
+            "n_oov": rng.choice((0, 0, 0, 0, 1, 40, 400, 4000)),
         }
         features["cls"] |= not features["n_buckets"]  # the embedding needs a row
     while True:
@@ -74,9 +78,10 @@ def random_recipe(rng: Random) -> Recipe:
             "readout": rng.choice(("text", "cls")),
             "context_width": rng.choice((0, 0, 8, 16, 3)),
             "context_radius": rng.choice((1, 2, 3) * 20 + (64, 130, 1024)),
+            "linear_svm": rng.random() < 0.4,
         }
         with suppress(ConfigError):  # combinations that are not allowed
-            WaveConfig(n_rows=1, **network)
+            WaveConfig(n_rows=1, n_oov=features.get("n_oov", 0), **network)
             if network["readout"] == "cls" and "cls" in features:  # as training does
                 features["cls"] = True
             return {
@@ -97,7 +102,8 @@ def classifier_of(recipe: Recipe) -> Classifier:
     """Make the model of a recipe."""
     random = np.random.default_rng(recipe["seed"])
     features = _features(recipe["features"], random)
-    config = WaveConfig(n_rows=features.n_rows, **recipe["network"])
+    n_oov = len(features.oov_hashes) if isinstance(features, WordFeatures) else 0
+    config = WaveConfig(n_rows=features.n_rows, n_oov=n_oov, **recipe["network"])
     arrays = {
         name: _numbers(name, shape, recipe["numbers"], random)
         for name, shape in config.parameter_shapes().items()
@@ -127,25 +133,41 @@ def _features(settings: dict[str, Any], random: np.random.Generator) -> Features
     settings = dict(settings)
     if settings.pop("kind") == "wordpiece":
         return WordPieceFeatures(WordPieceConfig(**settings), VOCABULARY)
-    n_buckets = settings.pop("n_buckets")
+    n_buckets, n_oov = settings.pop("n_buckets"), settings.pop("n_oov", 0)
     config = WordConfig(min_count=1, **settings)
     buckets = np.sort(random.choice(1 << config.bits, n_buckets, replace=False)).astype(np.uint32)
-    return WordFeatures(config, buckets)
+    return WordFeatures(config, buckets, _oov_hashes(n_oov, random))
+
+
+def _oov_hashes(n_entries: int, random: np.random.Generator) -> NDArray[np.uint32]:
+    """Entries of an OOV table: words and character n-grams of the fuzzed texts, then any hashes."""
+    if not n_entries:
+        return np.zeros(0, dtype=np.uint32)
+    hashes, letters, offsets = spelled_tokens([*WORDS, *PASSAGES, *RUNS])
+    grams, _ = char_ngram_hashes(letters, offsets[:-1], offsets[1:], *OOV_NGRAMS)
+    extremes = np.array([0, -1], dtype=np.int64).view(np.uint64)
+    pool = np.unique(np.concatenate([hashes, grams, extremes]) >> np.uint64(32)).astype(np.uint32)
+    entries = random.permutation(pool)[:n_entries]
+    others = random.integers(0, 1 << 32, n_entries - len(entries), dtype=np.uint32)
+    return np.unique(np.concatenate([entries, others]))
 
 
 def _encode_arrays(features: Features, arrays: Arrays, kind: str | None) -> dict[str, EncodedArray]:
     """The arrays that the file stores in a smaller encoding."""
     if kind is None:
         return {}
-    encoded = {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
-    rows = arrays[EMBEDDING]
-    if kind == "lzma":
-        step = min(max(float(np.abs(rows).max(initial=0)) / 20, 1e-30), 1e29)
-        encoded[EMBEDDING] = as_lzma(quantised(rows, step), step)
-    else:
-        encoded[EMBEDDING] = as_int8(rows) if kind == "int8" else as_float16(rows)
+    tables = {EMBEDDING, OOV} & arrays.keys()
+    encoded = {name: as_float16(array) for name, array in arrays.items() if name not in tables}
+    for name in tables:
+        rows = arrays[name]
+        if kind == "lzma":
+            step = min(max(float(np.abs(rows).max(initial=0)) / 20, 1e-30), 1e29)
+            encoded[name] = as_lzma(quantised(rows, step), step)
+        else:
+            encoded[name] = as_int8(rows) if kind == "int8" else as_float16(rows)
     if isinstance(features, WordFeatures):
-        encoded[f"{FEATURE_PREFIX}buckets"] = as_delta_varint(features.buckets)
+        for name, array in features.arrays().items():
+            encoded[f"{FEATURE_PREFIX}{name}"] = as_delta_varint(array)
     return encoded
 
 
@@ -155,7 +177,7 @@ def _numbers(
     numbers = random.normal(size=shape)
     if name.endswith("norm.weight"):
         numbers = 1 + 0.1 * numbers
-    elif name != EMBEDDING and len(shape) == 2:
+    elif name not in (EMBEDDING, OOV) and len(shape) == 2:
         numbers /= math.sqrt(shape[1])
     size = np.ones(())
     if kind == "mixed":

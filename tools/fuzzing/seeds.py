@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 
-from fuzzing.checks import SMALL, SMALL_WORDPIECE, classifier
+from fuzzing.checks import RECIPES, SMALL, SMALL_OOV, SMALL_WORDPIECE, classifier
 from fuzzing.command_target import COMMANDS
 from fuzzing.damage import join_file, split_file
 from fuzzing.models import classifier_of, model_bytes
@@ -124,7 +124,8 @@ def _texts() -> Iterable[bytes]:
 
 def _models() -> Iterable[bytes]:
     few = {**SMALL, "features": {**SMALL["features"], "n_buckets": 16}}
-    for recipe in (few, SMALL_WORDPIECE):
+    few_entries = {**SMALL_OOV, "features": {**few["features"], "n_oov": 8}}
+    for recipe in (few, SMALL_WORDPIECE, few_entries):
         for storage in (None, "float16", "int8", "lzma"):
             yield disassemble(model_bytes({**recipe, "storage": storage}))
     several = {**few["network"], "multi_label": True, "operation": "modulation"}
@@ -159,13 +160,10 @@ def _model_bombs(whole: bytes) -> Iterable[bytes]:
 
 
 def _states() -> Iterable[bytes]:
-    for kind in ("words", "wordpiece"):
+    for kind in RECIPES:
         for removable in (True, False):
             for text in ("", "good film bad"):
-                packed = classifier(kind).state(removable).update(text).to_bytes()
-                packed = disassemble(packed)
-                # The target takes odd lengths as states of words; bytes behind the arrays are ignored.
-                yield packed + b"\0" * ((len(packed) % 2 == 1) != (kind == "words"))
+                yield disassemble(classifier(kind).state(removable).update(text).to_bytes())
 
 
 def _checkpoints() -> Iterable[bytes]:
@@ -298,6 +296,7 @@ SEEDS: dict[str, Callable[[], Iterable[bytes]]] = {
     "streams": _streams,
     "words": _texts,
     "wordpiece": _texts,
+    "oov": _texts,
     "model": _models,
     "checkpoint": _checkpoints,
     "state": _states,

@@ -16,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -24,7 +25,9 @@ import numpy as np
 
 import token2wave
 from fuzzing.checks import (
+    RECIPES,
     check,
+    check_twins,
     classifier,
     documented_errors,
     native_core,
@@ -151,19 +154,24 @@ def _texts(data: bytes) -> list[str]:
 
 def _compare_engines(kind: str, data: bytes) -> None:
     texts, model = _texts(data), classifier(kind)
-    rows, probabilities = [], []
+    rows, probabilities, known = [], [], []
+    n_ids = model.features.n_rows + model.network.config.n_oov
     for natively in [False] if load_core() is None else [True, False]:
+        twin = classifier(kind, natively)
         with native_core(natively):
-            features = model.features(texts)
+            features = twin.features(texts)
             rows.append((features.ids.tolist(), features.offsets.tolist()))
-            probabilities.append(model.probabilities(texts))
-            in_range = (features.ids >= 0) & (features.ids < model.features.n_rows)
+            shares, is_known = twin.probabilities_and_known(texts)
+            probabilities.append(shares)
+            known.append(is_known.tolist())
+            in_range = (features.ids >= 0) & (features.ids < n_ids)
             check(bool(in_range.all()), "a row outside the embedding")
             first = model.features([texts[0]])
             check(first.ids.tolist() == features.ids[: len(first.ids)].tolist(), "a text alone differs")
     check(rows[0] == rows[-1], "the native core and numpy find other features")
     is_close = np.allclose(probabilities[0], probabilities[-1], atol=TOLERANCE)
     check(bool(is_close), "the native core and numpy differ")
+    check(known[0] == known[-1], "the native core and numpy know other texts")
     tokens = model.features.tokens(texts[0])
     check(bool((tokens.starts <= tokens.ends).all()), "a token that ends before it begins")
     check(not len(tokens.ends) or int(tokens.ends.max()) <= len(texts[0]), "a token behind the text")
@@ -186,6 +194,11 @@ def words(data: bytes) -> None:
 def wordpiece(data: bytes) -> None:
     """Texts as word pieces, likewise."""
     _compare_engines("wordpiece", data)
+
+
+def oov(data: bytes) -> None:
+    """Texts as words for a model with an OOV table, likewise."""
+    _compare_engines("oov", data)
 
 
 # ---- files of arrays ----
@@ -230,6 +243,7 @@ def model(data: bytes) -> None:
         expected = (3, len(loaded.label_names))
         check(probabilities.shape == expected, f"probabilities of shape {probabilities.shape}")
         loaded.predict(texts[0], top_k=2)
+        check_twins(loaded, texts)
         loaded.explain(texts[0])
         loaded.state().update(texts[0]).predict()
 
@@ -270,8 +284,7 @@ def train_a_little(slot: CheckpointSlot | None = None) -> None:
 
 def state(data: bytes) -> None:
     """A packed state is refused, or it can be used."""
-    model = classifier("words" if len(data) % 2 else "wordpiece")
-    for packed in (assemble(data), data):
+    for model, packed in product(map(classifier, RECIPES), (assemble(data), data)):
         with documented_errors(), np.errstate(all="ignore"):
             unpacked = model.state_from_bytes(packed)
             unpacked.predict(2)
@@ -373,6 +386,7 @@ TARGETS: dict[str, Target] = {
     "streams": Target(streams, 8192),
     "words": Target(words),
     "wordpiece": Target(wordpiece),
+    "oov": Target(oov),
     "model": Target(model, 1 << 16),
     "checkpoint": Target(checkpoint, 1 << 14),
     "state": Target(state, 1 << 14),
