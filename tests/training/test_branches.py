@@ -18,10 +18,13 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.features import WordConfig, fit_features
 from token2wave.inference.reference import EMBEDDING, logits_of_features
 from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.training import branches
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
+    _sample_to_choose,
     add_linear_svm,
     branch_names,
+    fit_branches,
     refit_linear_svm,
     remove_zero_branches,
 )
@@ -272,6 +275,32 @@ def test_a_gain_is_clear_beyond_half_its_standard_error():
     assert not is_clear_gain(np.zeros(100), ones)
     assert not is_clear_gain(gains, np.repeat([1.0, 1e-6], [2, 98]))  # as if there were two texts
     assert is_clear_gain(np.full(3, 0.1), np.ones(3))
+
+
+def test_a_sample_of_many_texts_chooses(monkeypatch):
+    """The settings come from the sample, scale and shift and the solution from the problem of all texts."""
+    monkeypatch.setattr(branches, "MAX_TEXTS_TO_CHOOSE", 24)
+    words = [f"{['bad', 'good', 'fine'][row % 3]} word{row % 7}" for row in range(60)]
+    features, encoded = fit_features(words, WordConfig(bits=16))
+    train = replace(Examples.of_texts(words, np.arange(60) % N_CLASSES), features=encoded)
+    validation = train.take(np.arange(30))
+    sizes: list[tuple[int, Any]] = []
+
+    def choose_and_note(problem: LinearSVM, *args: Any) -> Any:
+        sizes.append((len(problem.train), args[-1]))
+        return choose_linear_svm(problem, *args)
+
+    monkeypatch.setattr(branches, "choose_linear_svm", choose_and_note)
+    network = waves_of("additive", 0, n_rows=features.n_rows)
+    recipe = Recipe(epochs=1, embedding_optimizer="sgd", char_ngrams=False)
+    options: Any = {"linear_svm": True, "seed": 0, "svm_choice": None}
+    *_, choice = fit_branches(network, features, train, validation, recipe, **options)
+    assert sizes == [(24, None), (60, choice.settings)]
+    sizes.clear()
+    fit_branches(network, features, train, validation, recipe.replace(tune_linear_svm=False), **options)
+    assert sizes == [(60, LinearSVMSettings())]
+    sample = _sample_to_choose(replace(train, n_unlabelled=40), 0)
+    np.testing.assert_array_equal(sample.labels, train.labels[:20])  # none that only a teacher labels
 
 
 def test_what_is_absent_gets_no_weight():
