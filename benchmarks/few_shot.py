@@ -76,11 +76,13 @@ def main() -> None:
     parser = make_parser(__doc__, data=DATA)
     parser.add_argument("--rows", type=comma_integers, default=[8, 16, 32, 64], help="of each class")
     parser.add_argument("--rows-in-all", type=comma_integers, default=[1000], help="by commas")
-    parser.add_argument("--data-in-all", type=comma_list, default=DATA_IN_ALL, help="sets for these")
+    parser.add_argument("--data-in-all", type=comma_list, help="sets for these, if not those of --data")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--systems", type=comma_list, default=COMPARED, help=f"any of {', '.join(SYSTEMS)}")
     parser.add_argument("--resume", action="store_true", help="keep the runs of the result")
     options = parser.parse_args()
+    if options.data_in_all is None:
+        options.data_in_all = DATA_IN_ALL if options.data == DATA else options.data
     path = options.results / "few_shot.json"
     packages = (*BASELINE_PACKAGES, "model2vec", "transformers", "sentence-transformers", "setfit")
     document: dict[str, Any] = {

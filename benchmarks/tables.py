@@ -156,10 +156,11 @@ RIVALS = {
 }
 
 
-def rivals_table(document: Document) -> str:
+def rivals_table(document: Document, *, pre_trained: bool = True) -> str:
     """Our accuracy on each data set beside the best rivals', with paired differences and calibration errors.
 
-    The last two columns are of our preset without its language prior.
+    Differences are also of our preset without its language prior, if it was run. ``pre_trained`` says whether
+    rivals that start from an encoder have columns.
     """
     systems, sets = document["systems"], list(document["medians"])
     runs = defaultdict[tuple[str, str], list[Document]](list)
@@ -192,7 +193,7 @@ def rivals_table(document: Document) -> str:
         accuracies_of("small"),
     ]
     head = ["data", systems["small"]["name"]]
-    for title, is_rival in RIVALS.items():
+    for title, is_rival in list(RIVALS.items())[: 1 + pre_trained]:
         rivals = [name for name in systems if is_rival(systems[name]["family"])]
         best = {
             data: max(names, key=lambda name, data=data: mean(data, name))
@@ -217,13 +218,14 @@ def rivals_table(document: Document) -> str:
     numbers = {data: len(runs[data, "small"]) for data in sets}
     n_seeds = max(numbers.values())
     fewer = ", ".join(f"{data} {number}" for data, number in numbers.items() if number < n_seeds)
+    missing = "; ".join(f"{name} on {', '.join(data)}" for name, data in not_run.items())
+    processors = [document["machine"]["processor"], *document.get("other_processors", ())]
     notes = [
         "Test accuracy in percent. Ours: mean ± standard deviation of "
         f"{plural(n_seeds, 'seed')}{f' ({fewer})' if fewer else ''}. The rival of a set is the one with the "
         "highest test accuracy, which favours it. In brackets: the 95 % interval of the difference over test "
-        "texts; bold where it excludes zero. The calibration error is ours.",
-        *(f"*{name} was not run on {', '.join(data)}.*" for name, data in not_run.items()),
-        *(f"*Some runs were made on {name}.*" for name in document.get("other_processors", ())),
+        "texts; bold where it excludes zero. The calibration error is ours. "
+        f"Processors: {', '.join(processors)}." + (f" Not run: {missing}." if missing else ""),
         *caveat_lines(caveat for data in sets for caveat in document["data"][data]["caveats"]),
     ]
     return join(markdown(head, zip(*columns, strict=True), n_left=1), notes)

@@ -289,7 +289,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         f"classifiers-{data}": partial(classifiers, "classifiers", data)
         for data in ("ag_news", "imdb", "dbpedia14")
     },
-    "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
+    "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals"), pre_trained=False).rstrip() + "\n",
+    "all-rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "accuracies": lambda: tables.accuracy_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "tuning": searches,
     **{

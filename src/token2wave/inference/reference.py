@@ -25,6 +25,7 @@ Arrays = Mapping[str, Floats]
 
 EMBEDDING, OOV = "embedding.weight", "oov.weight"
 FEATURES_CHUNK = 1 << 10  # features summed at once: they stay in the cache
+MULTIPLICATIONS_OF_ONE_THREAD = 1 << 17  # OpenBLAS takes further threads from twice as many on
 CONTEXT_CHUNK = 256  # runs of words that are removed at once
 NORM_EPSILON = 1e-5  # PyTorch's
 TEXTS_CHUNK = 1 << 15  # features of the texts computed at once: bounds memory
@@ -308,6 +309,19 @@ def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tupl
         total[first:last] = membership @ values
         squares[first:last] = membership @ np.square(values, out=values)
     return total, squares
+
+
+def product(a: Floats, b: Floats) -> Floats:
+    """Multiply matrices ``(N, K)`` and ``(K, M)``, in blocks that a BLAS computes with one thread.
+
+    With more threads OpenBLAS cuts a large product elsewhere, and the order of some sums differs on some
+    processors. The same training would then give another file with another number of threads.
+    """
+    n_rows = max(MULTIPLICATIONS_OF_ONE_THREAD // max(b.size, 1), 1)
+    result = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
+    for first in range(0, len(a), n_rows):
+        np.matmul(a[first : first + n_rows], b, out=result[first : first + n_rows])
+    return result
 
 
 def groups(offsets: NDArray[np.int64], max_features: int) -> Iterator[tuple[int, int]]:

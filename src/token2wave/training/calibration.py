@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
-from token2wave.inference.reference import EMBEDDING, probabilities
+from token2wave.inference.reference import EMBEDDING, probabilities, product
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, assign_folds
 from token2wave.training.examples import Examples
@@ -111,7 +111,7 @@ def choose_linear_svm(
         prior: vectors of the rows; None without a prior.
         waves: the network without a linear SVM.
         validation: texts that neither has learnt from, with the features of the problem's OOV table.
-        settings: given ones; None tries the default ones and others.
+        settings: to use; None tries the default ones and others.
 
     Returns:
         The choice, and the solution for it. It differs from the defaults only as far as the cross-entropy of
@@ -139,14 +139,14 @@ def choose_linear_svm(
                 best_losses, best, improved = losses, (choice, compiled), True
         return improved
 
-    given, settings = settings, settings or LinearSVMSettings()
+    is_tuned, settings = settings is None, settings or LinearSVMSettings()
     if not problem.char_ngrams.n_grams:
         settings = settings._replace(char_ngram_weight=0.0)
     if prior is None:
         settings = settings._replace(prior_weight=0.0)
-    improve(settings, COSTS[1:3] if given is None else (settings.cost,))
+    improve(settings, COSTS[1:3] if is_tuned else (settings.cost,))
     assert best is not None
-    if given is not None:
+    if not is_tuned:
         return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
     for name, weights in (
@@ -327,10 +327,10 @@ def mix_logits(network: TrainableNetwork, mixing: Numbers, heads: Sequence[str] 
         common = np.float32(weight.mean())
         inner = (mixing * (weight / common)).astype(np.float32)
         rows, start = arrays[EMBEDDING].copy(), network.config.wave_width
-        rows[:, start:] = rows[:, start:] @ inner.T
+        rows[:, start:] = product(rows[:, start:], inner.T)
         network.load(EMBEDDING, rows)
         if "oov.weight" in arrays:
-            network.load("oov.weight", arrays["oov.weight"] @ inner.T)
+            network.load("oov.weight", product(arrays["oov.weight"], inner.T))
         network.load(f"{head}.weight", np.full_like(weight, common))
 
 

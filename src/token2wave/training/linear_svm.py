@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from token2wave.core import load_core, n_threads
 from token2wave.features import Features, Ragged
-from token2wave.inference.reference import segment_sums
+from token2wave.inference.reference import product, segment_sums
 from token2wave.training.char_ngrams import SHORTEST, CharNgrams
 from token2wave.training.examples import Examples
 from token2wave.training.prior_rows import RowVectors
@@ -184,7 +184,7 @@ class LinearSVM:
             oov = weights.gram_weights[self.oov_grams]
         if prior is not None and weights.dense.any():
             rows = rows.copy()
-            rows[prior.rows] += prior.vectors @ weights.dense
+            rows[prior.rows] += product(prior.vectors, weights.dense)
         return CompiledLinearSVM(rows, weights.bias, oov)
 
     def solve_path(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
-from token2wave.inference.reference import segment_sums
+from token2wave.inference.reference import FEATURES_CHUNK, groups
 from token2wave.prior.language_prior import LanguagePrior, load_prior
 
 MIN_COVERAGE = 0.7  # of words; texts in other European languages have a half at most, in English 0.9
@@ -59,8 +59,14 @@ class RowVectors:
         place = np.searchsorted(self.rows, features.ids)
         known = features.keep(np.append(self.rows, -1)[place] == features.ids)
         place = np.searchsorted(self.rows, known.ids)
-        sums, _ = segment_sums(known.offsets, self.vectors.shape[1], lambda a, b: self.vectors[place[a:b]])
-        return sums.astype(np.float32)
+        sums = np.zeros((len(features), self.vectors.shape[1]), dtype=np.float32)
+        for first, last in groups(known.offsets, FEATURES_CHUNK):
+            begin, end = known.offsets[first], known.offsets[last]
+            texts = first + np.flatnonzero(known.lengths[first:last])
+            if len(texts):  # no matrix product: its sums can differ with the number of threads
+                values = self.vectors[place[begin:end]].astype(np.float64)
+                sums[texts] = np.add.reduceat(values, known.offsets[texts] - begin)
+        return sums
 
     def init_waves(self, rows: Floats, width: int, scale: float) -> None:
         """Write the first numbers of the vectors into the embedding ``(V, 2 D)``, in place, as its waves.
