@@ -225,12 +225,16 @@ class Answers:
         prior_weight: float,
         costs: Sequence[float],
         feature_scale: Any = "information",
+        alphas: Any = None,
     ) -> list[LinearSVMSettings]:
         solutions = [
             LinearSVMSettings(char_ngram_weight, prior_weight, cost, feature_scale) for cost in costs
         ]
         self.asked += solutions
         return solutions
+
+    def initial_alphas(self) -> None:
+        """Whatever it is, it comes back to :meth:`solve_path`."""
 
     def compiled(self, solution: Any, prior: Any = None) -> CompiledLinearSVM:
         """Rows of the right class, as large as the quality, and noise."""

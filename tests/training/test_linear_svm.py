@@ -23,6 +23,8 @@ from linear_svm_cases import (
 from training_data import ragged
 
 from token2wave.core import load_core
+from token2wave.features import WordConfig, fit_features
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.training import linear_svm as module
 from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
@@ -137,7 +139,7 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     columns = matrix_of(problem, problem.train.features, share)
     dense_scale, first = 2 / np.sqrt(problem.dense_square), len(problem.information)
     matrix = np.concatenate([columns, dense_scale * problem.dense / roots], axis=1)
-    costs = 0.1, 1.0, 10.0, 10.0
+    costs = 0.1, 1.0, 3.0, 3.0
     path = problem.solve_path(share, 2.0, costs)
     for cost, weights in zip(costs, path, strict=True):
         best = best_weights(problem, matrix, cost).T
@@ -226,11 +228,43 @@ def test_a_text_of_no_cost_is_as_good_as_none(solver, exact):
     np.testing.assert_allclose(whole.solve(0.0).rows, part.solve(0.0).rows, atol=2e-3)
 
 
+def test_character_ngrams_that_tell_little_are_left_out():
+    """Those of ``same`` are in texts of both classes; of ``left`` and ``right`` in texts of one."""
+    texts = HashedTexts(["same samey left lefty"] * 20 + ["same samey right righty"] * 20)
+    labels = np.repeat([0, 1], 20)
+    features, encoded = fit_features(texts, WordConfig(ngrams=1, bits=20, min_count=1))
+    examples = replace(Examples.of_texts(texts, labels), features=encoded)
+    grams = LinearSVM(examples, features, 2, 0, char_ngrams=True).char_ngrams
+    rows = {word: features([word]).ids[0] for word in ("same", "samey", "left", "lefty", "right", "righty")}
+    assert {word: grams.counts[row] > 0 for word, row in rows.items()} == {
+        word: not word.startswith("same") for word in rows
+    }
+
+
 # ---- the same bits ----
 
 
+@every_case
+def test_a_solution_starts_from_the_dual_variables_of_another(name, solver, exact):
+    problem, _, share = case_of(**CASES[name], n_dense=8)
+    alphas = problem.initial_alphas()
+    cold, first = problem.solve_path(share, 1.0, (1.0,), alphas=alphas)[0], alphas.copy()
+    assert (alphas >= 0).all()
+    assert alphas.any()
+    again = problem.solve_path(share, 1.0, (1.0,), alphas=alphas)[0]
+    assert again.passes < cold.passes / 4
+    np.testing.assert_allclose(again.rows, cold.rows, rtol=0, atol=2e-3)
+    problem.solve_path(share, 0.5, (2.0,), alphas=alphas)
+    other = problem.solve_path(share, 0.5, (2.0,), alphas=first)[0]
+    plain = problem.solve_path(share, 0.5, (2.0,))[0]
+    for warm, values in zip(other, plain, strict=True):
+        if not isinstance(warm, int):
+            np.testing.assert_allclose(warm, values, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(first, alphas, rtol=0, atol=2e-3)
+
+
 @needs_core
-@pytest.mark.parametrize("name", ["two blocks", "n-grams and weights", "classes without texts"])
+@pytest.mark.parametrize("name", ["two classes", "n-grams", "two blocks", "n-grams and weights"])
 def test_threads_make_no_difference_and_a_seed_does(name, monkeypatch):
     paths = []
     for n_threads in ("1", "2", "3", "1"):

@@ -184,7 +184,7 @@ def test_few_rows_choose_by_folds():
         chosen[name] = choose_by_folds(*arguments).settings
         assert chosen[name] == choose_by_folds(*arguments).settings
     assert chosen["signal"].prior_weight == max(PRIOR_WEIGHTS_FEW_ROWS)
-    assert chosen["signal"].cost > chosen["noise"].cost
+    assert chosen["noise"].prior_weight < chosen["signal"].prior_weight
     without = choose_by_folds(examples, None, features, 2, Recipe(char_ngrams=False), None, 0).settings
     assert without.prior_weight == without.char_ngram_weight == 0
     assert without.cost in COSTS

@@ -60,7 +60,7 @@ def fit_linear_svm(
     texts: tuple[Any, Any, Any],
     examples: tuple[Any, Any, Any, Any, Any],
     features: tuple[Any, Any, Any, float],
-    weights: tuple[Any, Any, Any, Any, Any],
+    weights: tuple[Any, Any, Any, Any, Any, Any],
     settings: tuple[Any, int, float, int],
     n_threads: int,
 ) -> None:
@@ -70,8 +70,8 @@ def fit_linear_svm(
     costs (N,); positive (C,) float32, factors of a text's cost for its own classes, or empty; dense
     (N, P) float32. features: gram_offsets, grams, energies, energy of the dense features. weights: rows
     (K, V, C) and bias (K, C) float32, the first of which hold the weights to start from; the n-grams'
-    (K, G, C) and the dense features' (K, P, C) float32, passes (K, C) int64, which are only written.
-    settings: factors (K,) float32, max_passes, tolerance, seed.
+    (K, G, C) and the dense features' (K, P, C) float32, passes (K, C) int64, which are only written; dual variables
+    (N, C) float32 to start from, which the last ones replace. settings: factors (K,) float32, max_passes, tolerance, seed.
     """
 
 def open_words(

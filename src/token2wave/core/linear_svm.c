@@ -9,47 +9,110 @@
 #include "session.h"
 #include "threads.h"
 
-#define LANES 8 /* classes solved side by side: a row's weights for them are one vector */
+#define MAX_LANES 8
+#define MANY 1024 /* occurrences of an element that is always in the cache */
 
 typedef struct {
     const linear_svm_problem *problem;
-    int64_t n_blocks;
-    float *squares; /* (N,) |x_i|^2 + 1, the one for the bias */
+    int64_t n_elements; /* E = V + G */
+    int32_t *places;    /* (E,) of rows, then of n-grams: elements of many texts stand side by side */
+    float *energies;    /* (E,) at their places */
+    int32_t *rows_of_texts; /* the ids of the texts as places */
+    int64_t *gram_offsets;  /* (E + 1,), n-grams of the row at each place */
+    int32_t *grams;         /* their places */
+    float *squares;         /* (N,) |x_i|^2 + 1, the one for the bias */
+    int64_t n_solved;       /* classes; the second of two is the mirror image of the first */
+    int64_t n_lanes, n_blocks;
     atomic_int failed;
 } run;
+
+/* Classes that are solved side by side. */
+typedef struct {
+    int64_t first, n_order;
+    int64_t *order;   /* texts in the order of the pass */
+    float factor;     /* of all costs */
+    float *table;     /* (E + P, lanes) weights of elements and dense features */
+    float *alphas;    /* (N, lanes) dual variables */
+    float biases[MAX_LANES], violation[MAX_LANES];
+} block;
 
 INLINE float one_over_root(float size)
 {
     return size > 0 ? 1.0f / sqrtf(size) : 0.0f;
 }
 
-/* Loop over the character n-grams of a row: g is their index in p->grams. */
-#define EACH_GRAM(g, id)                                                                              \
-    int64_t g = p->gram_offsets ? p->gram_offsets[id] : 0,                                            \
-            last = p->gram_offsets ? p->gram_offsets[(id) + 1] : 0;                                   \
-    g < last; g++
+/* Loop over the character n-grams of the row at a place: g is their index in r->grams. */
+#define EACH_GRAM(g, place) int64_t g = r->gram_offsets[place], end = r->gram_offsets[(place) + 1]; g < end; g++
+
+#define LANES 1
+#include "linear_svm_pass.h"
+#define LANES 2
+#include "linear_svm_pass.h"
+#define LANES 4
+#include "linear_svm_pass.h"
+#define LANES 8
+#include "linear_svm_pass.h"
+
+/* Place of each element: first those that occur most often, so that they share lines of the cache. A counting
+   sort; all of MANY and more are equal. */
+static int place_elements(run *r)
+{
+    const linear_svm_problem *p = r->problem;
+    int64_t n_ids = p->texts.offsets[p->texts.n_texts], starts[MANY + 2] = {0};
+    int32_t *rows = malloc(((size_t)r->n_elements + 1) * sizeof *rows); /* the element at each place */
+    int64_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
+    if (rows && counts) {
+        for (int64_t i = 0; i < n_ids; i++)
+            counts[p->texts.ids[i]]++;
+        for (int64_t row = 0; p->gram_offsets && row < p->n_rows; row++)
+            for (int64_t g = p->gram_offsets[row]; g < p->gram_offsets[row + 1]; g++)
+                counts[p->n_rows + p->grams[g]] += counts[row];
+        for (int64_t e = 0; e < r->n_elements; e++)
+            starts[MANY - (counts[e] < MANY ? counts[e] : MANY) + 1]++;
+        for (int64_t bucket = 0; bucket <= MANY; bucket++)
+            starts[bucket + 1] += starts[bucket];
+        for (int64_t e = 0; e < r->n_elements; e++) {
+            int64_t place = starts[MANY - (counts[e] < MANY ? counts[e] : MANY)]++;
+            rows[place] = (int32_t)e;
+            r->places[e] = (int32_t)place;
+            r->energies[place] = p->energies[e];
+        }
+        for (int64_t i = 0; i < n_ids; i++)
+            r->rows_of_texts[i] = r->places[p->texts.ids[i]];
+        for (int64_t place = 0, n = 0; place < r->n_elements; place++) {
+            int32_t row = rows[place];
+            if (p->gram_offsets && row < p->n_rows)
+                for (int64_t g = p->gram_offsets[row]; g < p->gram_offsets[row + 1]; g++)
+                    r->grams[n++] = r->places[p->n_rows + p->grams[g]];
+            r->gram_offsets[place + 1] = n;
+        }
+    }
+    int failed = !rows || !counts;
+    free(rows);
+    free(counts);
+    return failed ? -1 : 0;
+}
 
 /* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
 static int squares_of_texts(run *r)
 {
     const linear_svm_problem *p = r->problem;
-    int32_t *counts = calloc((size_t)(p->n_rows + p->n_grams), sizeof *counts);
+    int32_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
     if (!counts)
         return -1;
     for (int64_t text = 0; text < p->texts.n_texts; text++) {
-        const int32_t *ids = p->texts.ids + p->texts.offsets[text];
+        const int32_t *rows = r->rows_of_texts + p->texts.offsets[text];
         int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
         double sum = 0.0;
         for (int64_t i = 0; i < n; i++) { /* n^2 = 1 + 3 + 5 + ... */
-            sum += (2 * counts[ids[i]]++ + 1) * (double)p->energies[ids[i]];
-            for (EACH_GRAM(g, ids[i]))
-                sum += (2 * counts[p->n_rows + p->grams[g]]++ + 1) *
-                       (double)p->energies[p->n_rows + p->grams[g]];
+            sum += (2 * counts[rows[i]]++ + 1) * (double)r->energies[rows[i]];
+            for (EACH_GRAM(g, rows[i]))
+                sum += (2 * counts[r->grams[g]]++ + 1) * (double)r->energies[r->grams[g]];
         }
         for (int64_t i = 0; i < n; i++) {
-            counts[ids[i]] = 0;
-            for (EACH_GRAM(g, ids[i]))
-                counts[p->n_rows + p->grams[g]] = 0;
+            counts[rows[i]] = 0;
+            for (EACH_GRAM(g, rows[i]))
+                counts[r->grams[g]] = 0;
         }
         for (int64_t j = 0; j < p->n_dense; j++)
             sum += (double)p->dense_energy * p->dense[text * p->n_dense + j] * p->dense[text * p->n_dense + j];
@@ -59,166 +122,112 @@ static int squares_of_texts(run *r)
     return 0;
 }
 
-/* Targets of a text, 1 or -1, for the classes of a block. */
-INLINE v8 targets_of(const linear_svm_problem *p, int64_t text, int64_t first)
+/* The texts that have a cost, in an order that depends on the key alone. */
+static void order_texts(const linear_svm_problem *p, block *b, uint64_t key)
 {
-    v8 y = ALL(-1.0f);
-    for (int64_t k = 0; k < LANES && first + k < p->n_classes; k++)
-        if (p->targets ? p->targets[text * p->n_classes + first + k] > 0.5f : p->labels[text] == first + k)
-            y[k] = 1.0f;
-    return y;
-}
-
-static void shuffle(int64_t *order, int64_t n, uint64_t key)
-{
-    for (int64_t i = n - 1; i > 0; i--) {
-        int64_t other = (int64_t)(random_bits(key, (uint64_t)i) % (uint64_t)(i + 1)), last = order[i];
-        order[i] = order[other];
-        order[other] = last;
+    b->n_order = 0;
+    for (int64_t text = 0; text < p->texts.n_texts; text++)
+        if (p->costs[text] > 0)
+            b->order[b->n_order++] = text;
+    for (int64_t i = b->n_order - 1; i > 0; i--) {
+        int64_t other = (int64_t)(random_bits(key, (uint64_t)i) % (uint64_t)(i + 1)), last = b->order[i];
+        b->order[i] = b->order[other];
+        b->order[other] = last;
     }
 }
 
-/* Sum of the dense features of a text, each times its weights, in four sums that do not wait for each other. */
-INLINE v8 dense_score(const float *dense, const float *weights, int64_t n)
-{
-    v8 sums[4] = {ALL(0.0f), ALL(0.0f), ALL(0.0f), ALL(0.0f)};
-    int64_t j = 0;
-    for (; j + 4 <= n; j += 4)
-        for (int k = 0; k < 4; k++)
-            sums[k] += dense[j + k] * READ(weights + (j + k) * LANES);
-    for (; j < n; j++)
-        sums[0] += dense[j] * READ(weights + j * LANES);
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-/* One pass over the texts; `violation`, (LANES,), becomes the largest violation of each class's conditions.
-   */
-HOT static void pass_over_texts(const run *r, int64_t first, const int64_t *order, int64_t n_order,
-                                float factor, float *rows, float *alphas, float *biases, float *violation)
+/* Write the weights of a block for factor `k`, and their negatives for the class that mirrors it. */
+static void write_solution(const run *r, const block *b, int64_t k)
 {
     const linear_svm_problem *p = r->problem;
-    v8 bias = READ(biases), worst = ALL(0.0f);
-    float *grams = rows + p->n_rows * LANES, *weights = grams + p->n_grams * LANES;
-    int64_t n_dense = p->dense_energy > 0 ? p->n_dense : 0;
-    for (int64_t at = 0; at < n_order; at++) {
-        int64_t text = order[at];
-        const int32_t *ids = p->texts.ids + p->texts.offsets[text];
-        int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
-        const float *dense = p->dense + text * p->n_dense;
-        float scale = one_over_root((float)n);
-        v8 score = ALL(0.0f);
-        for (int64_t i = 0; i < n && i < AHEAD; i++)
-            prefetch_row(rows + ids[i] * LANES, LANES);
-        for (int64_t i = 0; i < n; i++) {
-            if (i + AHEAD < n)
-                prefetch_row(rows + ids[i + AHEAD] * LANES, LANES);
-            score += READ(rows + ids[i] * LANES);
-            for (EACH_GRAM(g, ids[i]))
-                score += READ(grams + p->grams[g] * LANES);
-        }
-        if (n_dense)
-            score += dense_score(dense, weights, n_dense);
-        v8 y = targets_of(p, text, first), alpha = READ(alphas + text * LANES);
-        v8 spread = ALL(0.5f / (p->costs[text] * factor)); /* of the squared hinge */
-        for (int64_t k = 0; p->positive && k < LANES && first + k < p->n_classes; k++)
-            spread[k] /= y[k] > 0 ? p->positive[first + k] : 1.0f;
-        v8 slope = y * (score * scale + bias) - 1.0f + alpha * spread;
-        v8 next = alpha - slope / (r->squares[text] + spread);
-        int moves = 0;
-        for (int k = 0; k < LANES; k++) {
-            float violated = alpha[k] > 0 || slope[k] < 0 ? fabsf(slope[k]) : 0.0f;
-            worst[k] = violated > worst[k] ? violated : worst[k];
-            next[k] = violated > 0 ? (next[k] > 0 ? next[k] : 0.0f) : alpha[k];
-            moves |= next[k] != alpha[k];
-        }
-        if (!moves)
-            continue;
-        AT(alphas + text * LANES) = next;
-        v8 change = (next - alpha) * y;
-        bias += change;
-        change *= scale;
-        for (int64_t i = 0; i < n; i++) {
-            float *row = rows + ids[i] * LANES;
-            AT(row) = READ(row) + change * p->energies[ids[i]];
-            for (EACH_GRAM(g, ids[i])) {
-                float *gram = grams + p->grams[g] * LANES;
-                AT(gram) = READ(gram) + change * p->energies[p->n_rows + p->grams[g]];
+    int64_t n_lanes = r->n_lanes, n_classes = p->n_classes, sides = r->n_solved < n_classes ? 2 : 1;
+    for (int64_t lane = 0; lane < n_lanes && b->first + lane < r->n_solved; lane++)
+        for (int64_t side = 0; side < sides; side++) {
+            float sign = side ? -1.0f : 1.0f;
+            int64_t label = b->first + lane + side;
+            const float *table = b->table + lane;
+            float *rows = p->rows + k * p->n_rows * n_classes + label;
+            float *grams = p->gram_weights + k * p->n_grams * n_classes + label;
+            float *dense = p->dense_weights + k * p->n_dense * n_classes + label;
+            for (int64_t row = 0; row < p->n_rows; row++) {
+                float sum = table[r->places[row] * n_lanes];
+                for (EACH_GRAM(g, r->places[row]))
+                    sum += table[r->grams[g] * n_lanes];
+                rows[row * n_classes] = sign * sum;
             }
+            for (int64_t gram = 0; gram < p->n_grams; gram++)
+                grams[gram * n_classes] = sign * table[r->places[p->n_rows + gram] * n_lanes];
+            for (int64_t j = 0; j < p->n_dense; j++)
+                dense[j * n_classes] = sign * table[(r->n_elements + j) * n_lanes];
+            p->bias[k * n_classes + label] = sign * b->biases[lane];
         }
-        change *= p->dense_energy;
-        for (int64_t j = 0; j < n_dense; j++)
-            AT(weights + j * LANES) = READ(weights + j * LANES) + change * dense[j];
-    }
-    AT(biases) = bias;
-    AT(violation) = worst;
 }
 
-/* Copy weights of a block, `n` lines of eight, to the classes that they are of. */
-static void copy_out(const linear_svm_problem *p, int64_t first, int64_t n, const float *lanes, float *out)
+/* Copy dual variables from the problem, 0 for a text without cost, or to it. Whether any is above 0. */
+static int copy_alphas(const run *r, block *b, int to_block)
 {
-    int64_t n_classes = p->n_classes - first < LANES ? p->n_classes - first : LANES;
-    for (int64_t i = 0; i < n; i++)
-        memcpy(out + i * p->n_classes + first, lanes + i * LANES, (size_t)n_classes * sizeof *out);
+    const linear_svm_problem *p = r->problem;
+    int any = 0;
+    for (int64_t text = 0; text < p->texts.n_texts; text++)
+        for (int64_t lane = 0; lane < r->n_lanes && b->first + lane < r->n_solved; lane++)
+            for (int64_t label = b->first + lane; label < p->n_classes; label += r->n_solved) {
+                float *inside = b->alphas + text * r->n_lanes + lane;
+                float *outside = p->alphas + text * p->n_classes + label;
+                *(to_block ? inside : outside) = to_block ? (p->costs[text] > 0 ? *outside : 0.0f) : *inside;
+                any |= *inside > 0;
+            }
+    return any;
 }
 
-/* Write the solution of some classes for factor `k`. */
-static void write_solution(const linear_svm_problem *p, int64_t first, int64_t k, const float *rows,
-                           const float *biases)
-{
-    const float *grams = rows + p->n_rows * LANES;
-    for (int64_t row = 0; row < p->n_rows; row++) {
-        v8 sum = READ(rows + row * LANES);
-        for (EACH_GRAM(g, row))
-            sum += READ(grams + p->grams[g] * LANES);
-        float lanes[LANES];
-        AT(lanes) = sum;
-        copy_out(p, first, 1, lanes, p->rows + (k * p->n_rows + row) * p->n_classes);
-    }
-    copy_out(p, first, p->n_grams, grams, p->gram_weights + k * p->n_grams * p->n_classes);
-    copy_out(p, first, p->n_dense, grams + p->n_grams * LANES,
-             p->dense_weights + k * p->n_dense * p->n_classes);
-    copy_out(p, first, 1, biases, p->bias + k * p->n_classes);
-}
+/* The version of a function for the lanes of a run, called. */
+#define CALL(function)                                                                                \
+    (n_lanes == 8 ? function##8 : n_lanes == 4 ? function##4 : n_lanes == 2 ? function##2 : function##1)(r, &b)
 
-/* Solve some classes side by side. The weights stay those of the dual variables when the cost changes, so each
+/* Solve the classes of a block. The weights stay those of the dual variables when the cost changes, so each
    factor goes on from the solution of the one before. LIBLINEAR's shrinking saves no time in so few passes. */
-static void solve_block(void *argument, int64_t block)
+static void solve_block(void *argument, int64_t number)
 {
     run *r = argument;
     const linear_svm_problem *p = r->problem;
-    int64_t first = block * LANES, n_texts = p->texts.n_texts, n_order = 0, all_passes = 0;
-    int64_t n_classes = p->n_classes - first < LANES ? p->n_classes - first : LANES;
-    float *rows = calloc((size_t)(p->n_rows + p->n_grams + p->n_dense) * LANES, sizeof *rows);
-    float *alphas = calloc((size_t)n_texts * LANES + LANES, sizeof *alphas);
-    int64_t *order = malloc(((size_t)n_texts + 1) * sizeof *order);
-    float biases[LANES] = {0}, violation[LANES];
-    size_t size = (size_t)n_classes * sizeof *rows;
-    if (rows && alphas && order) {
-        for (int64_t row = 0; row < p->n_rows; row++)
-            memcpy(rows + row * LANES, p->rows + row * p->n_classes + first, size);
-        memcpy(biases, p->bias + first, size);
-        for (int64_t text = 0; text < n_texts; text++)
-            if (p->costs[text] > 0)
-                order[n_order++] = text;
+    int64_t n_lanes = r->n_lanes, n_texts = p->texts.n_texts;
+    block b = {.first = number * n_lanes};
+    int64_t n_classes = r->n_solved - b.first < n_lanes ? r->n_solved - b.first : n_lanes;
+    b.table = calloc((size_t)((r->n_elements + p->n_dense) * n_lanes) + MAX_LANES, sizeof *b.table);
+    b.alphas = calloc((size_t)(n_texts * n_lanes) + MAX_LANES, sizeof *b.alphas);
+    b.order = malloc(((size_t)n_texts + 1) * sizeof *b.order);
+    if (b.table && b.alphas && b.order) {
+        for (int64_t c = 0; c < n_classes; c++) {
+            for (int64_t row = 0; row < p->n_rows; row++)
+                b.table[r->places[row] * n_lanes + c] = p->rows[row * p->n_classes + b.first + c];
+            b.biases[c] = p->bias[b.first + c];
+        }
+        int is_warm = copy_alphas(r, &b, 1);
+        if (is_warm)
+            CALL(start_from_alphas_);
         for (int64_t k = 0; k < p->n_factors; k++) {
-            int64_t passes = 0;
-            for (int more = 1; more && passes < p->max_passes; passes++, all_passes++) {
-                shuffle(order, n_order, random_bits(p->seed, (uint64_t)all_passes));
-                pass_over_texts(r, first, order, n_order, p->factors[k], rows, alphas, biases, violation);
+            b.factor = p->factors[k];
+            for (int64_t c = 0; c < n_lanes; c++)
+                b.violation[c] = c < n_classes ? INFINITY : 0.0f;
+            int more = 1;
+            for (int64_t pass = 0; more && pass < p->max_passes; pass++) {
+                for (int64_t c = 0; c < n_classes; c++) /* the second of two classes as the first */
+                    for (int64_t label = b.first + c; label < p->n_classes; label += r->n_solved)
+                        p->passes[k * p->n_classes + label] += b.violation[c] > p->tolerance;
+                order_texts(p, &b, random_bits(p->seed, (uint64_t)(k * p->max_passes + pass)));
+                CALL(pass_over_texts_);
                 more = 0;
                 for (int64_t c = 0; c < n_classes; c++)
-                    more |= violation[c] > p->tolerance;
+                    more |= b.violation[c] > p->tolerance;
             }
-            write_solution(p, first, k, rows, biases);
-            for (int64_t c = 0; c < n_classes; c++)
-                p->passes[k * p->n_classes + first + c] = passes;
+            write_solution(r, &b, k);
         }
+        copy_alphas(r, &b, 0);
     } else {
         atomic_store(&r->failed, 1);
     }
-    free(rows);
-    free(alphas);
-    free(order);
+    free(b.table);
+    free(b.alphas);
+    free(b.order);
 }
 
 static int64_t next_blocks(void *argument)
@@ -229,15 +238,42 @@ static int64_t next_blocks(void *argument)
     return n;
 }
 
-int solve_linear_svm(const linear_svm_problem *problem, int n_threads)
+/* Whether the second class is the mirror image of the first: of two classes, a text has just one. */
+static int is_mirrored(const linear_svm_problem *p)
 {
-    run r = {.problem = problem, .n_blocks = (problem->n_classes + LANES - 1) / LANES};
-    r.squares = malloc(((size_t)problem->texts.n_texts + 1) * sizeof *r.squares);
-    int failed = !r.squares || squares_of_texts(&r);
+    if (p->n_classes != 2 || !p->labels || p->positive || p->bias[1] != -p->bias[0])
+        return 0;
+    for (int64_t row = 0; row < p->n_rows; row++)
+        if (p->rows[2 * row + 1] != -p->rows[2 * row])
+            return 0;
+    return 1;
+}
+
+int solve_linear_svm(const linear_svm_problem *p, int n_threads)
+{
+    int64_t n_ids = p->texts.offsets[p->texts.n_texts], n_grams = p->gram_offsets ? p->gram_offsets[p->n_rows] : 0;
+    run r = {.problem = p, .n_elements = p->n_rows + p->n_grams, .n_lanes = 1};
+    r.n_solved = is_mirrored(p) ? 1 : p->n_classes;
+    while (r.n_lanes < MAX_LANES && r.n_lanes * n_threads < r.n_solved)
+        r.n_lanes *= 2; /* few, if that occupies all threads */
+    r.n_blocks = (r.n_solved + r.n_lanes - 1) / r.n_lanes;
+    r.places = malloc(((size_t)r.n_elements + 1) * sizeof *r.places);
+    r.energies = malloc(((size_t)r.n_elements + 1) * sizeof *r.energies);
+    r.rows_of_texts = malloc(((size_t)n_ids + 1) * sizeof *r.rows_of_texts);
+    r.gram_offsets = calloc((size_t)r.n_elements + 1, sizeof *r.gram_offsets);
+    r.grams = malloc(((size_t)n_grams + 1) * sizeof *r.grams);
+    r.squares = malloc(((size_t)p->texts.n_texts + 1) * sizeof *r.squares);
+    int failed = !r.places || !r.energies || !r.rows_of_texts || !r.gram_offsets || !r.grams || !r.squares ||
+                 place_elements(&r) || squares_of_texts(&r);
     if (!failed) {
         run_phases(n_threads, next_blocks, solve_block, &r);
         failed = atomic_load(&r.failed);
     }
+    free(r.places);
+    free(r.energies);
+    free(r.rows_of_texts);
+    free(r.gram_offsets);
+    free(r.grams);
     free(r.squares);
     return failed ? -1 : 0;
 }

@@ -26,6 +26,7 @@ typedef struct {
     const float *factors;     /* (K,) of all costs, in the order in which they are solved */
     float tolerance;          /* a class is solved once no text violates its conditions by more */
     uint64_t seed;            /* of the order of the texts, the same for all classes */
+    float *alphas;            /* (N, C) dual variables, in: those to start from, 0 or more; out: the last */
     float *rows;              /* (K, V, C) in: a w0 at 0; out: a w, with the sum over the row's n-grams */
     float *bias;              /* (K, C) in: b0 at 0; out: b */
     float *gram_weights;      /* (K, G, C) out: a w */

@@ -85,7 +85,7 @@ static int are_grams(const linear_svm_problem *p, const Py_buffer *grams)
 METHOD(fit_linear_svm)
 {
     PyObject *texts, *examples, *features, *weights, *settings, *result = NULL;
-    Py_buffer b[17] = {{0}};
+    Py_buffer b[18] = {{0}};
     linear_svm_problem p = {0};
     int n_threads;
     if (!PyArg_ParseTuple(args, "O!O!O!O!O!i", &PyTuple_Type, &texts, &PyTuple_Type, &examples, &PyTuple_Type,
@@ -93,7 +93,7 @@ METHOD(fit_linear_svm)
         !PyArg_ParseTuple(texts, "y*y*y*", &b[0], &b[1], &b[2]) ||
         !PyArg_ParseTuple(examples, "y*y*y*y*y*", &b[3], &b[4], &b[5], &b[6], &b[7]) ||
         !PyArg_ParseTuple(features, "y*y*y*f", &b[8], &b[9], &b[10], &p.dense_energy) ||
-        !PyArg_ParseTuple(weights, "w*w*w*w*w*", &b[11], &b[12], &b[13], &b[14], &b[15]) ||
+        !PyArg_ParseTuple(weights, "w*w*w*w*w*w*", &b[11], &b[12], &b[13], &b[14], &b[15], &b[17]) ||
         !PyArg_ParseTuple(settings, "y*LfK", &b[16], &p.max_passes, &p.tolerance, &p.seed))
         goto done;
     p.n_factors = b[16].len / 4;
@@ -118,6 +118,7 @@ METHOD(fit_linear_svm)
     p.dense_weights = b[14].buf;
     p.passes = b[15].buf;
     p.factors = b[16].buf;
+    p.alphas = b[17].buf;
     if (!are_texts(b, p.n_rows, 0, &p.texts))
         goto done;
     int64_t n_outputs = p.n_factors * p.n_classes;
@@ -130,7 +131,8 @@ METHOD(fit_linear_svm)
         !has_size(&b[11], p.n_rows * n_outputs, 4, "rows") || !has_size(&b[12], n_outputs, 4, "bias") ||
         !has_size(&b[13], p.n_grams * n_outputs, 4, "gram_weights") ||
         !has_size(&b[14], p.n_dense * n_outputs, 4, "dense_weights") ||
-        !has_size(&b[15], n_outputs, 8, "passes"))
+        !has_size(&b[15], n_outputs, 8, "passes") ||
+        !has_size(&b[17], p.texts.n_texts * p.n_classes, 4, "alphas"))
         goto done;
     int failed;
     Py_BEGIN_ALLOW_THREADS
@@ -138,6 +140,6 @@ METHOD(fit_linear_svm)
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
 done:
-    release(b, 17);
+    release(b, 18);
     return result;
 }

@@ -103,8 +103,8 @@ def choose_linear_svm(
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
     """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
 
-    First the cost of an error, along a path of warm starts, then the weights of the words' character n-grams
-    and of the prior.
+    First the cost of an error, then the weights of the words' character n-grams and of the prior. Each problem
+    starts from the dual variables of the one before.
 
     Args:
         problem: of the linear SVM.
@@ -122,12 +122,13 @@ def choose_linear_svm(
     text_weights = np.ones(len(validation)) if validation.weights is None else validation.weights
     best_losses: Numbers | None = None
     best = None
+    alphas = problem.initial_alphas()
 
     def improve(settings: LinearSVMSettings, costs: Sequence[float]) -> bool:
         """Solve for each cost; whether one is clearly better than all before."""
         nonlocal best_losses, best
         improved = False
-        solutions = dict(zip(costs, solve_settings(problem, settings, costs), strict=True))
+        solutions = dict(zip(costs, solve_settings(problem, settings, costs, alphas), strict=True))
         for cost in sorted(costs, key=lambda cost: abs(math.log(cost / COST))):
             compiled = problem.compiled(solutions[cost], prior)
             svm_logits = compiled.logits(validation.features)

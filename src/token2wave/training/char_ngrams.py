@@ -47,6 +47,13 @@ class CharNgrams:
         """The row of each of ``ids``, ``(M,)``."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
+    def keep(self, mask: NDArray[np.bool_]) -> CharNgrams:
+        """The n-grams that ``mask``, ``(G,)``, marks, numbered anew."""
+        marked, number = mask[self.ids], np.cumsum(mask) - 1
+        counts = np.bincount(self.rows[marked], minlength=len(self.counts))
+        hashes = self.hashes[mask] if len(self.hashes) else self.hashes
+        return CharNgrams(offsets_of(counts), number[self.ids[marked]].astype(np.int32), hashes)
+
     @classmethod
     def none(cls, n_rows: int) -> CharNgrams:
         """No n-grams for ``V`` rows."""
@@ -80,6 +87,5 @@ class CharNgrams:
         owners = np.repeat(rows, lengths)
         pairs = np.unique(ids * np.int64(features.n_rows) + owners)
         shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= MIN_WORDS
-        number, mask = np.cumsum(shared) - 1, shared[ids]
-        counts = np.bincount(owners[mask], minlength=features.n_rows)
-        return cls(offsets_of(counts), number[ids[mask]].astype(np.int32), distinct_grams[shared])
+        counts = np.bincount(owners, minlength=features.n_rows)
+        return cls(offsets_of(counts), ids.astype(np.int32), distinct_grams).keep(shared)

@@ -10,6 +10,7 @@ multi-label texts the sum over the classes' decisions. The problem is convex, so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,9 +31,11 @@ COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
 CHAR_NGRAM_WEIGHTS = (1.0, 0.0)  # to choose from, beside the default
 PRIOR_WEIGHTS = (2.0, 0.0)  # likewise
 SHORTEST_CHAR_NGRAM = 2  # letters, the ends of the word among them
+MIN_NGRAM_INFORMATION = 0.3  # of a character n-gram, relative to the mean; most are less, and only take time
 MAX_OOV_NUMBERS = 1 << 21  # weights in the OOV table
+CACHED_TEXTS = 20_000  # in numpy, to bound the memory
 MARGIN_IN_LOGITS = 2.0  # a margin of one on each side, as the difference of two logits
-TOLERANCE = 0.3  # largest violation of a margin of one; more passes do not change accuracy
+TOLERANCE = 0.5  # largest violation of a margin of one; more passes do not change accuracy
 
 Floats = NDArray[np.float32]
 FeatureScale = Literal["information", "idf"]
@@ -144,7 +147,7 @@ class LinearSVM:
         else:
             prior = (self.targets > 0.5).sum(axis=0) / max(len(train), 1)
             frequency, n_texts = target_frequency(train.features, self.targets, n_rows)
-        self.char_ngrams = grams = (
+        grams = (
             CharNgrams.of_words(train.texts, features, n_texts, shortest_char_ngram)
             if char_ngrams
             else CharNgrams.none(n_rows)
@@ -156,11 +159,13 @@ class LinearSVM:
         for label in range(n_classes):
             gram_frequency[:, label] = np.bincount(grams.ids, frequency[rows, label], grams.n_grams)
         gram_texts = np.bincount(grams.ids, n_texts[rows], grams.n_grams)
-        self.gram_information = information(gram_frequency, gram_texts, prior)
-        self.n_texts, self.gram_texts = n_texts, gram_texts
-        self.oov_hashes, self.oov_grams = self._choose_oov_entries(gram_texts)
         # Mean n-grams of a feature. Divided by it, n-grams weigh as much in a text as its features.
         self.grams_of_a_feature = max(float(occurrences @ grams.counts) / max(occurrences.sum(), 1), 1.0)
+        gram_information = information(gram_frequency, gram_texts, prior)
+        informs = gram_information >= MIN_NGRAM_INFORMATION
+        self.char_ngrams, self.gram_information = grams.keep(informs), gram_information[informs]
+        self.n_texts, self.gram_texts = n_texts, gram_texts[informs]
+        self.oov_hashes, self.oov_grams = self._choose_oov_entries(self.gram_texts)
         self.costs = np.ones(len(train), dtype=np.float32)
         if train.weights is not None:
             self.costs *= train.weights * (len(train) / train.weights.sum(dtype=np.float64))
@@ -168,6 +173,10 @@ class LinearSVM:
     def solve(self, char_ngram_weight: float, previous: LinearSVMWeights | None = None) -> LinearSVMWeights:
         """Solve without dense features for the default cost; see :meth:`solve_path`."""
         return self.solve_path(char_ngram_weight, 0.0, (COST,), previous)[0]
+
+    def initial_alphas(self) -> Floats:
+        """Dual variables ``(N, C)`` to start from without any other solution."""
+        return np.zeros((len(self.train), self.n_classes), dtype=np.float32)
 
     def _choose_oov_entries(self, n_texts: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Hashes of the OOV table, ``(K,)``, and the character n-gram of each: those that tell most."""
@@ -194,6 +203,7 @@ class LinearSVM:
         costs: Sequence[float],
         previous: LinearSVMWeights | None = None,
         feature_scale: FeatureScale = "information",
+        alphas: Floats | None = None,
     ) -> list[LinearSVMWeights]:
         """Find the weights of every feature for every class, for several costs of an error.
 
@@ -211,6 +221,8 @@ class LinearSVM:
             feature_scale: what the count of a feature is multiplied with: the root of its information about
                 the class, or its inverse document frequency as in scikit-learn. Its mean square over texts
                 is one.
+            alphas: ``(N, C)`` float32, dual variables of a solution with other settings to start from; those
+                of this one replace them. The nearer the settings, the fewer passes it takes.
 
         Returns:
             For each cost, weights whose sum over a text's features, divided by the root of their number, plus
@@ -228,6 +240,7 @@ class LinearSVM:
         passes = np.zeros(shape, dtype=np.int64)
         if previous is not None:
             rows[0], bias[0] = previous.rows, previous.bias
+        alphas = self.initial_alphas() if alphas is None else alphas
         native, features, none = load_core(), self.train.features, np.zeros(0, np.float32)
         (_solve if native is None else native.fit_linear_svm)(
             (features.ids, features.offsets, features.n_ordered),
@@ -239,7 +252,7 @@ class LinearSVM:
                 self.dense,
             ),
             (char_ngrams.offsets, char_ngrams.ids, energies, dense_weight**2 / self.dense_square),
-            (rows, bias, gram_weights, dense_weights, passes),
+            (rows, bias, gram_weights, dense_weights, passes, alphas),
             (np.array(costs, dtype=np.float32), MAX_PASSES, TOLERANCE, self.seed),
             n_threads(),
         )
@@ -262,12 +275,18 @@ class LinearSVM:
 
 
 def solve_settings(
-    problem: LinearSVM, settings: LinearSVMSettings, costs: Sequence[float] | None = None
+    problem: LinearSVM,
+    settings: LinearSVMSettings,
+    costs: Sequence[float] | None = None,
+    alphas: Floats | None = None,
 ) -> list[LinearSVMWeights]:
-    """Solve a problem with settings, for their cost or for other ones."""
-    costs = (settings.cost,) if costs is None else costs
+    """Solve a problem with settings, for their cost or for other ones; see :meth:`LinearSVM.solve_path`."""
     return problem.solve_path(
-        settings.char_ngram_weight, settings.prior_weight, costs, feature_scale=settings.feature_scale
+        settings.char_ngram_weight,
+        settings.prior_weight,
+        (settings.cost,) if costs is None else costs,
+        feature_scale=settings.feature_scale,
+        alphas=alphas,
     )
 
 
@@ -328,14 +347,14 @@ def _solve(
     texts: tuple[Any, Any, Any],
     examples: tuple[Any, Any, Any, Any, Any],
     features: tuple[Any, Any, Any, float],
-    weights: tuple[Any, Any, Any, Any, Any],
+    weights: tuple[Any, Any, Any, Any, Any, Any],
     settings: tuple[Any, int, float, int],
     n_threads: int,
 ) -> None:
     """Dual coordinate descent in numpy for all classes at once, the slow twin of the core."""
     (ids, offsets, _), (labels, targets, costs, positive, dense) = texts, examples
     (gram_offsets, grams, energies, dense_energy), (factors, max_passes, tolerance, seed) = features, settings
-    rows, bias, gram_weights, dense_weights, all_passes = weights
+    rows, bias, gram_weights, dense_weights, all_passes, last_alphas = weights
     n_rows, n_classes = rows.shape[1:]
     is_positive = targets > 0.5 if len(targets) else labels[:, None] == np.arange(n_classes)
     signs, costs = np.where(is_positive, 1.0, -1.0), costs.astype(np.float64)[:, None]
@@ -348,10 +367,11 @@ def _solve(
     table[:n_rows], table[-1] = rows[0], bias[0]
     all_energies = np.concatenate([energies, np.full(n_dense, dense_energy), [1]])
     grams_of_row = np.split(grams + n_rows, gram_offsets[1:-1])
-    alphas = np.zeros((len(costs), n_classes))
+    alphas = np.where(costs > 0, last_alphas, 0).astype(np.float64)
     random, counted = np.random.default_rng(seed), np.flatnonzero(costs.any(axis=1))
     always = np.arange(first_dense, len(table))
 
+    @lru_cache(CACHED_TEXTS)
     def elements_of(text: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         of_text = ids[offsets[text] : offsets[text + 1]]
         distinct, counts = np.unique(
@@ -360,6 +380,9 @@ def _solve(
         values = np.concatenate([counts, dense[text]]) * scales[text]
         return np.concatenate([distinct, always]), np.append(values, 1.0)
 
+    for text in np.flatnonzero(alphas.any(axis=1)):
+        elements, values = elements_of(text)
+        table[elements] += (values * all_energies[elements])[:, None] * alphas[text] * signs[text]
     for k, factor in enumerate(factors):
         worst, passes = np.inf, 0
         while worst > tolerance and passes < max_passes:
@@ -381,3 +404,4 @@ def _solve(
         rows[k], bias[k] = table[:n_rows], table[-1]
         gram_weights[k], dense_weights[k] = table[n_rows:first_dense], table[first_dense:-1]
         np.add.at(rows[k], np.repeat(np.arange(n_rows), np.diff(gram_offsets)), gram_weights[k][grams])
+    last_alphas[:] = alphas
