@@ -158,10 +158,10 @@ def _candidates(minima: Hashes) -> NDArray[np.int64]:
 def _are_similar(words: Hashes, offsets: Rows, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the distinct words of each pair of rows, ``(M, 2)``, reach `MIN_SIMILARITY`."""
     rows, inverse = np.unique(pairs, return_inverse=True)
-    sets = [np.unique(words[offsets[row] : offsets[row + 1]]) for row in rows.tolist()]
+    sets = [set(words[offsets[row] : offsets[row + 1]].tolist()) for row in rows.tolist()]
     similar = np.zeros(len(pairs), dtype=bool)
     for number, (left, right) in enumerate(inverse.reshape(-1, 2).tolist()):
-        n_shared = len(np.intersect1d(sets[left], sets[right], assume_unique=True))
+        n_shared = len(sets[left] & sets[right])
         n_all = len(sets[left]) + len(sets[right]) - n_shared
         similar[number] = n_shared >= MIN_SIMILARITY * n_all
     return similar
