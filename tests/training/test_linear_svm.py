@@ -25,6 +25,7 @@ from training_data import ragged
 from token2wave.core import load_core
 from token2wave.features import WordConfig, fit_features
 from token2wave.features.hashed_texts import HashedTexts
+from token2wave.inference.reference import product
 from token2wave.training import linear_svm as module
 from token2wave.training.char_ngrams import CharNgrams
 from token2wave.training.examples import Examples
@@ -288,6 +289,20 @@ def test_a_class_does_not_depend_on_the_others_beside_it(exact):
     alone = LinearSVM(Examples(problem.train.features, labels), Rows(14), 2, 0)
     alone.information = problem.information
     np.testing.assert_allclose(alone.solve(0.0).rows[:, 0], together.rows[:, 8], atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2), (1, 96, 4), (9_000, 96, 33), (40_000, 80, 16), (5, 2_000, 300)])
+def test_products_do_not_depend_on_the_threads_of_the_blas(shape):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    random, (n, k, m) = np.random.default_rng(1), shape
+    a, b = random.normal(size=(n, k)).astype(np.float32), random.normal(size=(k, m)).astype(np.float32)
+    found = []
+    for n_threads in (1, 2, 4):
+        with threadpoolctl.threadpool_limits(n_threads, user_api="blas"):
+            found.append(product(a, b))
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
+    assert found[0].dtype == np.float32
+    np.testing.assert_allclose(found[0], a.astype(np.float64) @ b, rtol=0, atol=1e-3)
 
 
 # ---- logits ----

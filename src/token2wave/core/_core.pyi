@@ -70,8 +70,9 @@ def fit_linear_svm(
     costs (N,); positive (C,) float32, factors of a text's cost for its own classes, or empty; dense
     (N, P) float32. features: gram_offsets, grams, energies, energy of the dense features. weights: rows
     (K, V, C) and bias (K, C) float32, the first of which hold the weights to start from; the n-grams'
-    (K, G, C) and the dense features' (K, P, C) float32, passes (K, C) int64, which are only written; dual variables
-    (N, C) float32 to start from, which the last ones replace. settings: factors (K,) float32, max_passes, tolerance, seed.
+    (K, G, C) and the dense features' (K, P, C) float32, passes (K, C) int64, which are only written; dual
+    variables (N, C) float32 to start from, which the last ones replace. settings: factors (K,) float32,
+    max_passes, tolerance, seed.
     """
 
 def open_words(

@@ -42,7 +42,10 @@ INLINE float one_over_root(float size)
 }
 
 /* Loop over the character n-grams of the row at a place: g is their index in r->grams. */
-#define EACH_GRAM(g, place) int64_t g = r->gram_offsets[place], end = r->gram_offsets[(place) + 1]; g < end; g++
+#define EACH_GRAM(g, place)                                                                           \
+    int64_t g = r->gram_offsets[place], end = r->gram_offsets[(place) + 1];                           \
+    g < end;                                                                                          \
+    g++
 
 #define LANES 1
 #include "linear_svm_pass.h"
@@ -181,7 +184,8 @@ static int copy_alphas(const run *r, block *b, int to_block)
 
 /* The version of a function for the lanes of a run, called. */
 #define CALL(function)                                                                                \
-    (n_lanes == 8 ? function##8 : n_lanes == 4 ? function##4 : n_lanes == 2 ? function##2 : function##1)(r, &b)
+    (n_lanes == 8 ? function##8 : n_lanes == 4 ? function##4 : n_lanes == 2 ? function##2 : function##1)( \
+        r, &b)
 
 /* Solve the classes of a block. The weights stay those of the dual variables when the cost changes, so each
    factor goes on from the solution of the one before. LIBLINEAR's shrinking saves no time in so few passes. */
@@ -251,7 +255,8 @@ static int is_mirrored(const linear_svm_problem *p)
 
 int solve_linear_svm(const linear_svm_problem *p, int n_threads)
 {
-    int64_t n_ids = p->texts.offsets[p->texts.n_texts], n_grams = p->gram_offsets ? p->gram_offsets[p->n_rows] : 0;
+    int64_t n_ids = p->texts.offsets[p->texts.n_texts];
+    int64_t n_grams = p->gram_offsets ? p->gram_offsets[p->n_rows] : 0;
     run r = {.problem = p, .n_elements = p->n_rows + p->n_grams, .n_lanes = 1};
     r.n_solved = is_mirrored(p) ? 1 : p->n_classes;
     while (r.n_lanes < MAX_LANES && r.n_lanes * n_threads < r.n_solved)

@@ -317,10 +317,13 @@ def product(a: Floats, b: Floats) -> Floats:
     With more threads OpenBLAS cuts a large product elsewhere, and the order of some sums differs on some
     processors. The same training would then give another file with another number of threads.
     """
-    n_rows = max(MULTIPLICATIONS_OF_ONE_THREAD // max(b.size, 1), 1)
+    n_columns = max(MULTIPLICATIONS_OF_ONE_THREAD // max(len(b), 1), 1)
     result = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
-    for first in range(0, len(a), n_rows):
-        np.matmul(a[first : first + n_rows], b, out=result[first : first + n_rows])
+    for column in range(0, b.shape[1], n_columns):
+        some = b[:, column : column + n_columns]
+        n_rows = max(MULTIPLICATIONS_OF_ONE_THREAD // max(some.size, 1), 1)
+        for row in range(0, len(a), n_rows):
+            result[row : row + n_rows, column : column + n_columns] = a[row : row + n_rows] @ some
     return result
 
 

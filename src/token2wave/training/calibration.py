@@ -103,8 +103,8 @@ def choose_linear_svm(
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
     """Choose the settings of the linear SVM that will join the waves, and calibrate its logits.
 
-    First the cost of an error, then the weights of the words' character n-grams and of the prior. Each problem
-    starts from the dual variables of the one before.
+    First the cost of an error, then the weights of the words' character n-grams and of the prior. Each
+    problem starts from the dual variables of the one before.
 
     Args:
         problem: of the linear SVM.
