@@ -42,7 +42,7 @@ from token2wave.run_steps import fit_run, make_classifiers, prepare_run
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.training.baseline import costs_less_than, fit_baseline, require_baseline
-from token2wave.training.callbacks import Callback, CallbackList
+from token2wave.training.callbacks import WRITING, Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import is_distributed, rank, require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary
@@ -160,6 +160,7 @@ def train(
             last = cross_validate(run, last, context)
             measured = _measure(run, last, classifier, holdout_model, options)
             classifier.training["evaluation"] = evaluation_record(measured.evaluation, run.evaluated_on)
+            callback_list.stage(WRITING, 0)
             with ExitStack() as stack:  # the model file appears last, when everything else went well
                 model_bytes = None
                 if out is not None:
@@ -239,10 +240,10 @@ def _measure(
         majority = majority_score(pairs[0][0].labels if len(pairs) == 1 else truth, truth)
         wants_baseline = options.baseline
         if wants_baseline is None:
-            is_alone = run.stream is None and not is_distributed()
-            wants_baseline = is_alone and costs_less_than(last.train_seconds, pairs)
+            wants_baseline = run.stream is None and not is_distributed()
         if wants_baseline:
             run.callback_list.stage("baseline", 0)
+        if wants_baseline and (options.baseline or costs_less_than(last.train_seconds, pairs)):
             try:
                 baseline = fit_baseline(pairs, run.texts.label_names)
             except DataError:  # e.g. a fold without words

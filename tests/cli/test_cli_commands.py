@@ -43,6 +43,16 @@ def test_train_with_a_folder_evaluates_on_its_test_file(run_cli, workplace):
     assert f"on {len(ROWS)} test texts" in run_cli("train", "reviews", "--out", "m.safetensors", *TINY).out
 
 
+def test_train_prints_the_seconds_of_each_stage(run_cli, train_csv):
+    outcome = run_cli("train", train_csv, "--out", "m.safetensors", "--profile", "--epochs", 1)
+    names = {line.rsplit(maxsplit=3)[0].strip() for line in outcome.out.splitlines() if line.endswith("%")}
+    assert names >= {"reading the data", "training", "linear SVM", "writing"}
+    document = run_cli("train", train_csv, "--json", "--profile", *TINY).document
+    stages = document["stages"]["wall_seconds"]
+    assert 0 < sum(stages.values()) <= document["total_seconds"] + 1
+    assert stages.keys() >= {"reading the data", "training", "writing"}
+
+
 def test_train_without_test_set_cross_validates_few_rows(run_cli, train_csv):
     document = run_cli("train", train_csv, "--json", "--operation", "modulation", *TINY).document
     assert document.keys() >= KEYS

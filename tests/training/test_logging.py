@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import token2wave
 from token2wave.data import TextDataset, TextSplit
-from token2wave.reporting.summary import headline
+from token2wave.reporting.summary import headline, render_stages
 from token2wave.reporting.terminal import print_epochs
 from token2wave.training import callbacks
-from token2wave.training.callbacks import CallbackList, Epoch, LoggingCallback
+from token2wave.training.callbacks import CallbackList, Epoch, LoggingCallback, StageTimes
 
 SETTINGS = {"network.width": 4, "network.context_width": 0, "features.bits": 12}
 
@@ -74,6 +75,33 @@ def test_a_long_stage_says_how_far_it_is(caplog, monkeypatch):
         "evaluation: 400 of 1,200",
         "evaluation: 800 of 1,200",
     ]
+
+
+def test_the_times_of_the_stages_add_up(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(callbacks.time, "process_time", lambda: 2 * clock[0])
+    times = StageTimes()
+    epoch = Epoch(1, 0.5, 0.9, 0.4, 0.8)
+    calls = [
+        (1, lambda: times.on_stage("training", 9)),
+        (4, lambda: times.on_loss(0.5, 100.0)),
+        (2, lambda: times.on_epoch(epoch)),
+        (8, lambda: times.on_stage("linear SVM", 0)),
+        (16, lambda: times.on_stage("training", 9)),
+        (32, lambda: times.on_epoch(replace(epoch, validation_loss=None))),
+        (64, lambda: times.on_end(None, ())),
+    ]
+    for seconds, call in calls:
+        clock[0] += seconds
+        call()
+    expected = {"reading the data": 1, "training": 4 + 8 + 32 + 64, "validation": 2, "linear SVM": 16}
+    assert times.wall_seconds == expected
+    assert times.processor_seconds == {stage: 2 * seconds for stage, seconds in expected.items()}
+    lines = render_stages(times)
+    assert lines[0].split() == ["stage", "seconds", "processor", "share"]
+    assert [line.split()[-3:] for line in lines[1:3]] == [["1.00", "2.00", "1%"], ["108.00", "216.00", "85%"]]
+    assert lines[-1].split() == ["in", "all", "127.00", "254.00"]
 
 
 def test_a_run_is_logged_once():

@@ -101,6 +101,7 @@ GROUPS = {
         "html",
         "overwrite",
         "tracker",
+        "profile",
         "as_json",
     ),
     "General": ("config", "quiet", "verbose", "help"),

@@ -41,6 +41,7 @@ def train(
             metavar="NAME", help="Track the run: tensorboard:FOLDER, mlflow, mlflow:URI. Repeatable."
         ),
     ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Print the seconds of each stage.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier, and evaluate it if there is a test set."""
@@ -53,8 +54,10 @@ def train(
         hint = f"name a file, e.g. token2wave train {shlex.quote(data or 'DATA')} --out model.safetensors"
         raise ConfigError("expected a file for the model, found none", location="--out", hint=hint)
     from token2wave.pipeline import train as run
-    from token2wave.reporting.summary import render_summary
+    from token2wave.reporting.summary import render_stages, render_summary
+    from token2wave.training.callbacks import StageTimes
 
+    times = StageTimes()
     trackers = []
     if tracker and rank() == 0:
         from token2wave.integrations.trackers import make_tracker
@@ -64,7 +67,7 @@ def train(
         summary = run(
             data,
             **options,
-            callbacks=[callback, *trackers],
+            callbacks=[callback, times, *trackers],
             command=shlex.join(["token2wave", *sys.argv[1:]]),
         ).summary
     if rank():
@@ -72,10 +75,12 @@ def train(
     if as_json:
         for caveat in summary.caveats:
             terminal.print_note(caveat)
-        print_json(summary.to_dict())
+        print_json({**summary.to_dict(), **({"stages": times.to_dict()} if profile else {})})
     elif not terminal.verbosity.is_quiet:
         for line in render_summary(summary):
             print(line)
+        if profile:
+            print("\n" + "\n".join(render_stages(times)) + "\n")
         if out is not None:
             print(f"model: {out}")
         if report is not None:

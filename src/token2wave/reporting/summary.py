@@ -9,6 +9,7 @@ from token2wave.formatting import NOTHING, columns, count, duration, percent, pr
 from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
+    from token2wave.training.callbacks import StageTimes
     from token2wave.training.result import Summary
 
 MEASURES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "micro_f1": "Micro-F1"}
@@ -232,6 +233,17 @@ def render_classes(classes: Sequence[Mapping[str, Any]]) -> list[str]:
         for score in classes
     ]
     return render_table(["class", "precision", "recall", "F1", "texts"], rows)
+
+
+def render_stages(times: StageTimes) -> list[str]:
+    """A table of the seconds of each stage of a run."""
+    wall, processor = times.wall_seconds, times.processor_seconds
+    rows = [
+        (stage, f"{wall[stage]:.2f}", f"{processor[stage]:.2f}", percent(wall[stage] / sum(wall.values()), 0))
+        for stage in wall
+    ]
+    rows.append(("in all", f"{sum(wall.values()):.2f}", f"{sum(processor.values()):.2f}", ""))
+    return render_table(("stage", "seconds", "processor", "share"), rows)
 
 
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -192,6 +192,56 @@ class LoggingCallback(Callback):
             STAGES.info("written: %s", ", ".join(map(str, files)))
 
 
+READING, VALIDATION, WRITING = "reading the data", "validation", "writing"
+"""Stages of :class:`StageTimes` that have no :meth:`Callback.on_stage` of their own."""
+
+
+class StageTimes(Callback):
+    """Measures the stages of a run, from the making of this object to the end of the run.
+
+    Stages of one name are added up, e.g. of the folds of a cross-validation.
+
+    Attributes:
+        wall_seconds: by stage, in the order of their first beginning.
+        processor_seconds: likewise, of all threads of this process.
+    """
+
+    def __init__(self) -> None:
+        self.wall_seconds: dict[str, float] = {}
+        self.processor_seconds: dict[str, float] = {}
+        self._stage, self._last = READING, (time.perf_counter(), time.process_time())
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """Plain data: wall and processor seconds by stage."""
+        return {"wall_seconds": self.wall_seconds, "processor_seconds": self.processor_seconds}
+
+    def _count_until_now(self, stage: str) -> None:
+        """Count the time since the last count for a stage."""
+        now = time.perf_counter(), time.process_time()
+        for seconds, then, until in zip(
+            (self.wall_seconds, self.processor_seconds), self._last, now, strict=True
+        ):
+            seconds[stage] = seconds.get(stage, 0.0) + until - then
+        self._last = now
+
+    def on_stage(self, name: str, total: int) -> None:
+        """A stage ends where the next begins."""
+        self._count_until_now(self._stage)
+        self._stage = name
+
+    def on_loss(self, loss: float, texts_per_second: float) -> None:
+        """Some steps are taken."""
+        self._count_until_now(self._stage)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """What comes after the last step of a pass is its validation."""
+        self._count_until_now(self._stage if epoch.validation_loss is None else VALIDATION)
+
+    def on_end(self, summary: Summary | None, files: Sequence[Path]) -> None:
+        """The run is over."""
+        self._count_until_now(self._stage)
+
+
 P = ParamSpec("P")
 
 
