@@ -292,7 +292,7 @@ def _restore(config: WaveConfig, arrays: Arrays, overlay: Floats) -> Floats:
 
 
 def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tuple[Numbers, Numbers]:
-    """Sum each text's values and their squares, ``(N, width)`` each, as a matrix product for each chunk.
+    """Sum each text's values and their squares, ``(N, width)`` each.
 
     ``values_of(a, b)`` returns values ``a`` to ``b``, ``(b - a, width)``.
     """
@@ -300,15 +300,22 @@ def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tupl
     total, squares = np.zeros((n, width)), np.zeros((n, width))
     for first, last in groups(offsets, FEATURES_CHUNK):
         values = values_of(offsets[first], offsets[last]).astype(np.float64)
-        if last == first + 1:
-            total[first] = values.sum(axis=0)
-            squares[first] = np.square(values, out=values).sum(axis=0)
-            continue
-        texts = np.repeat(np.arange(last - first), offsets[first + 1 : last + 1] - offsets[first:last])
-        membership = (texts == np.arange(last - first)[:, None]).astype(np.float64)  # (texts, T)
-        total[first:last] = membership @ values
-        squares[first:last] = membership @ np.square(values, out=values)
+        within = offsets[first : last + 1] - offsets[first]
+        total[first:last] = sum_texts(values, within)
+        squares[first:last] = sum_texts(np.square(values, out=values), within)
     return total, squares
+
+
+def sum_texts(values: Numbers, offsets: NDArray[np.int64]) -> Numbers:
+    """Sum the values ``(T, width)`` of each text, ``(N, width)``; ``offsets``, ``(N + 1,)``, ends with ``T``.
+
+    Unlike a matrix product, this gives the same bits with any number of threads.
+    """
+    sums = np.zeros((len(offsets) - 1, values.shape[1]))
+    texts = np.flatnonzero(np.diff(offsets))
+    if len(texts):
+        sums[texts] = np.add.reduceat(values, offsets[texts])
+    return sums
 
 
 def product(a: Floats, b: Floats) -> Floats:

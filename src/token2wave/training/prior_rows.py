@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
-from token2wave.inference.reference import FEATURES_CHUNK, groups
+from token2wave.inference.reference import FEATURES_CHUNK, groups, sum_texts
 from token2wave.prior.language_prior import LanguagePrior, load_prior
 
 MIN_COVERAGE = 0.7  # of words; texts in other European languages have a half at most, in English 0.9
@@ -62,10 +62,8 @@ class RowVectors:
         sums = np.zeros((len(features), self.vectors.shape[1]), dtype=np.float32)
         for first, last in groups(known.offsets, FEATURES_CHUNK):
             begin, end = known.offsets[first], known.offsets[last]
-            texts = first + np.flatnonzero(known.lengths[first:last])
-            if len(texts):  # no matrix product: its sums can differ with the number of threads
-                values = self.vectors[place[begin:end]].astype(np.float64)
-                sums[texts] = np.add.reduceat(values, known.offsets[texts] - begin)
+            values = self.vectors[place[begin:end]].astype(np.float64)
+            sums[first:last] = sum_texts(values, known.offsets[first : last + 1] - begin)
         return sums
 
     def init_waves(self, rows: Floats, width: int, scale: float) -> None:
