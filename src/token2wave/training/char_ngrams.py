@@ -83,9 +83,15 @@ class CharNgrams:
         grams, lengths = char_ngram_hashes(
             words.code_points, words.starts[chosen], words.ends[chosen], shortest, LONGEST
         )
-        distinct_grams, ids = np.unique(grams, return_inverse=True)
         owners = np.repeat(rows, lengths)
-        pairs = np.unique(ids * np.int64(features.n_rows) + owners)
-        shared = np.bincount(pairs // features.n_rows, minlength=len(distinct_grams)) >= MIN_WORDS
+        order = np.argsort(grams, kind="stable")  # of one n-gram, its words stay in order
+        in_order, owners_in_order = grams[order], owners[order]
+        is_new = np.append(np.ones(min(1, len(grams)), np.bool_), in_order[1:] != in_order[:-1])
+        is_other_word = is_new.copy()
+        is_other_word[1:] |= owners_in_order[1:] != owners_in_order[:-1]
+        numbers = np.cumsum(is_new) - 1
+        shared = np.bincount(numbers[is_other_word]) >= MIN_WORDS
+        ids = np.empty(len(grams), dtype=np.int32)
+        ids[order] = numbers
         counts = np.bincount(owners, minlength=features.n_rows)
-        return cls(offsets_of(counts), ids.astype(np.int32), distinct_grams).keep(shared)
+        return cls(offsets_of(counts), ids, in_order[is_new]).keep(shared)

@@ -53,12 +53,13 @@ class RowVectors:
         known = np.flatnonzero(rows >= 0)
         self.rows, first = np.unique(rows[known], return_index=True)  # words may share a row
         self.vectors = prior.vectors[known[first]]
+        self._place_of_row = np.full(features.n_rows, -1, dtype=np.int32)  # -1: the row has no vector
+        self._place_of_row[self.rows] = np.arange(len(self.rows))
 
     def sums(self, features: Ragged) -> Floats:
         """Sum the vectors of the words of ``N`` texts, ``(N, P)`` float32."""
-        place = np.searchsorted(self.rows, features.ids)
-        known = features.keep(np.append(self.rows, -1)[place] == features.ids)
-        place = np.searchsorted(self.rows, known.ids)
+        known = features.keep(self._place_of_row[features.ids] >= 0)
+        place = self._place_of_row[known.ids]
         sums = np.zeros((len(features), self.vectors.shape[1]), dtype=np.float32)
         for first, last in groups(known.offsets, FEATURES_CHUNK):
             begin, end = known.offsets[first], known.offsets[last]
