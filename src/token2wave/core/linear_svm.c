@@ -62,9 +62,9 @@ static int place_elements(run *r)
 {
     const linear_svm_problem *p = r->problem;
     int64_t n_ids = p->texts.offsets[p->texts.n_texts], starts[MANY + 2] = {0};
-    int32_t *rows = malloc(((size_t)r->n_elements + 1) * sizeof *rows); /* the element at each place */
+    int32_t *elements = malloc(((size_t)r->n_elements + 1) * sizeof *elements); /* at their places */
     int64_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
-    if (rows && counts) {
+    if (elements && counts) {
         for (int64_t i = 0; i < n_ids; i++)
             counts[p->texts.ids[i]]++;
         for (int64_t row = 0; p->gram_offsets && row < p->n_rows; row++)
@@ -76,22 +76,22 @@ static int place_elements(run *r)
             starts[bucket + 1] += starts[bucket];
         for (int64_t e = 0; e < r->n_elements; e++) {
             int64_t place = starts[MANY - (counts[e] < MANY ? counts[e] : MANY)]++;
-            rows[place] = (int32_t)e;
+            elements[place] = (int32_t)e;
             r->places[e] = (int32_t)place;
             r->energies[place] = p->energies[e];
         }
         for (int64_t i = 0; i < n_ids; i++)
             r->rows_of_texts[i] = r->places[p->texts.ids[i]];
         for (int64_t place = 0, n = 0; place < r->n_elements; place++) {
-            int32_t row = rows[place];
+            int32_t row = elements[place];
             if (p->gram_offsets && row < p->n_rows)
                 for (int64_t g = p->gram_offsets[row]; g < p->gram_offsets[row + 1]; g++)
                     r->grams[n++] = r->places[p->n_rows + p->grams[g]];
             r->gram_offsets[place + 1] = n;
         }
     }
-    int failed = !rows || !counts;
-    free(rows);
+    int failed = !elements || !counts;
+    free(elements);
     free(counts);
     return failed ? -1 : 0;
 }
