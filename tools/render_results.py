@@ -308,6 +308,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "random-settings": lambda: random_settings(benchmark("random_settings")),
     **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
     "prediction-method": lambda: tables.prediction_method(benchmark("prediction")).rstrip() + "\n",
+    "prior-speed": lambda: tables.prediction_table(benchmark("prior_speed"), "ag_news"),
     "streaming-large": lambda: tables.streaming_large_table(with_part(benchmark("streaming"), "large")),
     "streaming-accuracy": lambda: tables.streaming_accuracy_table(
         with_part(benchmark("streaming"), "accuracy")
