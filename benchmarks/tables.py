@@ -849,17 +849,20 @@ def few_shot_table(document: Document) -> str:
             rows.append([data, n_rows.removesuffix(" in all"), *map(_mean_and_deviation, accuracies)])
         if not rows:
             return []
-        for figure, text, scale in FEW_SHOT_MEANS if in_all else ():
-            columns = zip(*(by_system for _, _, by_system in groups), strict=True)
+        common = [by_system for _, _, by_system in groups if all(by_system)]
+        for figure, text, scale in FEW_SHOT_MEANS if in_all and common else ():
+            columns = zip(*common, strict=True)
             values = [
                 [[run[figure] for run in runs if figure in run] for runs in column] for column in columns
             ]
-            rows.append([text, "", *(_mean_of_means(column, scale) for column in values)])
+            means = (_mean_of_means(column, scale) for column in values)
+            rows.append([f"{text}, {len(common)} sets", "", *means])
         head = ["data", title, *names.values()]
         return markdown(head, rows, n_left=len(head))
 
     notes = [
         f"Test accuracy in %, mean ± standard deviation of {n_draws} draws of the rows{fewer}.",
+        "Means are of the sets that all systems have.",
         *(f"*{a['name']}*: {a['description']}" for a in document["systems"].values() if "description" in a),
         *caveat_lines(document["caveats"]),
     ]
