@@ -799,7 +799,8 @@ def teacher_table(document: Document) -> str:
     rows, speeds, caveats = [], [], []
     for data, figures in document["data"].items():
         teacher = figures["teacher"]
-        rows.append([data, f"{document['teacher']}: the teacher", f"{100 * teacher['accuracy']:.2f}", "", ""])
+        title, accuracy = f"stack of {document['teacher']}, the teacher", f"{100 * teacher['accuracy']:.2f}"
+        rows.append([data, title, accuracy, "", ""])
         for title, runs in figures["students"].items():
             accuracies = [
                 _mean_and_deviation([run[key] for run in runs]) for key in ("accuracy", "small_accuracy")
@@ -809,8 +810,10 @@ def teacher_table(document: Document) -> str:
         speeds.append(f"{teacher['times_as_fast']:,.0f}")
         caveats += caveat_lines(figures["caveats"])
     settings = " ".join(f"--set {key}={value}" for key, value in document["settings"].items())
+    n_seeds = len(document["seeds"])
+    of_seeds = "One seed" if n_seeds == 1 else f"Mean ± standard deviation of {n_seeds} seeds"
     note = (
-        f"Mean ± standard deviation of {len(document['seeds'])} seeds; with the teacher `{settings}`. The "
+        f"{of_seeds}; with the teacher `{settings}`. The "
         f"compressed student predicts {', '.join(speeds)} times as fast as the teacher, in turn in one "
         "process."
     )
