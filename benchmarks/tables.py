@@ -811,9 +811,8 @@ def teacher_table(document: Document) -> str:
         caveats += caveat_lines(figures["caveats"])
     settings = " ".join(f"--set {key}={value}" for key, value in document["settings"].items())
     n_seeds = len(document["seeds"])
-    of_seeds = "One seed" if n_seeds == 1 else f"Mean ± standard deviation of {n_seeds} seeds"
     note = (
-        f"{of_seeds}; with the teacher `{settings}`. The "
+        f"{'Mean ± standard deviation' if n_seeds > 1 else 'Figures'} of {plural(n_seeds, 'seed')}; with the teacher `{settings}`. The "
         f"compressed student predicts {', '.join(speeds)} times as fast as the teacher, in turn in one "
         "process."
     )
@@ -859,7 +858,7 @@ def few_shot_table(document: Document) -> str:
                 [[run[figure] for run in runs if figure in run] for runs in column] for column in columns
             ]
             means = (_mean_of_means(column, scale) for column in values)
-            rows.append([f"{text}, {len(common)} sets", "", *means])
+            rows.append([f"{text}, {plural(len(common), 'set')}", "", *means])
         head = ["data", title, *names.values()]
         return markdown(head, rows, n_left=len(head))
 

@@ -140,7 +140,7 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     columns = matrix_of(problem, problem.train.features, share)
     dense_scale, first = 2 / np.sqrt(problem.dense_square), len(problem.information)
     matrix = np.concatenate([columns, dense_scale * problem.dense / roots], axis=1)
-    costs = 0.1, 1.0, 3.0, 3.0
+    costs = 0.1, 1.0, 10.0, 10.0
     path = problem.solve_path(share, 2.0, costs)
     for cost, weights in zip(costs, path, strict=True):
         best = best_weights(problem, matrix, cost).T
@@ -265,7 +265,9 @@ def test_a_solution_starts_from_the_dual_variables_of_another(name, solver, exac
 
 
 @needs_core
-@pytest.mark.parametrize("name", ["two classes", "n-grams", "two blocks", "n-grams and weights"])
+@pytest.mark.parametrize(
+    "name", ["two classes", "n-grams", "two blocks", "n-grams and weights", "classes without texts"]
+)
 def test_threads_make_no_difference_and_a_seed_does(name, monkeypatch):
     paths = []
     for n_threads in ("1", "2", "3", "1"):

@@ -193,7 +193,7 @@ class LoggingCallback(Callback):
 
 
 READING, VALIDATION, WRITING = "reading the data", "validation", "writing"
-"""Stages of :class:`StageTimes` that have no :meth:`Callback.on_stage` of their own."""
+"""Stages of :class:`StageTimes`. Only the last has an :meth:`Callback.on_stage`."""
 
 
 class StageTimes(Callback):
