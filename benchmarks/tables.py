@@ -812,7 +812,8 @@ def teacher_table(document: Document) -> str:
     settings = " ".join(f"--set {key}={value}" for key, value in document["settings"].items())
     n_seeds = len(document["seeds"])
     note = (
-        f"{'Mean ± standard deviation' if n_seeds > 1 else 'Figures'} of {plural(n_seeds, 'seed')}; with the teacher `{settings}`. The "
+        f"{'Mean ± standard deviation' if n_seeds > 1 else 'Figures'} of {plural(n_seeds, 'seed')}; "
+        f"with the teacher `{settings}`. The "
         f"compressed student predicts {', '.join(speeds)} times as fast as the teacher, in turn in one "
         "process."
     )
