@@ -86,6 +86,7 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "warmup": ([0.0, 0.5, 1.0], [-0.1, 1.1, NAN]),
         "decay": (["linear", "cosine", "constant"], CHOICE_WRONG),
         "token_dropout": SHARE,
+        "context_words": ([0, 8, 1 << 30], [-1, (1 << 30) + 1]),
         "label_smoothing": SHARE,
         "validation_fraction": ([0.01, 0.99], [0.0, 1.0, -0.1, NAN]),
         "validation": (["random", "grouped"], CHOICE_WRONG),

@@ -61,6 +61,7 @@ def solver(request, monkeypatch):
 def exact(monkeypatch):
     monkeypatch.setattr(module, "TOLERANCE", 1e-4)
     monkeypatch.setattr(module, "MAX_PASSES", 3_000)
+    monkeypatch.setattr(module, "MAX_VISITS", 10**9)
 
 
 # ---- the minimum ----

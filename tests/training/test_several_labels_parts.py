@@ -87,6 +87,7 @@ def test_a_class_that_all_or_none_have_tells_nothing():
 def test_native_linear_svm_are_those_of_the_slow_twin(monkeypatch, positive):
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)
     monkeypatch.setattr(module, "MAX_PASSES", 2000)
+    monkeypatch.setattr(module, "MAX_VISITS", 10**9)
     problem = problem_of(60, positive)
     native = problem.solve(0.0)
     monkeypatch.setenv("TOKEN2WAVE_NATIVE", "0")
@@ -100,6 +101,7 @@ def test_each_class_is_solved_against_the_rest(monkeypatch):
     """The minimum of the definition, which plain gradient descent finds too; weights count as said."""
     monkeypatch.setattr(module, "TOLERANCE", 1e-3)
     monkeypatch.setattr(module, "MAX_PASSES", 2000)
+    monkeypatch.setattr(module, "MAX_VISITS", 10**9)
     positive = np.array([5, 1, 0.2, 1, 2], np.float32)
     problem = problem_of(80, positive)
     found = problem.solve(0.0)

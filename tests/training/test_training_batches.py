@@ -159,3 +159,22 @@ def test_a_context_level_keeps_the_words_that_are_left_out():
     assert 60 < sum(kept) < 140
     ((same, _, _, _),) = drawn(features, labels, 40, token_dropout=0.5)
     assert same == texts
+
+
+@pytest.mark.parametrize("rank_of", [None, (1, 2)])
+def test_excerpts_lie_anywhere_in_the_reading_order(rank_of):
+    """Every start is drawn; the words are neighbours; the text wave sees all features."""
+    features = ragged([[1, 2, 3, 4, 5, 9], [6, 7], []] * 60, [5, 2, 0] * 60)
+    labels, seen = np.zeros(180, dtype=np.int64), set()
+    batches = training_batches(
+        Examples(features, labels), 180, random=np.random.default_rng(1), token_dropout=0.0, sentence_ends=(),
+        has_cls=False, keeps_order=True, context_words=3, rank_of=rank_of,
+    )  # fmt: skip
+    ((batch, *_),) = batches
+    ordered, offsets = batch.rows[batch.ordered].tolist(), batch.ordered_offsets.tolist()
+    for text in range(len(batch.offsets) - 1):
+        words = tuple(ordered[offsets[text] : offsets[text + 1]])
+        tokens = batch.rows[batch.index[batch.offsets[text] : batch.offsets[text + 1]]].tolist()
+        seen.add((words, tuple(tokens)))
+    whole = (1, 2, 3, 4, 5, 9)
+    assert seen == {((1, 2, 3), whole), ((2, 3, 4), whole), ((3, 4, 5), whole), ((6, 7), (6, 7)), ((), ())}

@@ -68,14 +68,33 @@ def twins(config: WaveConfig, seed: int = 0) -> tuple[AdditiveNetwork, WaveNetwo
     return additive, network
 
 
+def random_bits(key: int, counter: int) -> int:
+    """SplitMix64, as the core draws."""
+    bits = (key + (counter + 1) * 0x9E3779B97F4A7C15) % 2**64
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+    return bits ^ bits >> 31
+
+
 class SameOrder:
-    """Gives both trainers the same order of the texts, and leaves every feature out where some are."""
+    """Gives both trainers the same order of the texts, and leaves every feature out where some are.
+
+    The excerpts of each step are those that the core draws with seed 0.
+    """
+
+    step = 0
 
     def permutation(self, n: int) -> np.ndarray:
         return np.arange(n)[::-1].copy()
 
     def random(self, n: int, dtype: object) -> np.ndarray:
         return np.zeros(n, dtype)
+
+    def integers(self, low: int, ends: np.ndarray) -> np.ndarray:
+        assert low == 0
+        key, self.step = random_bits(0, self.step), self.step + 1
+        bits = [random_bits(2**64 - 1 - random_bits(key, text), 0) for text in range(len(ends))]
+        return np.array([number % end for number, end in zip(bits, ends.tolist(), strict=True)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -94,7 +113,9 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
     [
         {"embedding_weighting": "none"},
         {"embedding_weighting": "idf"},
-        {"token_dropout": 1 - 2**-24},  # nothing is left but the phrase level's words
+        {"token_dropout": 1 - 2**-24},  # nothing is left but the words of the context branch
+        {"context_words": 5},
+        {"context_words": 3, "token_dropout": 1 - 2**-24},
     ],
     ids=str,
 )
@@ -142,7 +163,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, shape):
     def weights(threads: int) -> dict[str, np.ndarray]:
         monkeypatch.setattr(native_trainer, "n_threads", lambda: threads)
         network = AdditiveNetwork.initial(config_of(dropout=0.3, **shape), 0)
-        recipe = RECIPE.replace(token_dropout=0.3)
+        recipe = RECIPE.replace(token_dropout=0.3, context_words=6)
         fit(network, random_texts(90, 30), None, recipe, seed=5, has_cls=False)
         return network.arrays()
 
@@ -339,7 +360,7 @@ def arguments(**changes: object) -> tuple[object, ...]:
         ),
         (rates, parts["factors"], parts["weights"], parts["positive_weights"], 1.0, 0.0, 0.0, 0.0),
         (1e-3, 0.0, 0.9, 0.999, 1e-8),
-        (2, 0, 0),
+        (2, 0, 0, 0),
         1,
     )
 

@@ -32,6 +32,12 @@ def document_frequency(ids: Any, offsets: Any, classes: Any, frequency: Any, las
     classes: (N,) int64, or empty if all texts are of one class. last: (rows,) int64, all -1 at first.
     """
 
+def sum_rows(ids: Any, offsets: Any, table: Any, width: int, sums: Any) -> None:
+    """Add the rows of each text's ids, but for ids below 0, to sums, (N, width) float64.
+
+    table: (V, width) float32. Raises ValueError if an id is V or more or the offsets do not fit.
+    """
+
 def fingerprint(words: Any, offsets: Any, keys: Any, minima: Any) -> None:
     """Fill keys (N,) and minima (N, K), uint64, from the hashes of the words of N texts.
 
@@ -44,7 +50,7 @@ def train(
     examples: tuple[Any, ...],
     factors: tuple[Any, ...],
     adam: tuple[float, ...],
-    steps: tuple[int, int, int],
+    steps: tuple[int, int, int, int],
     n_threads: int,
 ) -> tuple[float, float]:
     """Train in place on texts in the given order, in batches; return the sums of loss and right answers.
@@ -52,8 +58,8 @@ def train(
     weights: embedding, dense, mean, square, slots. examples: ids, offsets, n_ordered, labels, targets (N, C)
     float32 (empty if a text's label is its target), order. factors: row_rates, rate_factors, text_weights,
     positive_weights (C,) (empty if all classes count the same), row_rate, dropout, token_dropout,
-    label_smoothing. adam: rate, weight_decay, beta_mean, beta_square, epsilon. steps: batch_size, first_step,
-    seed.
+    label_smoothing. adam: rate, weight_decay, beta_mean, beta_square, epsilon. steps: batch_size,
+    context_words (0: all), first_step, seed.
     """
 
 def fit_linear_svm(

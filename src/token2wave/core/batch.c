@@ -12,7 +12,7 @@ INLINE uint64_t least_kept(const session *s)
 }
 
 /* Copy a text's features without those that token dropout drops; returns how many of its words remain. A
-   context branch sees all words. */
+   context branch sees all words of its excerpt, which is drawn here. */
 static int64_t keep_features(session *s, int64_t b)
 {
     int64_t text = text_number(s, b), begin = s->texts.offsets[text];
@@ -36,28 +36,45 @@ static int64_t keep_features(session *s, int64_t b)
         }
     }
     s->n_tokens[b] = n_kept;
-    s->n_words[b] = s->shape.context_width ? n_ordered : n_words;
+    s->first_word[b] = 0;
+    s->n_words[b] = n_words;
+    if (s->shape.context_width) {
+        int64_t n_seen = s->n_words[b] = n_words_seen(s, text);
+        if (n_seen < n_ordered)
+            s->first_word[b] = (int64_t)(random_bits(~key, 0) % (uint64_t)(n_ordered - n_seen + 1));
+    }
     return n_words;
 }
 
-/* Words of a text that have positions: all for a context branch, else those that are kept. */
+/* Words of a text that have positions: all of the excerpt for a context branch, else those that are kept. */
 INLINE const int32_t *words_of(const session *s, int64_t b)
 {
-    return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)]
+    return s->shape.context_width ? s->texts.ids + s->texts.offsets[text_number(s, b)] + s->first_word[b]
                                   : s->tokens + s->token_start[b];
 }
+
+/* The words of text b outside the excerpt of a context branch; without such a branch there are none. */
+#define EACH_OTHER_WORD(i, b)                                                                         \
+    int64_t i = s->first_word[b] ? 0 : s->n_words[b], begin = s->first_word[b],                       \
+            end = s->shape.context_width ? s->texts.n_ordered[text_number(s, b)] : 0;                 \
+    i < end;                                                                                          \
+    i = i + 1 == begin ? begin + s->n_words[b] : i + 1
 
 void gather_features(session *s, int64_t part)
 {
     int64_t first, last;
     texts_of_part(s, part, &first, &last);
     int64_t(*counts)[PARTS] = s->counts[part], *n_kept_words = s->n_kept_words;
+    uint64_t least = s->shape.context_width ? least_kept(s) : 0; /* else words holds kept ones alone */
     memset(counts, 0, sizeof s->counts[part]);
     for (int64_t b = first; b < last; b++) {
+        uint64_t key = random_bits(s->key, (uint64_t)b);
         n_kept_words[b] = keep_features(s, b);
         const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);
         for (int64_t i = 0; i < s->n_words[b]; i++)
             counts[1][OWNER(words[i])]++;
+        for (EACH_OTHER_WORD(i, b))
+            counts[0][OWNER(words[i - begin])] += is_kept(key, i, least);
         for (int64_t i = n_kept_words[b]; i < s->n_tokens[b]; i++)
             counts[0][OWNER(tokens[i])]++;
     }
@@ -65,15 +82,17 @@ void gather_features(session *s, int64_t part)
     for (int owner = 0; owner < PARTS; owner++)
         for (int words = 1; words >= 0; at += counts[words--][owner])
             next[words][owner] = at;
-    uint64_t least = s->shape.context_width ? least_kept(s) : 0; /* else words holds kept ones alone */
     int32_t no_text = (int32_t)s->batch_size;
     for (int64_t b = first; b < last; b++) {
         const int32_t *tokens = s->tokens + s->token_start[b], *words = words_of(s, b);
         uint64_t key = random_bits(s->key, (uint64_t)b);
         for (int64_t i = 0; i < s->n_words[b]; i++) {
-            int32_t text = is_kept(key, i, least) ? (int32_t)b : no_text;
+            int32_t text = is_kept(key, s->first_word[b] + i, least) ? (int32_t)b : no_text;
             *next[1][OWNER(words[i])]++ = (occurrence){words[i], text, (int32_t)(s->word_start[b] + i), 0};
         }
+        for (EACH_OTHER_WORD(i, b))
+            if (is_kept(key, i, least))
+                *next[0][OWNER(words[i - begin])]++ = (occurrence){words[i - begin], (int32_t)b, -1, 0};
         for (int64_t i = n_kept_words[b]; i < s->n_tokens[b]; i++)
             *next[0][OWNER(tokens[i])]++ = (occurrence){tokens[i], (int32_t)b, -1, 0};
     }

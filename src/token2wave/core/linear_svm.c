@@ -10,6 +10,7 @@
 #include "threads.h"
 
 #define MAX_LANES 8
+#define ENTRIES_AHEAD 16
 #define MANY 1024 /* occurrences of an element that is always in the cache */
 
 typedef struct {
@@ -17,9 +18,9 @@ typedef struct {
     int64_t n_elements; /* E = V + G */
     int32_t *places;    /* (E,) of rows, then of n-grams: elements of many texts stand side by side */
     float *energies;    /* (E,) at their places */
-    int32_t *rows_of_texts; /* the ids of the texts as places */
-    int64_t *gram_offsets;  /* (E + 1,), n-grams of the row at each place */
-    int32_t *grams;         /* their places */
+    int count_shift;        /* an entry of a text is the place of an element, and from this bit on its count - 1 */
+    uint32_t *entries;      /* rows and n-grams of the texts; an element that occurs more often has several */
+    int64_t *starts;        /* (N + 1,) of each text among them */
     float *squares;         /* (N,) |x_i|^2 + 1, the one for the bias */
     int64_t n_solved;       /* classes; the second of two is the mirror image of the first */
     int64_t n_lanes, n_blocks;
@@ -41,11 +42,16 @@ INLINE float one_over_root(float size)
     return size > 0 ? 1.0f / sqrtf(size) : 0.0f;
 }
 
-/* Loop over the character n-grams of the row at a place: g is their index in r->grams. */
-#define EACH_GRAM(g, place)                                                                           \
-    int64_t g = r->gram_offsets[place], end = r->gram_offsets[(place) + 1];                           \
-    g < end;                                                                                          \
+/* Loop over the character n-grams of a row: g is their index in p->grams. */
+#define EACH_GRAM(g, row)                                                                             \
+    int64_t g = p->gram_offsets ? p->gram_offsets[row] : 0,                                           \
+            end_of_grams = p->gram_offsets ? p->gram_offsets[(row) + 1] : 0;                          \
+    g < end_of_grams;                                                                                 \
     g++
+
+/* Place and count of an entry. */
+#define PLACE_OF(entry) ((entry) & (((uint32_t)1 << r->count_shift) - 1))
+#define COUNT_OF(entry) ((float)(int32_t)(((entry) >> r->count_shift) + 1))
 
 #define LANES 1
 #include "linear_svm_pass.h"
@@ -62,13 +68,12 @@ static int place_elements(run *r)
 {
     const linear_svm_problem *p = r->problem;
     int64_t n_ids = p->texts.offsets[p->texts.n_texts], starts[MANY + 2] = {0};
-    int32_t *elements = malloc(((size_t)r->n_elements + 1) * sizeof *elements); /* at their places */
     int64_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
-    if (elements && counts) {
+    if (counts) {
         for (int64_t i = 0; i < n_ids; i++)
             counts[p->texts.ids[i]]++;
-        for (int64_t row = 0; p->gram_offsets && row < p->n_rows; row++)
-            for (int64_t g = p->gram_offsets[row]; g < p->gram_offsets[row + 1]; g++)
+        for (int64_t row = 0; row < p->n_rows; row++)
+            for (EACH_GRAM(g, row))
                 counts[p->n_rows + p->grams[g]] += counts[row];
         for (int64_t e = 0; e < r->n_elements; e++)
             starts[MANY - (counts[e] < MANY ? counts[e] : MANY) + 1]++;
@@ -76,50 +81,61 @@ static int place_elements(run *r)
             starts[bucket + 1] += starts[bucket];
         for (int64_t e = 0; e < r->n_elements; e++) {
             int64_t place = starts[MANY - (counts[e] < MANY ? counts[e] : MANY)]++;
-            elements[place] = (int32_t)e;
             r->places[e] = (int32_t)place;
             r->energies[place] = p->energies[e];
         }
-        for (int64_t i = 0; i < n_ids; i++)
-            r->rows_of_texts[i] = r->places[p->texts.ids[i]];
-        for (int64_t place = 0, n = 0; place < r->n_elements; place++) {
-            int32_t row = elements[place];
-            if (p->gram_offsets && row < p->n_rows)
-                for (int64_t g = p->gram_offsets[row]; g < p->gram_offsets[row + 1]; g++)
-                    r->grams[n++] = r->places[p->n_rows + p->grams[g]];
-            r->gram_offsets[place + 1] = n;
-        }
     }
-    int failed = !elements || !counts;
-    free(elements);
+    int failed = !counts;
     free(counts);
     return failed ? -1 : 0;
 }
 
-/* |x_i|^2 + 1 of every text; a row that occurs n times in a text counts n^2 times. */
-static int squares_of_texts(run *r)
+/* Add one to the count of an element of the current text, and note its place if it is new. */
+INLINE void count_element(const run *r, int32_t *counts, int32_t element, uint32_t *entries, int64_t *n)
+{
+    uint32_t place = (uint32_t)r->places[element];
+    if (!counts[place]++)
+        entries[(*n)++] = place;
+}
+
+/* Merge the elements of each text, and take |x_i|^2 + 1 of it: an element that occurs n times in a text counts
+   n^2 times. */
+static int merge_elements(run *r)
 {
     const linear_svm_problem *p = r->problem;
+    int64_t room = 0, n = 0, n_counts = (int64_t)1 << (32 - r->count_shift);
+    for (int64_t i = p->texts.offsets[0]; i < p->texts.offsets[p->texts.n_texts]; i++) {
+        int32_t row = p->texts.ids[i];
+        room += 1 + (p->gram_offsets ? p->gram_offsets[row + 1] - p->gram_offsets[row] : 0);
+    }
     int32_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
-    if (!counts)
+    r->entries = malloc(((size_t)room + 1) * sizeof *r->entries);
+    if (!counts || !r->entries) {
+        free(counts);
         return -1;
+    }
     for (int64_t text = 0; text < p->texts.n_texts; text++) {
-        const int32_t *rows = r->rows_of_texts + p->texts.offsets[text];
-        int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
+        int64_t first = n, size = p->texts.offsets[text + 1] - p->texts.offsets[text];
         double sum = 0.0;
-        for (int64_t i = 0; i < n; i++) { /* n^2 = 1 + 3 + 5 + ... */
-            sum += (2 * counts[rows[i]]++ + 1) * (double)r->energies[rows[i]];
-            for (EACH_GRAM(g, rows[i]))
-                sum += (2 * counts[r->grams[g]]++ + 1) * (double)r->energies[r->grams[g]];
+        for (int64_t i = p->texts.offsets[text]; i < p->texts.offsets[text + 1]; i++) {
+            int32_t row = p->texts.ids[i];
+            count_element(r, counts, row, r->entries, &n);
+            for (EACH_GRAM(g, row))
+                count_element(r, counts, (int32_t)p->n_rows + p->grams[g], r->entries, &n);
         }
-        for (int64_t i = 0; i < n; i++) {
-            counts[rows[i]] = 0;
-            for (EACH_GRAM(g, rows[i]))
-                counts[r->grams[g]] = 0;
+        for (int64_t i = first, end = n; i < end; i++) {
+            uint32_t place = r->entries[i];
+            sum += (double)counts[place] * counts[place] * (double)r->energies[place];
+            for (int64_t more = counts[place], most = n_counts; more > 0; more -= most) {
+                uint32_t count = (uint32_t)(more < most ? more : most);
+                r->entries[more == counts[place] ? i : n++] = place | (count - 1) << r->count_shift;
+            }
+            counts[place] = 0;
         }
         for (int64_t j = 0; j < p->n_dense; j++)
             sum += (double)p->dense_energy * p->dense[text * p->n_dense + j] * p->dense[text * p->n_dense + j];
-        r->squares[text] = (float)(n > 0 ? sum / (double)n : 0.0) + 1.0f;
+        r->squares[text] = (float)(size > 0 ? sum / (double)size : 0.0) + 1.0f;
+        r->starts[text + 1] = n;
     }
     free(counts);
     return 0;
@@ -154,8 +170,8 @@ static void write_solution(const run *r, const block *b, int64_t k)
             float *dense = p->dense_weights + k * p->n_dense * n_classes + label;
             for (int64_t row = 0; row < p->n_rows; row++) {
                 float sum = table[r->places[row] * n_lanes];
-                for (EACH_GRAM(g, r->places[row]))
-                    sum += table[r->grams[g] * n_lanes];
+                for (EACH_GRAM(g, row))
+                    sum += table[r->places[p->n_rows + p->grams[g]] * n_lanes];
                 rows[row * n_classes] = sign * sum;
             }
             for (int64_t gram = 0; gram < p->n_grams; gram++)
@@ -255,30 +271,27 @@ static int is_mirrored(const linear_svm_problem *p)
 
 int solve_linear_svm(const linear_svm_problem *p, int n_threads)
 {
-    int64_t n_ids = p->texts.offsets[p->texts.n_texts];
-    int64_t n_grams = p->gram_offsets ? p->gram_offsets[p->n_rows] : 0;
     run r = {.problem = p, .n_elements = p->n_rows + p->n_grams, .n_lanes = 1};
+    while ((int64_t)1 << r.count_shift < r.n_elements)
+        r.count_shift++;
     r.n_solved = is_mirrored(p) ? 1 : p->n_classes;
     while (r.n_lanes < MAX_LANES && r.n_lanes * n_threads < r.n_solved)
         r.n_lanes *= 2; /* few, if that occupies all threads */
     r.n_blocks = (r.n_solved + r.n_lanes - 1) / r.n_lanes;
     r.places = malloc(((size_t)r.n_elements + 1) * sizeof *r.places);
     r.energies = malloc(((size_t)r.n_elements + 1) * sizeof *r.energies);
-    r.rows_of_texts = malloc(((size_t)n_ids + 1) * sizeof *r.rows_of_texts);
-    r.gram_offsets = calloc((size_t)r.n_elements + 1, sizeof *r.gram_offsets);
-    r.grams = malloc(((size_t)n_grams + 1) * sizeof *r.grams);
+    r.starts = calloc((size_t)p->texts.n_texts + 1, sizeof *r.starts);
     r.squares = malloc(((size_t)p->texts.n_texts + 1) * sizeof *r.squares);
-    int failed = !r.places || !r.energies || !r.rows_of_texts || !r.gram_offsets || !r.grams || !r.squares ||
-                 place_elements(&r) || squares_of_texts(&r);
+    int failed = !r.places || !r.energies || !r.starts || !r.squares || place_elements(&r) ||
+                 merge_elements(&r);
     if (!failed) {
         run_phases(n_threads, next_blocks, solve_block, &r);
         failed = atomic_load(&r.failed);
     }
     free(r.places);
     free(r.energies);
-    free(r.rows_of_texts);
-    free(r.gram_offsets);
-    free(r.grams);
+    free(r.entries);
+    free(r.starts);
     free(r.squares);
     return failed ? -1 : 0;
 }

@@ -38,15 +38,12 @@ INLINE VECTOR NAME_OF(dense_score_, LANES)(const float *dense, const float *weig
 INLINE void NAME_OF(move_, LANES)(const run *r, block *b, int64_t text, VECTOR change)
 {
     const linear_svm_problem *p = r->problem;
-    int64_t n = p->texts.offsets[text + 1] - p->texts.offsets[text];
-    const int32_t *rows = r->rows_of_texts + p->texts.offsets[text];
     const float *dense = p->dense + text * p->n_dense;
     float *table = b->table, *weights = table + r->n_elements * LANES;
-    change *= one_over_root((float)n);
-    for (int64_t i = 0; i < n; i++) {
-        LINE(table + rows[i] * LANES) += change * r->energies[rows[i]];
-        for (EACH_GRAM(g, rows[i]))
-            LINE(table + r->grams[g] * LANES) += change * r->energies[r->grams[g]];
+    change *= one_over_root((float)(p->texts.offsets[text + 1] - p->texts.offsets[text]));
+    for (int64_t i = r->starts[text]; i < r->starts[text + 1]; i++) {
+        uint32_t entry = r->entries[i], place = PLACE_OF(entry);
+        LINE(table + place * LANES) += change * (COUNT_OF(entry) * r->energies[place]);
     }
     change *= p->dense_energy;
     for (int64_t j = 0; p->dense_energy > 0 && j < p->n_dense; j++)
@@ -77,19 +74,17 @@ HOT static void NAME_OF(pass_over_texts_, LANES)(const run *r, block *b)
     for (int k = 0; k < LANES; k++)
         moving[k] = b->violation[k] > p->tolerance;
     for (int64_t at = 0; at < b->n_order; at++) {
-        int64_t text = b->order[at], n = p->texts.offsets[text + 1] - p->texts.offsets[text];
-        const int32_t *rows = r->rows_of_texts + p->texts.offsets[text];
+        int64_t text = b->order[at], n = r->starts[text + 1] - r->starts[text];
+        const uint32_t *entries = r->entries + r->starts[text];
         const float *dense = p->dense + text * p->n_dense;
-        float scale = one_over_root((float)n);
+        float scale = one_over_root((float)(p->texts.offsets[text + 1] - p->texts.offsets[text]));
         VECTOR score = SAME(0.0f);
-        for (int64_t i = 0; i < n && i < AHEAD; i++)
-            prefetch_row(table + rows[i] * LANES, LANES);
+        for (int64_t i = 0; i < n && i < ENTRIES_AHEAD; i++)
+            PREFETCH(table + PLACE_OF(entries[i]) * LANES);
         for (int64_t i = 0; i < n; i++) {
-            if (i + AHEAD < n)
-                prefetch_row(table + rows[i + AHEAD] * LANES, LANES);
-            score += LINE(table + rows[i] * LANES);
-            for (EACH_GRAM(g, rows[i]))
-                score += LINE(table + r->grams[g] * LANES);
+            if (i + ENTRIES_AHEAD < n)
+                PREFETCH(table + PLACE_OF(entries[i + ENTRIES_AHEAD]) * LANES);
+            score += COUNT_OF(entries[i]) * LINE(table + PLACE_OF(entries[i]) * LANES);
         }
         if (n_dense)
             score += NAME_OF(dense_score_, LANES)(dense, weights, n_dense);

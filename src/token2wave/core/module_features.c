@@ -1,5 +1,6 @@
 /* Methods on texts and features. */
 #include "arguments.h"
+#include "dense.h"
 
 METHOD(token_hashes)
 {
@@ -191,6 +192,48 @@ METHOD(document_frequency)
     result = legal ? Py_NewRef(Py_None) : refuse(INCONSISTENT);
 done:
     release(b, 5);
+    return result;
+}
+
+/* Add the rows of a text's ids, except those below 0, in double precision. */
+HOT static void add_rows_of(const float *table, int64_t width, const int32_t *ids, int64_t n, double *sum)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float *row = table + ids[i] * width;
+        for (int64_t k = 0; ids[i] >= 0 && k < width; k++)
+            sum[k] += row[k];
+    }
+}
+
+METHOD(sum_rows)
+{
+    Py_buffer b[4] = {{0}};
+    PyObject *result = NULL;
+    int64_t width;
+    if (!PyArg_ParseTuple(args, "y*y*y*Lw*", &b[0], &b[1], &b[2], &width, &b[3]))
+        return NULL;
+    const int32_t *ids = b[0].buf;
+    const int64_t *offsets = b[1].buf;
+    double *sums = b[3].buf;
+    int64_t n_ids = b[0].len / 4, n_texts = b[1].len / 8 - 1, legal = n_texts >= 0 && width >= 0;
+    int64_t n_rows = width > 0 ? b[2].len / 4 / width : 0;
+    if (!legal || !has_size(&b[3], n_texts * width, 8, "sums")) {
+        result = PyErr_Occurred() ? NULL : refuse(INCONSISTENT);
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t t = 0; t < n_texts && legal; t++) {
+        int64_t first = offsets[t], end = offsets[t + 1];
+        legal = first >= 0 && first <= end && end <= n_ids;
+        for (int64_t i = first; legal && i < end; i++)
+            legal = ids[i] < n_rows;
+        if (legal)
+            add_rows_of(b[2].buf, width, ids + first, end - first, sums + t * width);
+    }
+    Py_END_ALLOW_THREADS
+    result = legal ? Py_NewRef(Py_None) : refuse(INCONSISTENT);
+done:
+    release(b, 4);
     return result;
 }
 

@@ -24,7 +24,8 @@ METHOD(train)
                           &settings.dropout, &settings.token_dropout, &settings.label_smoothing) ||
         !PyArg_ParseTuple(adam, "fffff", &settings.adam.rate, &settings.adam.weight_decay,
                           &settings.adam.beta_mean, &settings.adam.beta_square, &settings.adam.epsilon) ||
-        !PyArg_ParseTuple(steps, "LLK", &settings.batch_size, &settings.first_step, &settings.seed) ||
+        !PyArg_ParseTuple(steps, "LLLK", &settings.batch_size, &settings.context_words,
+                          &settings.first_step, &settings.seed) ||
         !is_shape(shape))
         goto done;
     if (shape.reads_cls || shape.linear_variants || shape.has_linear_svm || shape.restore != RESTORE_LINEAR) {

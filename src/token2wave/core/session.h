@@ -42,6 +42,7 @@ typedef struct {
     int64_t step;           /* of this call */
     uint64_t key;           /* of its random numbers */
     int64_t *token_start, *n_tokens, *word_start, *n_words, *n_kept_words; /* (B,) */
+    int64_t *first_word;    /* (B,) where the n_words of the context branch begin in the text */
     int32_t *tokens;        /* kept features of each text from its token_start */
     int32_t *word_slots;    /* slot of each word of the context branch from its text's word_start */
     float *constant, *factor; /* (B + 1, R): a text's gradient at a row w is constant + factor w; the last is
@@ -70,6 +71,13 @@ INLINE void texts_of_part(const session *s, int64_t part, int64_t *first, int64_
 INLINE int64_t text_number(const session *s, int64_t text)
 {
     return s->order[s->first + text];
+}
+
+/* Words of a text that a step sees: all, or as many as the context branch learns from. */
+INLINE int64_t n_words_seen(const session *s, int64_t text)
+{
+    int64_t n = s->texts.n_ordered[text], most = s->shape.context_width ? s->training->context_words : 0;
+    return most > 0 && most < n ? most : n;
 }
 
 /* batch.c: draw the token dropout of a part's texts, and sort their features by the owner of their rows. */

@@ -20,7 +20,7 @@ static void begin_batch(session *s)
         s->token_start[b] = token;
         s->word_start[b] = word;
         token += s->texts.offsets[text + 1] - s->texts.offsets[text];
-        word += s->texts.n_ordered[text];
+        word += n_words_seen(s, text);
     }
     s->key = random_bits(s->training->seed, (uint64_t)(s->training->first_step + s->step));
 }
@@ -77,7 +77,7 @@ static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t
         for (int64_t i = first; i < end; i++) {
             int64_t text = s->order[i];
             n_features += s->texts.offsets[text + 1] - s->texts.offsets[text];
-            n_words += s->texts.n_ordered[text];
+            n_words += n_words_seen(s, text);
         }
         s->first = first;
         s->n_texts = end - first;
@@ -85,7 +85,7 @@ static void largest_batch(session *s, int64_t *features, int64_t *words, int64_t
             int64_t begin, last;
             texts_of_part(s, part, &begin, &last);
             for (int64_t b = begin; b < last; b++) {
-                int64_t n = s->texts.n_ordered[text_number(s, b)];
+                int64_t n = n_words_seen(s, text_number(s, b));
                 longest[part] = n > longest[part] ? n : longest[part];
             }
         }
@@ -118,6 +118,7 @@ static int run_session(session *s, int n_threads)
         TAKE(s->n_tokens, B);
         TAKE(s->word_start, B);
         TAKE(s->n_words, B);
+        TAKE(s->first_word, B);
         TAKE(s->n_kept_words, B);
         TAKE(s->tokens, features + 1);
         TAKE(s->word_slots, words);

@@ -8,6 +8,7 @@
 typedef struct {
     float row_rate, dropout, token_dropout, label_smoothing;
     int64_t batch_size, first_step; /* steps count from 0 over the whole run */
+    int64_t context_words; /* of a text, consecutive ones, that the context branch learns from in a step; 0: all */
     uint64_t seed;
     adam_settings adam;             /* its rate is that of the peak */
     const float *row_rates;         /* (V,) factors of row_rate */

@@ -28,6 +28,7 @@ def training_batches(
     has_cls: bool,
     similar_lengths: bool = False,
     keeps_order: bool = False,
+    context_words: int = 0,
     rank_of: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Batch, Tensor, Tensor | None, Tensor | None]]:
     """Go once through the texts in random order.
@@ -41,6 +42,7 @@ def training_batches(
         has_cls: whether a text's first feature is [CLS], which is never left out.
         similar_lengths: put texts of similar length into a batch, for networks that pad.
         keeps_order: whether tokens that are left out stay in the reading order, for a context branch.
+        context_words: with ``keeps_order``, tokens in reading order of each text that the batch has; 0: all.
         rank_of: rank of this process and number of processes, each of which takes its own texts of every
             batch. Random numbers are drawn for the whole batch, so all together see what one process would.
 
@@ -50,7 +52,9 @@ def training_batches(
     """
     features = examples.features
     for chosen in _batches(features.lengths, batch_size, random, similar_lengths):
-        texts, left_out = features.take(chosen), None
+        texts, left_out, first_words = features.take(chosen), None, None
+        if keeps_order and context_words:
+            first_words = random.integers(0, np.maximum(texts.n_ordered - context_words, 0) + 1)
         if token_dropout > 0:
             mask = random.random(len(texts.ids), dtype=np.float32) >= token_dropout
             if has_cls:
@@ -65,12 +69,32 @@ def training_batches(
         else:
             batch, own_texts = batch_of_rank(texts, sentence_ends, left_out, *rank_of)
             chosen = chosen[own_texts]
+            first_words = None if first_words is None else first_words[own_texts]
+        if first_words is not None:
+            batch = take_excerpts(batch, first_words, context_words)
         labels = torch.from_numpy(examples.class_ids[chosen])
         weights, targets = (
             None if array is None else torch.from_numpy(array[chosen])
             for array in (examples.weights, examples.targets)
         )
         yield batch, labels, weights, targets
+
+
+def take_excerpts(batch: Batch, first_words: NDArray[np.int64], n_words: int) -> Batch:
+    """Keep an excerpt of at most ``n_words`` tokens in reading order of each text.
+
+    Args:
+        batch: ``B`` texts.
+        first_words: ``(B,)``, the first token of each excerpt within the text's tokens in reading order.
+        n_words: the length of an excerpt; shorter texts stay whole.
+    """
+    lengths = batch.ordered_offsets.diff()
+    first = batch.ordered_offsets[:-1] + torch.from_numpy(first_words)
+    offsets = torch.zeros_like(batch.ordered_offsets)
+    offsets[1:] = lengths.clamp(max=n_words).cumsum(0)
+    shifts = (first - offsets[:-1]).repeat_interleave(offsets.diff())
+    ordered = batch.ordered[torch.arange(int(offsets[-1])) + shifts]
+    return replace(batch, ordered=ordered, ordered_offsets=offsets)
 
 
 def _batches(

@@ -46,8 +46,8 @@ from token2wave.training.loop import fit
 from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 
-MAX_TEXTS_TO_CHOOSE = 10_000
-"""Training texts that choose the settings of the linear SVM; ten problems of more texts take long."""
+# Of the training texts that choose the settings of the linear SVM; ten problems of more take long.
+MAX_TEXTS_TO_CHOOSE, MAX_FEATURES_TO_CHOOSE = 5_000, 1_000_000
 
 Floats = NDArray[np.float32]
 
@@ -109,8 +109,8 @@ def fit_branches(
             return choose_linear_svm(problem, prior, network, known, settings)
 
         settings = None if recipe.tune_linear_svm else LinearSVMSettings()
-        if settings is None and len(train) > MAX_TEXTS_TO_CHOOSE:
-            sample = _sample_to_choose(train, seed)
+        sample = _sample_to_choose(train, seed)
+        if settings is None and len(sample) < len(train):
             settings = choose(_svm_problem(network.config, features, sample, recipe, seed, prior))[0].settings
         svm_choice, solution = choose(problem, settings)
     else:
@@ -125,7 +125,9 @@ def _sample_to_choose(train: Examples, seed: int) -> Examples:
     """Draw labelled texts to choose the settings of the linear SVM on: the problem of all is solved once."""
     labelled = train.labelled()
     rows = np.random.default_rng(seed).permutation(len(labelled))[:MAX_TEXTS_TO_CHOOSE]
-    return labelled.take(np.sort(rows))
+    n_features = np.cumsum(labelled.features.lengths[rows])
+    rows = rows[: max(int(np.searchsorted(n_features, MAX_FEATURES_TO_CHOOSE, "right")), 1)]
+    return labelled.take(np.sort(rows)) if len(rows) < len(train) else train
 
 
 def refit_linear_svm(

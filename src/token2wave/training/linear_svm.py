@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from token2wave.core import load_core, n_threads
 from token2wave.features import Features, Ragged
-from token2wave.inference.reference import product, segment_sums
+from token2wave.inference.reference import product
+from token2wave.inference.row_sums import sum_rows
 from token2wave.training.char_ngrams import SHORTEST, CharNgrams
 from token2wave.training.examples import Examples
 from token2wave.training.prior_rows import RowVectors
@@ -27,6 +28,8 @@ from token2wave.training.schedule import document_frequency
 COST = 1.0  # of an error, LIBLINEAR's C, if the mean information of a feature is one
 PRIOR_TEXTS = 3.0  # pseudo-texts with the prior of the classes, added to those of each feature
 MAX_PASSES = 40
+# Of many texts. With costs above 1 it takes more to converge, and they predict held-out texts no better.
+MAX_VISITS, MIN_PASSES = 60_000, 8
 COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
 CHAR_NGRAM_WEIGHTS = (1.0, 0.0)  # to choose from, beside the default
 PRIOR_WEIGHTS = (2.0, 0.0)  # likewise
@@ -66,7 +69,7 @@ class LinearSVMWeights(NamedTuple):
     Attributes:
         rows: ``(V, C)`` float32, with the weights of each row's character n-grams, but not of dense features.
         bias: ``(C,)`` float32.
-        passes: to convergence.
+        passes: to convergence, or as many as there may be.
         gram_hashes: ``(G,)`` uint64, increasing, the hashes of the character n-grams.
         gram_weights: ``(G, C)`` float32, their own weights.
         dense: ``(P, C)`` float32, the weights of the dense features.
@@ -100,8 +103,8 @@ class CompiledLinearSVM(NamedTuple):
         if features.n_oov_tokens is not None:
             sizes = sizes + features.n_oov_tokens
         roots = np.sqrt(np.maximum(sizes, 1))[:, None]
-        sums = segment_sums(features.offsets, table.shape[1], lambda a, b: table[features.ids[a:b]])
-        return np.asarray(MARGIN_IN_LOGITS * (sums[0] / roots + self.bias))
+        sums = sum_rows(table, features.ids, features.offsets)
+        return np.asarray(MARGIN_IN_LOGITS * (sums / roots + self.bias))
 
 
 class LinearSVM:
@@ -242,6 +245,7 @@ class LinearSVM:
             rows[0], bias[0] = previous.rows, previous.bias
         alphas = self.initial_alphas() if alphas is None else alphas
         native, features, none = load_core(), self.train.features, np.zeros(0, np.float32)
+        max_passes = min(max(MIN_PASSES, MAX_VISITS // max(len(self.train), 1)), MAX_PASSES)
         (_solve if native is None else native.fit_linear_svm)(
             (features.ids, features.offsets, features.n_ordered),
             (
@@ -253,7 +257,7 @@ class LinearSVM:
             ),
             (char_ngrams.offsets, char_ngrams.ids, energies, dense_weight**2 / self.dense_square),
             (rows, bias, gram_weights, dense_weights, passes, alphas),
-            (np.array(costs, dtype=np.float32), MAX_PASSES, TOLERANCE, self.seed),
+            (np.array(costs, dtype=np.float32), max_passes, TOLERANCE, self.seed),
             n_threads(),
         )
         return [

@@ -218,7 +218,7 @@ class NativeTrainer:
             (*inputs, class_ids, _or_empty(examples.targets), order),
             (*rates, weights, self.positive_weights, recipe.embedding_lr, *dropout, recipe.label_smoothing),
             (recipe.lr, recipe.weight_decay, *ADAM),
-            (recipe.batch_size, self.step, self.seed),
+            (recipe.batch_size, recipe.context_words, self.step, self.seed),
             n_threads(),
         )
         self.step += n_steps

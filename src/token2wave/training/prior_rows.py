@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
-from token2wave.inference.reference import FEATURES_CHUNK, groups, sum_texts
+from token2wave.inference.row_sums import sum_rows
 from token2wave.prior.language_prior import LanguagePrior, load_prior
 
 MIN_COVERAGE = 0.7  # of words; texts in other European languages have a half at most, in English 0.9
@@ -58,14 +58,7 @@ class RowVectors:
 
     def sums(self, features: Ragged) -> Floats:
         """Sum the vectors of the words of ``N`` texts, ``(N, P)`` float32."""
-        known = features.keep(self._place_of_row[features.ids] >= 0)
-        place = self._place_of_row[known.ids]
-        sums = np.zeros((len(features), self.vectors.shape[1]), dtype=np.float32)
-        for first, last in groups(known.offsets, FEATURES_CHUNK):
-            begin, end = known.offsets[first], known.offsets[last]
-            values = self.vectors[place[begin:end]].astype(np.float64)
-            sums[first:last] = sum_texts(values, known.offsets[first : last + 1] - begin)
-        return sums
+        return sum_rows(self.vectors, self._place_of_row[features.ids], features.offsets).astype(np.float32)
 
     def init_waves(self, rows: Floats, width: int, scale: float) -> None:
         """Write the first numbers of the vectors into the embedding ``(V, 2 D)``, in place, as its waves.

@@ -27,6 +27,8 @@ class Recipe(Configuration):
         warmup: fraction of the steps in which the learning rates rise to their peak.
         decay: ``linear`` to zero, ``cosine`` to zero, or ``constant``, after the warm-up.
         token_dropout: probability that a step drops a feature of a text; contexts still see all words.
+        context_words: words of each text, one after the other, that the context branch learns from in a step;
+            another excerpt is drawn in each step. It saves time with much text. 0 takes all words.
         label_smoothing: fraction of the target spread over all classes.
         validation_fraction: fraction of the training texts held out if there is no validation set. The
             papers: 0.2.
@@ -67,6 +69,7 @@ class Recipe(Configuration):
     warmup: float = 0.05
     decay: str = "linear"
     token_dropout: float = 0.0
+    context_words: int = 0
     label_smoothing: float = 0.0
     validation_fraction: float = 0.2
     validation: str = "random"
@@ -100,6 +103,7 @@ class Recipe(Configuration):
         require(0 <= self.warmup <= 1, "warmup", "from 0 to 1", self.warmup)
         require_choice(self.decay, "decay", ("linear", "cosine", "constant"))
         require(0 <= self.token_dropout < 1, "token_dropout", "a probability below 1", self.token_dropout)
+        require(0 <= self.context_words <= 1 << 30, "context_words", "from 0 to 2^30", self.context_words)
         require(0 <= self.label_smoothing < 1, "label_smoothing", "from 0 to below 1", self.label_smoothing)
         fraction = self.validation_fraction
         require(0 < fraction < 1, "validation_fraction", "between 0 and 1", fraction)

@@ -167,6 +167,7 @@ class TorchTrainer:
             has_cls=self.has_cls,
             similar_lengths=recipe.similar_lengths,
             keeps_order=getattr(network.config, "context_width", 0) > 0,
+            context_words=recipe.context_words,
             rank_of=None if gradient_sync is None else (rank(), world_size()),
         )
         total, sums = torch.zeros(2, device=device), [0.0, 0.0]  # of the losses and of correct predictions
