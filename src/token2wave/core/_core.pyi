@@ -1,6 +1,6 @@
 """The methods of the C core. An array is anything with the buffer protocol, of the dtype and shape below."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 def token_hashes(texts: list[str], classes: Any, lower: Any) -> tuple[bytes, bytes]:
@@ -137,4 +137,22 @@ def predict_rows(
 
     texts: ids, offsets, n_ordered, n_oov_tokens (empty if there are none). They must not change meanwhile:
     they are checked once, and the lock of the interpreter is released.
+    """
+
+def explain_text(
+    words: object,
+    network: object,
+    text: str,
+    ends: Any,
+    has_ends: bool,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[bytes, bytes, bytes, bytes, bool, bool]:
+    """Compute the logits of a text, and of the text without each of P parts.
+
+    ends: int64, increasing, where each part ends, in code points; without has_ends, each token is a part.
+    should_stop: asked between chunks of parts; once it is true, there are fewer parts.
+
+    Returns spans (P, 2) int64 in code points, energies (P,) float64, whether anything of each part is known
+    (P,) bool, logits (1 + P, C) float32, whether these are all parts, and whether anything of the text is
+    known.
     """

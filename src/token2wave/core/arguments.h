@@ -16,7 +16,7 @@
     X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(fingerprint)     \
     X(sum_rows)                                                                                       \
     X(train) X(fit_linear_svm) X(open_words) X(oov_ids) X(open_network) X(predict_texts) X(predict_utf8)  \
-    X(predict_rows)
+    X(predict_rows) X(explain_text)
 #define METHOD(name) PyObject *name(PyObject *Py_UNUSED(self), PyObject *args)
 #define DECLARE(name) METHOD(name);
 METHODS(DECLARE)

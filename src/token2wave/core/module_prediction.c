@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "explain.h"
+
 static const char *const WORDS = "token2wave words", *const NETWORK = "token2wave network";
 #define TEXTS_CHUNK 8192 /* between two looks for signals */
 
@@ -306,5 +308,76 @@ METHOD(predict_rows)
         result = Py_NewRef(Py_None);
 done:
     release(b, 5);
+    return result;
+}
+
+/* ---- explanation ---- */
+
+typedef struct {
+    PyObject *should_stop; /* or None */
+    PyThreadState *thread; /* while the lock of the interpreter is released */
+    int failed;            /* with an exception set */
+} python_signal;
+
+/* Ask Python whether to stop. */
+static int ask_python(void *argument)
+{
+    python_signal *signal = argument;
+    PyEval_RestoreThread(signal->thread);
+    int stops = 0;
+    if (!(signal->failed = PyErr_CheckSignals() != 0) && signal->should_stop != Py_None) {
+        PyObject *answer = PyObject_CallNoArgs(signal->should_stop);
+        stops = answer ? PyObject_IsTrue(answer) : -1;
+        signal->failed = stops < 0;
+        Py_XDECREF(answer);
+    }
+    stops = stops || signal->failed;
+    signal->thread = PyEval_SaveThread();
+    return stops;
+}
+
+METHOD(explain_text)
+{
+    PyObject *capsules[2], *text, *list = NULL, *result = NULL;
+    Py_buffer b = {0};
+    python_signal signal = {0};
+    int has_ends;
+    if (!PyArg_ParseTuple(args, "OOOy*pO", &capsules[0], &capsules[1], &text, &b, &has_ends,
+                          &signal.should_stop))
+        return NULL;
+    explanation e = {.should_stop = ask_python, .argument = &signal};
+    feature_handle *features = PyCapsule_GetPointer(capsules[0], WORDS);
+    network_handle *handle = features ? PyCapsule_GetPointer(capsules[1], NETWORK) : NULL;
+    if (!handle || !(list = Py_BuildValue("[O]", text)) || !borrow(list, 0, &e.text))
+        goto done;
+    network_shape shape = handle->network.shape;
+    if (features->index.n_rows != shape.n_rows || features->index.oov.n != shape.n_oov ||
+        (shape.reads_cls && !features->index.cls)) {
+        refuse(INCONSISTENT);
+        goto done;
+    }
+    e.network = &handle->network;
+    e.words = &features->index;
+    e.ends = has_ends ? b.buf : NULL;
+    e.n_ends = has_ends ? b.len / 8 : 0;
+    signal.thread = PyEval_SaveThread();
+    int outcome = explain(&e);
+    PyEval_RestoreThread(signal.thread);
+    if (signal.failed)
+        goto done;
+    if (outcome == OUT_OF_MEMORY)
+        PyErr_NoMemory();
+    else if (outcome == NOT_UTF8)
+        refuse("a string could not be decoded");
+    else
+        result = Py_BuildValue("y#y#y#y#OO", (char *)e.spans, (Py_ssize_t)(e.n_done * 16), (char *)e.energy,
+                               (Py_ssize_t)(e.n_done * 8), (char *)e.known, (Py_ssize_t)e.n_done,
+                               (char *)e.logits, (Py_ssize_t)((1 + e.n_done) * shape.n_classes * 4),
+                               e.n_done == e.n_parts ? Py_True : Py_False, e.is_known ? Py_True : Py_False);
+done:
+    free_explanation(&e);
+    release_texts(&e.text, 1);
+    Py_XDECREF(list);
+    release(&b, 1);
     return result;
 }

@@ -355,3 +355,52 @@ int predict(prediction *job, int n_threads)
     run_phases(n_threads, next_texts, predict_item, &r);
     return atomic_load(&r.outcome);
 }
+
+/* ---- for explain.c ---- */
+
+struct text_work {
+    work_space space;
+};
+
+#define HEADER ((sizeof(text_work) + 63) / 64 * 64)
+
+text_work *open_text_work(const compiled_network *t, int64_t n_texts)
+{
+    work_space counted = {0};
+    text_work *work = malloc(HEADER + lay_out(t, n_texts, 0, &counted, 0));
+    if (!work)
+        return NULL;
+    work->space = counted;
+    lay_out(t, n_texts, 0, &work->space, (char *)work + HEADER);
+    CLEAR(work->space.context_sum, t->shape.context_width);
+    CLEAR(work->space.context_squares, t->shape.context_width);
+    return work;
+}
+
+void logits_of_sums(const compiled_network *t, text_work *work, const summed_text *texts, int64_t n,
+                    float *logits)
+{
+    work_space w = work->space;
+    prediction job = {.network = t};
+    for (int64_t m = 0; m < n; m++) {
+        text_sums sums = {texts[m].n_features, texts[m].n_words, texts[m].n_oov, texts[m].first};
+        w.sum = texts[m].sum;
+        w.squares = texts[m].squares;
+        w.svm_sum = texts[m].linear_svm;
+        w.context_sum = texts[m].context_sum;
+        w.context_squares = texts[m].context_squares;
+        finish_text(t, &w, &sums, m);
+    }
+    logits_of_texts(&job, &w, n, logits);
+}
+
+void states_of_words(const compiled_network *t, text_work *work, const int32_t *ids, int64_t n, int64_t first,
+                     int64_t last, float *states)
+{
+    int64_t p = t->shape.context_width, n_chunk = room_for_words(t) - 2 * t->shape.radius;
+    for (; first < last; first += n_chunk, states += n_chunk * p) {
+        int64_t m = last - first < n_chunk ? last - first : n_chunk;
+        add_states(t, &work->space, ids, n, first, first + m); /* its sums are of no use here */
+        memcpy(states, work->space.states, (size_t)(m * p) * sizeof *states);
+    }
+}

@@ -27,3 +27,27 @@ enum { PREDICTED, OUT_OF_MEMORY, NOT_UTF8 };
 
 /* Predict all texts. A text's numbers depend neither on the other texts nor on the number of threads. */
 int predict(prediction *p, int n_threads);
+
+/* ---- for explain.c: the same arithmetic, from sums that it makes ---- */
+
+/* The sums of a text, on which its logits depend. They are in double precision and add up, so those of a
+   passage can be subtracted. See inference/sums.py. */
+typedef struct {
+    int64_t n_features, n_words, n_oov;
+    int32_t first;                         /* first feature of the text; -1 if there is none */
+    double *sum, *squares;                 /* (2 D,) */
+    double *linear_svm;                    /* (C,) */
+    double *context_sum, *context_squares; /* (P,) */
+} summed_text;
+
+/* Memory to compute with up to n_texts texts, which free() releases; NULL if there is none. */
+typedef struct text_work text_work;
+text_work *open_text_work(const compiled_network *t, int64_t n_texts);
+
+/* Logits (n, C) of n texts. */
+void logits_of_sums(const compiled_network *t, text_work *work, const summed_text *texts, int64_t n,
+                    float *logits);
+
+/* States (last - first, P) of words first .. last among the n words of a text, whose rows are expanded. */
+void states_of_words(const compiled_network *t, text_work *work, const int32_t *ids, int64_t n, int64_t first,
+                     int64_t last, float *states);

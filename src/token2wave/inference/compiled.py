@@ -8,7 +8,7 @@ native core computes it; :mod:`token2wave.inference.reference` is the same in nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,39 @@ class CompiledNetwork:
         known = np.empty(n, dtype=bool)
         predict(features.native_handle(native), self.native_handle(), texts, out, known, True, threads)
         return out, known
+
+    def logits_without_parts(
+        self,
+        features: WordFeatures,
+        text: str,
+        ends: NDArray[np.int64] | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> tuple[NDArray[np.int64], Numbers, NDArray[np.bool_], Floats, bool, bool]:
+        """Compute the logits of a text without each of its parts in the native core, which must be there.
+
+        Args:
+            features: those of the model.
+            text: any string.
+            ends: int64, increasing, where each part but the last ends; None makes every token a part.
+            should_stop: asked between chunks of parts; once it is true, there are fewer parts.
+
+        Returns:
+            What :class:`token2wave.explanation.removal.PartLogits` has.
+        """
+        native = self._require_core()
+        handles = features.native_handle(native), self.native_handle()
+        part_ends = np.zeros(0, np.int64) if ends is None else ends
+        spans, energy, known, logits, complete, is_known = native.explain_text(
+            *handles, text, part_ends, ends is not None, should_stop
+        )
+        return (
+            np.frombuffer(spans, np.int64).reshape(-1, 2),
+            np.frombuffer(energy, np.float64),
+            np.frombuffer(known, np.bool_),
+            np.frombuffer(logits, np.float32).reshape(-1, self.config.n_classes),
+            complete,
+            is_known,
+        )
 
     def sums(self, features: Ragged, context: bool = True) -> Sums:
         """Compute the sums of ``N`` texts, which can be added and subtracted; see :func:`reference.sums`."""
