@@ -17,7 +17,7 @@ MIN_DECIMALS, MAX_DECIMALS = 2, 6
 NONCHARACTERS = "\ufffe\uffff"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TextPart:
     """A token, word or sentence of a text, and its effect.
 
