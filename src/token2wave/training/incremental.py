@@ -143,10 +143,20 @@ def update(
     examples = examples.encode(features, callback_list.advance)
     branch_weights = _branch_weights(classifier, config)
     recipe = _recipe(classifier, "rows" if n_new and parts == "all" else parts, epochs)
-    arrays |= _train_waves(config, arrays, features, examples, recipe, branch_weights, seed, callbacks)
+    trained, rows_of_texts = config, None
+    if trains_natively(config.without_linear_svm(), recipe, features.config.cls):
+        # Its steps change the rows of these texts alone: few of many.
+        rows_of_texts, examples = _compact(examples, config.n_rows)
+        trained, whole = config.replace(n_rows=len(rows_of_texts)), arrays[EMBEDDING]
+        arrays[EMBEDDING] = whole[rows_of_texts]
+    has_cls = features.config.cls
+    arrays |= _train_waves(trained, arrays, has_cls, examples, recipe, branch_weights, seed, callbacks)
     if config.linear_svm and parts != "network":
         callback_list.stage("linear SVM", 0)
-        arrays |= _solve_linear_svm(config, arrays, features, examples, branch_weights[-1], n_new, seed)
+        arrays |= _solve_linear_svm(trained, arrays, examples, branch_weights[-1], n_new, seed)
+    if rows_of_texts is not None:
+        whole[rows_of_texts] = arrays[EMBEDDING]
+        arrays[EMBEDDING] = whole
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
     updates = [*classifier.training.get("updates", []), update_record]
@@ -214,10 +224,28 @@ def _recipe(classifier: Classifier, parts: str, epochs: int) -> Recipe:
     )
 
 
+def _compact(examples: Examples, n_rows: int) -> tuple[NDArray[np.int64], Examples]:
+    """Number the rows of an embedding that occur in texts without gaps.
+
+    Args:
+        examples: encoded.
+        n_rows: of the embedding.
+
+    Returns:
+        The rows that occur, and one that does not, if there is one, since the rarest row sets the scale of the
+        learning rates: ``(R,)`` int64, increasing; and the examples with ids from 0 to ``R - 1``.
+    """
+    is_row = np.zeros(n_rows, dtype=bool)
+    is_row[examples.features.ids] = True
+    is_row[is_row.argmin()] = True  # the first that does not occur
+    ids = (np.cumsum(is_row, dtype=np.int32) - 1)[examples.features.ids]
+    return np.flatnonzero(is_row), replace(examples, features=replace(examples.features, ids=ids))
+
+
 def _train_waves(
     config: WaveConfig,
     arrays: dict[str, Floats],
-    features: Features,
+    has_cls: bool,
     examples: Examples,
     recipe: Recipe,
     branch_weights: list[float],
@@ -233,7 +261,6 @@ def _train_waves(
     own[EMBEDDING] = np.ascontiguousarray(rows[:, : config.wave_width])
     linear_svm = rows[:, config.wave_width :].copy()
     del rows
-    has_cls = features.config.cls
     network: Any
     if trains_natively(plain, recipe, has_cls):
         network = AdditiveNetwork(plain, own)
@@ -253,7 +280,6 @@ def _train_waves(
 def _solve_linear_svm(
     config: WaveConfig,
     arrays: dict[str, Floats],
-    features: Features,
     examples: Examples,
     branch_weight: float,
     n_new: int,
@@ -264,7 +290,7 @@ def _solve_linear_svm(
     in_margins, bias = arrays["linear_svm.weight"] / scale, arrays["linear_svm.bias"] / scale
     bias[config.n_classes - n_new :] = -1.0  # the margin of "not this class"
     previous = LinearSVMWeights(embedding[:, config.wave_width :] * in_margins, bias, 0)
-    problem = LinearSVM(examples, features, config.n_classes, seed, config.multi_label)
+    problem = LinearSVM(examples, config.n_rows, config.n_classes, seed, config.multi_label)
     solution = problem.solve(0.0, previous)
     embedding[:, config.wave_width :] = solution.rows / in_margins
     return {EMBEDDING: embedding, "linear_svm.bias": (solution.bias * scale).astype(np.float32)}

@@ -112,7 +112,7 @@ class LinearSVM:
 
     Args:
         train: the examples to learn from.
-        features: their vocabulary.
+        features: their vocabulary; without character n-grams, the number of its rows will do.
         n_classes: ``C``.
         seed: of the order of texts.
         multi_label: whether a text may have several classes, or none; the examples have targets then.
@@ -125,7 +125,7 @@ class LinearSVM:
     def __init__(
         self,
         train: Examples,
-        features: Features,
+        features: Features | int,
         n_classes: int,
         seed: int,
         multi_label: bool = False,
@@ -140,7 +140,7 @@ class LinearSVM:
         squares = np.einsum("np,np->n", self.dense, self.dense) / sizes
         # Mean square of a text's dense features. That of its rows is about one.
         self.dense_square = float(squares.sum() / max(len(train), 1)) or 1.0
-        n_rows = features.n_rows
+        n_rows = features if isinstance(features, int) else features.n_rows
         self.targets = train.targets if multi_label else None
         self.positive = train.positive_weights if multi_label else None
         if self.targets is None:
@@ -152,7 +152,7 @@ class LinearSVM:
             frequency, n_texts = target_frequency(train.features, self.targets, n_rows)
         grams = (
             CharNgrams.of_words(train.texts, features, n_texts, shortest_char_ngram)
-            if char_ngrams
+            if char_ngrams and not isinstance(features, int)
             else CharNgrams.none(n_rows)
         )
         occurrences = np.bincount(train.features.ids, minlength=n_rows)
