@@ -4,7 +4,8 @@ r"""What a finished model costs: its size, texts a second, one text at a time, a
 
 First every model is built, once for each data set, in ``build/prediction``; how long that takes is not of
 interest here. Then the systems take turns, run 1 of all of them, then run 2: a process of its own that
-predicts many texts and single ones, and after it fresh ones that import, load, and predict one text. No two
+predicts many texts and single ones, and after it fresh ones that import, load, and predict one text. In our
+native core, the first process also explains texts, and updates the model with rows, from file to file. No two
 run at once, and each is bound to as many processors as it may have threads. The result,
 ``results/benchmarks/prediction.json``, is written after each run; with ``--resume``, models and runs with
 the same settings are not made again. What fails is written down with its reason, and the others go on.
@@ -291,7 +292,14 @@ def _describe(record: Record) -> str:
     figures = record["figures"]
     speed, latency = count(figures["texts_per_second"]), quantity(figures["latency_seconds"], "s")
     cold = duration(figures["cold_start_seconds"])
-    return f"{percent(figures['accuracy'])}, {speed} texts/s, one in {latency}, cold start {cold}"
+    note = f"{percent(figures['accuracy'])}, {speed} texts/s, one in {latency}, cold start {cold}"
+    if "update_seconds" in figures:
+        note += f", {count(figures['explained_texts_per_second'])} explanations/s"
+        update, processor = (
+            quantity(figures[f"update_{key}"], "s") for key in ("seconds", "processor_seconds")
+        )
+        note += f", update of {figures['update_rows']} rows {update} ({processor} of a processor)"
+    return note
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import itertools
 import json
 import pickle
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ TEST_TEXTS = "test.json"
 SHORT_CHARACTERS, SHORT_TEXTS = 60, 200  # the texts that are predicted one by one
 MIN_PASSES, MAX_PASSES = 3, 9
 MIN_CALLS, MAX_CALLS = 20, 20_000
+EXPLAINED_TEXTS, UPDATE_ROWS = 1_000, 1_000
 ROWS_QUANTISED = 100_000  # of fastText's embedding, the others left out
 ONE_MB = 1_000_000
 
@@ -297,7 +299,7 @@ COLD_STARTS = {
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Throughput and latency of one model."""
+    """Throughput and latency of one model; in our core, also of explanations and of an update."""
     from token2wave.core import load_core
 
     model, test, native = MODELS[job["model"]], _Test(job), load_core() is not None
@@ -323,6 +325,8 @@ def measure(job: Job) -> dict[str, Any]:
         times = timed_calls(lambda text: predict(normalise(text)), short, seconds)
         figures["prepared_texts_per_second"] = len(texts) / statistics.median(again)
         figures["prepared_latency_seconds"] = statistics.median(times)
+    if job["native"]:
+        figures |= explain_and_update(Path(job["folder"], model.file), test, seconds)
     return {
         "figures": figures,
         "passes_seconds": passes,
@@ -330,6 +334,32 @@ def measure(job: Job) -> dict[str, Any]:
         "latencies_seconds": latencies,
         "quickest": quickest,
         "text": normalised[0],
+    }
+
+
+def explain_and_update(path: Path, test: _Test, seconds: float) -> dict[str, float]:
+    """How many texts are explained in a second, and the seconds of an update from file to file.
+
+    The rows to learn from are of the test set. Nothing is judged on them: the updated model only takes time.
+    """
+    import token2wave
+
+    classifier, texts = token2wave.load(path), test.texts[:EXPLAINED_TEXTS]
+    _, explained, _ = timed_passes(lambda: [classifier.explain(text) for text in texts], seconds)
+    rows = test.texts[:UPDATE_ROWS]
+    labels = [test.label_names[label] for label in test.truth[:UPDATE_ROWS]]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "updated.safetensors")
+
+        def update() -> None:
+            token2wave.update(token2wave.load(path), rows, labels).save(out)
+
+        _, updates, processors = timed_passes(update, seconds)
+    return {
+        "explained_texts_per_second": len(texts) / statistics.median(explained),
+        "update_seconds": statistics.median(updates),
+        "update_processor_seconds": processors * statistics.mean(updates),  # without waiting for the disk
+        "update_rows": len(rows),
     }
 
 

@@ -114,6 +114,10 @@ def test_models_are_built_once_and_systems_take_turns(start, jobs, compress, tmp
     assert group["figures"]["cold_start_seconds"]["median"] == 0.5
     assert group["figures"]["texts_per_second"]["median"] > 0
     assert told[-1].startswith("[6/6] words  fast_1mb  run 2: 100.00%, ")
+    assert "update_seconds" not in group["figures"]  # numpy takes too long for a table
+    figures = document["medians"]["words"]["fast"]["figures"]
+    assert figures["explained_texts_per_second"]["median"] > 0 < figures["update_seconds"]["median"]
+    assert figures["update_rows"]["median"] == document["data"]["words"]["test_rows"]
     assert tables.prediction_table(document, "words").count("100.00 %") == 3
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from several_labels import mixed_splits, mixed_texts
 from training_data import WORDS, write_csv, written_rows
 
@@ -15,8 +16,11 @@ import token2wave
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import WordConfig, WordFeatures
+from token2wave.inference.reference import EMBEDDING
 from token2wave.models import WaveConfig
+from token2wave.training import incremental
 from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.examples import Examples
 from token2wave.training.incremental import add_words, expand_vocabulary
 
 SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 4}
@@ -151,6 +155,37 @@ def test_weights_count(classifier: token2wave.Classifier) -> None:
         )
     with pytest.raises(ConfigError, match="weight"):
         token2wave.update(classifier, texts, labels, weights=[0.0] * 60)
+
+
+@pytest.mark.parametrize("kind", ["small", "fast"])
+def test_rows_that_the_texts_lack_take_no_part(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training them all gives the same model to rounding, and leaves them as they are, bit for bit."""
+    texts, labels = rows(240, 1, TWO)
+    before = token2wave.train(texts, labels=labels, device="cpu", **KINDS[kind]).classifier
+    more, more_labels = rows(8, 2, TWO)
+    new, new_labels = weather(4)
+    compact = incremental._compact
+    numbers: list[int] = []
+
+    def counted(examples: Examples, n_rows: int) -> tuple[NDArray[np.int64], Examples]:
+        result = compact(examples, n_rows)
+        numbers.extend((n_rows, len(result[0])))
+        return result
+
+    monkeypatch.setattr(incremental, "_compact", counted)
+    updated = token2wave.update(before, more + new, more_labels + new_labels)
+    monkeypatch.setattr(incremental, "_compact", lambda examples, n_rows: (np.arange(n_rows), examples))
+    of_all = token2wave.update(before, more + new, more_labels + new_labels)
+    assert numbers[1] < numbers[0]
+    arrays, expected = updated.network.arrays(), of_all.network.arrays()
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
+    absent = np.setdiff1d(np.arange(numbers[0]), updated.features(more + new).ids)
+    np.testing.assert_allclose(arrays[EMBEDDING][absent], expected[EMBEDDING][absent], rtol=1e-6)
+    known = np.isin(updated.features.buckets[absent], before.features.buckets)
+    places = np.searchsorted(before.features.buckets, updated.features.buckets[absent][known])
+    old = before.network.arrays()[EMBEDDING][places]
+    np.testing.assert_array_equal(arrays[EMBEDDING][absent][known][:, : old.shape[1]], old)
 
 
 def test_several_labels() -> None:

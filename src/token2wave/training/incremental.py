@@ -232,8 +232,8 @@ def _compact(examples: Examples, n_rows: int) -> tuple[NDArray[np.int64], Exampl
         n_rows: of the embedding.
 
     Returns:
-        The rows that occur, and one that does not, if there is one, since the rarest row sets the scale of the
-        learning rates: ``(R,)`` int64, increasing; and the examples with ids from 0 to ``R - 1``.
+        The rows that occur, and one that does not, if there is one, since the rarest row sets the scale of
+        the learning rates: ``(R,)`` int64, increasing; and the examples with ids from 0 to ``R - 1``.
     """
     is_row = np.zeros(n_rows, dtype=bool)
     is_row[examples.features.ids] = True
