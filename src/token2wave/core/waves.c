@@ -67,7 +67,7 @@ HOT void text_wave(const float *rows, const int32_t *ids, int64_t n, int64_t wid
         for (int64_t i = 0; i < n; i++) {                                                             \
             const float *row = rows + (ids ? ids[i] : i) * stride + k;                                \
             if (ids && !k && i + AHEAD < n)                                                           \
-                prefetch_row(rows + ids[i + AHEAD] * stride, width);                                  \
+                prefetch_row(rows + ids[i + AHEAD] * stride, stride);                                 \
             for (int v = 0; v < vectors; v++) {                                                       \
                 v4d value = widen(row + 4 * v);                                                       \
                 total[v] += value;                                                                    \
@@ -103,7 +103,7 @@ void add_rows(const float *rows, int64_t stride, const int32_t *ids, int64_t n, 
               double *squares)
 {
     for (int64_t i = 0; ids && i < n && i < AHEAD; i++)
-        prefetch_row(rows + ids[i] * stride, width);
+        prefetch_row(rows + ids[i] * stride, stride);
 #ifdef WIDEN_AVX2
     if (HAS_AVX2()) {
         add_rows_avx2(rows, stride, ids, n, width, sum, squares);

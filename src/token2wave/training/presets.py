@@ -121,7 +121,7 @@ PRESETS = {
             WordConfig(),
             {**_EVERYDAY_NETWORK, "context_width": 32},
             _EVERYDAY_RECIPE.replace(context_words=8),
-            {"network.context_width": 96, "recipe.epochs": 10, "recipe.context_words": 0},
+            {"network.context_width": 96, "recipe.epochs": 6, "recipe.context_words": 0},
         ),
         Preset(
             "fast",
