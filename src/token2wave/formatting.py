@@ -120,7 +120,8 @@ def _columns_of(character: str) -> int:
 
 def shorten(text: str, limit: int) -> str:
     """Make a text printable, and cut it to ``limit`` columns with an ellipsis at the end."""
-    text = printable(text)
+    beginning = printable(text[: 8 * limit])  # says enough, unless most of it is blanks
+    text = beginning if columns(beginning) > limit else printable(text)
     width, end = 0, 0  # `end` is where one column is left, for the ellipsis
     for place, character in enumerate(text):
         width += _columns_of(character)
