@@ -3,11 +3,14 @@ r"""Scoring at scale: what it costs beside the bare runtime, in how much memory,
     python benchmarks/scoring.py --documents 10000000
     python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --quick \
         --results build/bench
+    python benchmarks/scoring.py --sections beside --data ag_news
 
 Makes up a crawl, trains preset ``small`` on labelled pages of it, and
 
 - takes turns: the bare runtime on texts in memory, with all threads; scoring of the same number of pages from
   Parquet to Parquet, with all processes and with one; the same from JSON lines;
+- takes turns in one process, with one thread: the bare runtime on the texts of a data set, and reading,
+  scoring and writing them in each format, with presets ``fast`` and ``small``;
 - scores the whole crawl, killed with all its processes at random moments and begun again, looks at the memory
   of all processes all the while, and accounts for every row by its id.
 
@@ -17,6 +20,7 @@ Processor time is measured beside the time on the clock: other work on the machi
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -34,20 +38,27 @@ from typing import Any, NamedTuple
 
 import crawl
 import numpy as np
+import pyarrow
 from measuring import comma_list, command_line, describe_origin, make_parser, spread, write_document
 from pyarrow import parquet
 
 import token2wave
 from token2wave.core import n_threads
+from token2wave.data.datasets import load_split
+from token2wave.data.file_segments import segments_of
 from token2wave.process_memory import read_kilobytes
-from token2wave.scoring.batch_predictor import PredictionOptions
-from token2wave.scoring.job import Job, JobConfig
+from token2wave.scoring.batch_predictor import BatchPredictor, PredictionOptions
+from token2wave.scoring.input_schema import infer_schema, serialize_schema
+from token2wave.scoring.job import Job, JobConfig, SegmentTask
 from token2wave.scoring.journal import JOURNAL, STAGING, OutputFile, OutputPart
 from token2wave.scoring.score import PART_BYTES
+from token2wave.scoring.segment_scorer import SegmentScorer
 
 LABELLED = 12_000
 ROWS_PER_FILE = 100_000
-SECTIONS = ("rates", "killed_often", "killed")
+SECTIONS = ("rates", "beside", "killed_often", "killed")
+PRESETS = ("fast", "small")
+WAYS = (".parquet parquet", ".jsonl parquet", ".jsonl jsonl", ".csv parquet")
 
 
 def main() -> int:
@@ -57,6 +68,8 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=10_000_000, help=documents)
     parser.add_argument("--rate-documents", type=int, default=1_000_000, help="of each turn of the rates")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--data", default="debian-sections", help="whose texts section beside scores")
+    parser.add_argument("--beside-documents", type=int, default=40_000, help="texts of a turn of it")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--small-kills", type=int, default=100, help="of jobs of a few seconds")
     sections = "what to measure, e.g. rates,killed; the rest of the result stays"
@@ -66,16 +79,20 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     build: Path = options.build
     build.mkdir(parents=True, exist_ok=True)
-    model = trained(options.seed, build, options.quick)
     path = options.results / "scoring.json"
     document = json.loads(path.read_text()) if path.exists() and options.sections != list(SECTIONS) else {}
     command = command_line(__file__)
     document |= {
         "commands": document.get("commands", {}) | dict.fromkeys(options.sections, command),
-        **describe_origin(options.threads, ["pyarrow"]),
-        "preset": "small",
-        "model_bytes": model.stat().st_size,
+        **describe_origin(options.threads, ["pyarrow", "msgspec"]),
     }
+    if "beside" in options.sections:
+        document["beside"] = beside(options, build)
+        write_document(path, document)
+    if options.sections == ["beside"]:
+        return 0
+    model = trained(options.seed, build, options.quick)
+    document |= {"preset": "small", "model_bytes": model.stat().st_size}
     write_pages(build / "rate", options.rate_documents, "parquet", options.seed)
     if "rates" in options.sections:
         write_pages(build / "lines", max(options.rate_documents // 5, 1), "jsonl", options.seed)
@@ -158,6 +175,71 @@ def rates(options: argparse.Namespace, model: Path, build: Path) -> dict[str, An
             for way, figures in measured.items()
         },
     }
+
+
+def beside(options: argparse.Namespace, build: Path) -> dict[str, Any]:
+    """Processor time a text of the bare runtime and of each way to score, in one process, by turns."""
+    texts = load_split(options.data, "train").texts
+    n = options.beside_documents
+    texts = (texts * -(-n // len(texts)))[:n]
+    folder = build / "beside"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "out" / STAGING).mkdir(parents=True)
+    rows = pyarrow.table(
+        {"id": range(n), "url": [f"https://site.example/{i}" for i in range(n)], "text": texts}
+    )
+    parquet.write_table(rows, folder / "rows.parquet")
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([rows.column_names, *zip(*rows.to_pydict().values(), strict=True)])
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist())
+    threads, os.environ["OMP_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"], "1"
+    document: dict[str, Any] = {
+        "data": options.data,
+        "documents": n,
+        "mean_characters": statistics.mean(map(len, texts)),
+    }
+    document["presets"] = {preset: _beside(preset, options, folder, texts) for preset in PRESETS}
+    os.environ["OMP_NUM_THREADS"] = threads
+    return document
+
+
+def _beside(preset: str, options: argparse.Namespace, folder: Path, texts: list[str]) -> dict[str, Any]:
+    model = folder / f"{preset}.safetensors"
+    token2wave.train(options.data, out=model, preset=preset, epochs=1 if options.quick else None)
+    classifier = token2wave.load(model)
+
+    def scored(way: str) -> Callable[[], None]:
+        suffix, format = way.split()
+        segments = segments_of([folder / f"rows{suffix}"], PART_BYTES)
+        types = infer_schema(segments, "text", with_types=True).output_types(None)
+        types |= BatchPredictor(model).arrow_types()
+        schema = serialize_schema(types) if format == "parquet" else None
+        out = str(folder / "out")
+        scorer = SegmentScorer(
+            JobConfig(str(model), out, "text", None, None, format, PredictionOptions(), PART_BYTES, schema)
+        )
+
+        def run() -> None:
+            for number, segment in enumerate(segments):
+                parts = scorer.score_segment(SegmentTask(number, segment, ()))
+                assert sum(part.n_rejected for part in parts) == 0
+
+        return run
+
+    ways = {"bare": lambda: classifier.probabilities(texts)} | {way: scored(way) for way in WAYS}
+    microseconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(options.turns + 1):
+        for way, run in ways.items():
+            begun = time.process_time()
+            run()
+            if turn:  # the first warms up
+                microseconds[way].append(1e6 * (time.process_time() - begun) / len(texts))
+    for way, turns in microseconds.items():
+        median = statistics.median(turns)
+        percentage = 100 * statistics.median(microseconds["bare"]) / median
+        print(f"{preset}, {way}: {median:.2f} us a text, {percentage:.0f} % of the bare rate", flush=True)
+    return {way: {**spread(turns), "turns": turns} for way, turns in microseconds.items()}
 
 
 def fixed(seed: int, model: Path, build: Path) -> dict[str, float]:

@@ -236,6 +236,7 @@ def fuzzing() -> str:
 
 EXTRAS = {
     "parquet": "Parquet and `.zst` files",
+    "score": "[scoring](scoring.md) JSON lines faster, and all of `parquet`",
     "excel": "spreadsheets",
     "wordpiece": "predicting with models of preset `paper`",
     "torch": "training preset `paper`, networks that do not [compile](predicting.md#what-compiles), "

@@ -17,11 +17,16 @@ from typing import Any
 
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 from pyarrow import parquet
 from scoring_data import content, crawl, output_rows, rejects, texts_and_labels, write_jsonl, write_parquet
 
 import token2wave
+from token2wave.data import formats
 from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
+from token2wave.scoring import input_schema, output_formats
 from token2wave.scoring.journal import JOURNAL
 
 ROWS = crawl(500)
@@ -99,6 +104,74 @@ def test_processes_write_the_same_bytes(
     assert content(tmp_path / "serial") | same == content(tmp_path / "parallel") | same
     assert {**serial.to_dict(), "output": ""} == {**parallel.to_dict(), "output": ""}
     assert serial.n_written > 0 < serial.n_filtered
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize(
+    "options", [{}, {"columns": []}, {"columns": ["id"], "keep": "label != 'spam'", "top_k": 2}]
+)
+def test_the_output_is_the_same_without_msgspec(
+    score_here: Any,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    options: dict[str, Any],
+) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS * 3)  # the first thousand tell the columns
+    odd = [
+        '{"id": 1e-7, "text": "a\\ud800", "url": NaN}',
+        '{"id": 7, "text": "é", "label": "here"}',
+        "{",
+        "[1]",
+    ]
+    odd += [
+        '{"id": 1.0, "text": "b", "ratio": 3}',
+        '{"id": 18446744073709551616, "text": "c", "later": [1e-9]}',
+    ]
+    with path.open("a") as file:
+        file.write("\n".join(odd))
+    contents = []
+    for name in ("with", "without"):
+        summary = score_here(model, path, tmp_path / name, format=format, **options)
+        assert summary.n_written > 300
+        assert summary.n_rejected >= 2
+        contents.append(content(tmp_path / name) | {"summary.json": b""})
+        monkeypatch.setattr(formats, "fast_object_decoder", lambda: None)
+        monkeypatch.setattr(output_formats, "fast_object_encoder", lambda: None)
+    assert contents[0] == contents[1]
+
+
+VALUES = st.one_of(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**54), 2**54)
+    | st.floats()
+    | st.text(max_size=3),
+    st.sampled_from(["\ud800", 2**63, 2**64, 1.0, 1.5, -0.0, math.nan]),
+    st.lists(st.none() | st.integers() | st.floats() | st.booleans(), max_size=2),
+    st.dictionaries(st.sampled_from("ab"), st.none() | st.integers() | st.text(max_size=1), max_size=2),
+)
+TYPES = st.sampled_from(
+    [
+        *(pyarrow.string(), pyarrow.large_string(), pyarrow.int64(), pyarrow.int8(), pyarrow.uint64()),
+        *(pyarrow.float64(), pyarrow.float32(), pyarrow.bool_(), pyarrow.date32(), pyarrow.timestamp("s")),
+        *(pyarrow.list_(pyarrow.int64()), pyarrow.list_(pyarrow.float64()), pyarrow.list_(pyarrow.bool_())),
+        pyarrow.struct({"a": pyarrow.int64(), "b": pyarrow.string()}),
+    ]
+)
+
+
+@limits(max_examples=500, print_blob=True, deadline=None)
+@given(st.lists(VALUES, max_size=4) | VALUES.map(lambda value: [value] * 2), TYPES)
+def test_values_fit_a_column_if_each_fits_alone(values: list[Any], dtype: Any) -> None:
+    fits = [input_schema._fits(value, dtype) for value in values]
+    mismatches: dict[int, str] = {}
+    array = input_schema._to_array(list(values), pyarrow.field("x", dtype), mismatches)
+    assert sorted(mismatches) == [index for index, is_good in enumerate(fits) if not is_good]
+    alone = [pyarrow.array([v if good else None], dtype) for v, good in zip(values, fits, strict=True)]
+    assert repr(array.to_pylist()) == repr([item.to_pylist()[0] for item in alone])
 
 
 # ---- filters and columns ----

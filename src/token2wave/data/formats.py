@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from token2wave.data.dialects import BACKSLASHES, MISSING, column_names, split_fields
+from token2wave.data.fast_json import fast_object_decoder
 from token2wave.data.lines import CARRIAGE_RETURNS, LOST, Fault, Lines, decode, decode_row
 from token2wave.data.rows import JSON_FORMATS, SEPARATORS, RowLimits, Segment
 from token2wave.data.values import column_index, quote
@@ -69,8 +70,10 @@ def parse_rows(
     if segment.format in SEPARATORS:
         return _csv_rows(segment, lines, text_column, columns, limits, all_columns)
 
+    selected = None if all_columns else columns
+
     def parse_json(text: str) -> Record | Fault | None:
-        return _json_object(text, None if all_columns else columns, limits) if text.strip() else None
+        return _json_object(text, selected, limits) if text.strip() else None
 
     def parse_text(text: str) -> Record | Fault | None:
         if "\r__label__" in text:
@@ -83,10 +86,20 @@ def parse_rows(
             record["label"] = labels
         return record
 
-    encoding = segment.dialect.encoding
-    return _line_rows(
-        cast("Lines", lines), encoding, parse_json if segment.format in JSON_FORMATS else parse_text
-    )
+    encoding, lines = segment.dialect.encoding, cast("Lines", lines)
+    if segment.format not in JSON_FORMATS:
+        return _line_rows(lines, encoding, parse_text)
+    decode_object = fast_object_decoder()
+    if decode_object is None:
+        return _line_rows(lines, encoding, parse_json)
+
+    def parse_quickly(line: bytes) -> Record | None:
+        record = decode_object(line) if len(line) <= limits.json_values else None
+        if record is None or len(record) > limits.columns:
+            return None
+        return record if selected is None else _select(record, selected)
+
+    return _line_rows(lines, encoding, parse_json, parse_quickly)
 
 
 @contextmanager
@@ -101,16 +114,25 @@ def field_limit(n_characters: int) -> Iterator[None]:
 
 
 def _line_rows(
-    lines: Lines, encoding: str, parse: Callable[[str], Record | Fault | None]
+    lines: Lines,
+    encoding: str,
+    parse: Callable[[str], Record | Fault | None],
+    parse_quickly: Callable[[bytes], Record | None] = lambda _: None,
 ) -> Iterator[ParsedRow]:
-    """Parse files in which each row is a line."""
+    """Parse files in which each row is a line.
+
+    ``parse`` decides on the first line and on those that ``parse_quickly`` does not take.
+    """
     for number, (at, line) in enumerate(lines, start=1):
+        if number > 1 and isinstance(line, bytes) and (record := parse_quickly(line)) is not None:
+            yield at, number, record, len(line)
+            continue
         text = line if isinstance(line, Fault) else decode_row(line, number == 1 and at <= 1, encoding)
         if isinstance(text, Fault):
             yield at, number, text._replace(line=number), len(line)
         else:
-            record = parse(text)
-            yield at, number, record, 0 if record is None else len(line)
+            parsed = parse(text)
+            yield at, number, parsed, 0 if parsed is None else len(line)
 
 
 def _json_object(text: str, columns: Collection[str] | None, limits: RowLimits) -> Record | Fault:
@@ -129,7 +151,11 @@ def _json_object(text: str, columns: Collection[str] | None, limits: RowLimits) 
         return Fault(f"expected a JSON object, found {quote(record)}", _JSON_HINT, beginning)
     if len(record) > limits.columns:
         return _too_many_columns(len(record), limits, beginning)
-    return record if columns is None else {name: record[name] for name in columns if name in record}
+    return record if columns is None else _select(record, columns)
+
+
+def _select(record: Record, columns: Collection[str]) -> Record:
+    return {name: record[name] for name in columns if name in record}
 
 
 def _csv_rows(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -208,8 +208,16 @@ def parse_schema(text: str) -> Any:
 # ---- rows in the output schema ----
 
 
-def table_from_records(records: list[dict[str, Any]], schema: Any) -> tuple[Any, Mismatches]:
-    """Convert records to a table of the schema, without the rows that do not fit; missing values are null."""
+def table_from_records(
+    records: list[dict[str, Any]], schema: Any, columns: Mapping[str, Any]
+) -> tuple[Any, Mismatches]:
+    """Convert records to a table of the schema, without the rows that do not fit; missing values are null.
+
+    Args:
+        records: the rows, length ``N``.
+        schema: the columns of the table.
+        columns: those of them that are arrays already, length ``N`` each.
+    """
     import pyarrow
 
     mismatches: Mismatches = {}
@@ -220,7 +228,10 @@ def table_from_records(records: list[dict[str, Any]], schema: Any) -> tuple[Any,
             if unknown:
                 mismatches[index] = f"the first rows have no column {unknown[0][:60]!r}"
     arrays = [
-        _to_array([record.get(field.name) for record in records], field, mismatches) for field in schema
+        columns[field.name]
+        if field.name in columns
+        else _to_array([record.get(field.name) for record in records], field, mismatches)
+        for field in schema
     ]
     return _drop_rows(pyarrow.Table.from_arrays(arrays, schema=schema), mismatches)
 
@@ -260,7 +271,7 @@ def _to_array(values: list[Any], field: Any, mismatches: Mismatches) -> Any:
 
     with suppress(*_arrow_errors()):
         array = pyarrow.array(values, field.type)
-        if _is_lossless(values, array):
+        if _is_own_type(values, array.type) or all(map(_is_equal, values, array.to_pylist())):
             return array
     for index, value in enumerate(values):
         if not _fits(value, field.type):
@@ -270,15 +281,16 @@ def _to_array(values: list[Any], field: Any, mismatches: Mismatches) -> Any:
     return pyarrow.array(values, field.type)
 
 
-def _is_lossless(values: list[Any], array: Any) -> bool:
-    """Whether an array certainly holds the values unchanged: ``pyarrow`` turns 1.5 into 1 and True into 1."""
-    import pyarrow
+def _is_own_type(values: list[Any], dtype: Any) -> bool:
+    """Whether all values are of the Python type of a ``pyarrow`` type, which then holds them unchanged.
 
-    types = set(map(type, values)) - {type(None)}
-    is_scalar = len(types) <= 1 and types <= {int, float, str, bool}
-    return (
-        is_scalar and (bool in types) == pyarrow.types.is_boolean(array.type) and array.to_pylist() == values
-    )
+    Others have to be compared: ``pyarrow`` turns 1.5 into 1.
+    """
+    from pyarrow import types
+
+    is_type = {str: types.is_string, int: types.is_integer, float: types.is_float64, bool: types.is_boolean}
+    kinds = set(map(type, values)) - {type(None)}
+    return len(kinds) == 1 and (kind := kinds.pop()) in is_type and is_type[kind](dtype)
 
 
 def _fits(value: Any, dtype: Any) -> bool:

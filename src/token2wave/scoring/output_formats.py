@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from token2wave.data.fast_json import fast_object_encoder
+
 ROW_GROUP_ROWS = 1 << 16
 ROW_GROUP_BYTES = 32 << 20
 
@@ -83,6 +85,9 @@ class JsonLinesOutput:
 
 def encode_json_line(record: Mapping[str, Any]) -> bytes:
     """Encode an object as a line; NaN becomes null, and times and bytes become texts."""
+    encode_object = fast_object_encoder()
+    if encode_object is not None and (line := encode_object(record)) is not None:
+        return line + b"\n"
     try:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError):

@@ -126,32 +126,45 @@ class SegmentScorer:
         self, rows: RowBlock, predictions: Predictions, selected: NDArray[np.int64]
     ) -> tuple[Any, Mismatches]:
         assert rows.records is not None
-        columns = predictions.to_lists()
-        predicted = list(zip(*columns.values(), strict=True))
-        output: list[Any] = []
+        added: dict[str, Any] = predictions.to_lists() if self.schema is None else predictions.to_arrow()
+        records: list[dict[str, Any]] = []
         indices: list[int] = []
         mismatches: Mismatches = {}
         for index in selected.tolist():
             record = rows.records[index]
             if self.config.columns is not None:
                 record = {name: record[name] for name in self.config.columns if name in record}
-            clash = next((name for name in columns if name in record), None)
-            if clash is not None:
-                mismatches[index] = f"has a column {clash!r}, which predictions add"
-                continue
-            record = record | dict(zip(columns, predicted[index], strict=True))
-            if self.schema is None:
-                try:
-                    output.append(encode_json_line(record))
-                except (ValueError, RecursionError) as error:
-                    mismatches[index] = f"cannot be written as JSON ({str(error)[:100]})"
-            else:
-                output.append(record)
+            if added.keys().isdisjoint(record):
+                records.append(record)
                 indices.append(index)
+            else:
+                clash = next(name for name in added if name in record)
+                mismatches[index] = f"has a column {clash!r}, which predictions add"
         if self.schema is None:
-            return output, mismatches
-        table, misfits = table_from_records(output, self.schema)
-        return table, mismatches | {indices[index]: reason for index, reason in misfits.items()}
+            values = {name: [column[index] for index in indices] for name, column in added.items()}
+            output, misfits = _encode_lines(records, values)
+        else:
+            import pyarrow
+
+            if len(indices) < len(rows):
+                at = pyarrow.array(indices, pyarrow.int64())
+                added = {name: column.take(at) for name, column in added.items()}
+            output, misfits = table_from_records(records, self.schema, added)
+        return output, mismatches | {indices[at]: reason for at, reason in misfits.items()}
+
+
+def _encode_lines(
+    records: Sequence[dict[str, Any]], added: dict[str, list[Any]]
+) -> tuple[list[bytes], Mismatches]:
+    """Encode records with added columns, without those that JSON cannot hold."""
+    lines: list[bytes] = []
+    mismatches: Mismatches = {}
+    for index, (record, values) in enumerate(zip(records, zip(*added.values(), strict=True), strict=True)):
+        try:
+            lines.append(encode_json_line(record | dict(zip(added, values, strict=True))))
+        except (ValueError, RecursionError) as error:
+            mismatches[index] = f"cannot be written as JSON ({str(error)[:100]})"
+    return lines, mismatches
 
 
 class _PartWriter:
