@@ -63,11 +63,11 @@ def fast_object_encoder() -> Callable[[Mapping[str, Any]], bytes | None] | None:
 
 
 def _is_written_alike(value: Any) -> bool:
-    kind = type(value)
-    if kind in _SIMPLE:
+    python_type = type(value)
+    if python_type in _SIMPLE:
         return True
-    if kind is float:
+    if python_type is float:
         return bool(MIN_FLOAT <= abs(value) < MAX_FLOAT or value == 0)
-    if kind is list:
+    if python_type is list:
         return all(map(_is_written_alike, value))
-    return kind is dict and all(map(_is_written_alike, value.values()))
+    return python_type is dict and all(map(_is_written_alike, value.values()))

@@ -289,8 +289,12 @@ def _is_own_type(values: list[Any], dtype: Any) -> bool:
     from pyarrow import types
 
     is_type = {str: types.is_string, int: types.is_integer, float: types.is_float64, bool: types.is_boolean}
-    kinds = set(map(type, values)) - {type(None)}
-    return len(kinds) == 1 and (kind := kinds.pop()) in is_type and is_type[kind](dtype)
+    python_types = set(map(type, values)) - {type(None)}
+    return (
+        len(python_types) == 1
+        and (python_type := python_types.pop()) in is_type
+        and is_type[python_type](dtype)
+    )
 
 
 def _fits(value: Any, dtype: Any) -> bool:
