@@ -187,20 +187,20 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/scoring.py --threads $(THREADS)
 	$(BIN)/python tools/render_results.py
 
-# The same commands in miniature, on texts that are built in; nothing of it goes into the documents.
+# The same commands in miniature, on texts that are built in; nothing of it goes into the documents. Prints one table.
+QUICK = --threads $(THREADS) --results build/bench
 bench-quick: $(RIVALS)
+	rm -rf build/bench
 	mkdir -p build/bench
-	$(BIN)/python benchmarks/compare.py --name quick --data debian-sections --results build/bench \
-		--systems fast,small,fasttext_lr05,tfidf_svc --runs 1 --threads $(THREADS)
-	$(BIN)/python benchmarks/paper_step.py --data debian-sections --steps 10 --width 64 --rows 1000 --runs 1 \
-		--threads $(THREADS) --results build/bench
-	$(BIN)/python benchmarks/growth.py --quick --threads $(THREADS) --results build/bench
-	$(BIN)/python benchmarks/prediction.py --data debian-sections --systems fast,fast_numpy,fast_1mb,fasttext,tfidf_svc \
-		--runs 1 --seconds 0.2 --cold-starts 1 --threads 1 --build build/bench/prediction --results build/bench
-	$(BIN)/python benchmarks/agreement.py --data debian-sections --presets fast --models build/bench/prediction \
-		--threads 1 --build build/bench/agreement --results build/bench
-	$(BIN)/python benchmarks/scoring.py --documents 400000 --kills 3 --small-kills 5 --rate-documents 20000 --turns 1 --quick \
-		--threads $(THREADS) --build build/bench/scoring --results build/bench
+	$(BIN)/python benchmarks/compare.py --name quick --data debian-sections --runs 1 $(QUICK) \
+		--systems fast,small,fasttext_lr05,tfidf_svc
+	$(BIN)/python benchmarks/paper_step.py --data debian-sections --steps 10 --width 64 --rows 1000 --runs 1 $(QUICK)
+	$(BIN)/python benchmarks/growth.py --quick $(QUICK)
+	$(BIN)/python benchmarks/prediction.py --data debian-sections --systems fast,small,fasttext --runs 1 --seconds 0.2 \
+		--cold-starts 1 --build build/bench/prediction $(QUICK)
+	$(BIN)/python benchmarks/scoring.py --sections beside --beside-documents 5000 --turns 3 --quick \
+		--build build/bench/scoring $(QUICK)
+	$(BIN)/python benchmarks/speed_table.py --results build/bench
 
 clean:
 	rm -rf build dist .venv src/token2wave/core/_core*.so
