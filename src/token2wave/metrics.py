@@ -24,6 +24,7 @@ Counts = NDArray[np.integer]
 Flags = NDArray[np.bool_]
 COVERAGES = tuple(percent / 100 for percent in range(100, 0, -5))
 SIGNIFICANCE = 0.05  # of all groups of a column together
+MAX_CONFUSION_CLASSES = 1_000  # of which a matrix, whose numbers are their square, still tells something
 NORMAL_95 = 1.959964  # a normal deviate is at most this far from zero with probability 0.95
 
 UNKNOWN_LABELS = "(labels without a class)"
@@ -103,7 +104,7 @@ class Evaluation:
         macro_f1: mean F1 over the classes that occur in the truth or the predictions.
         classes: scores of each class.
         confusion: ``confusion[i][j]`` texts of class ``i`` were predicted as ``j``; empty in the multi-label
-            case.
+            case and with more than `MAX_CONFUSION_CLASSES` classes.
         calibration_error: see :func:`expected_calibration_error` and :func:`calibration_error_of_decisions`;
             None without probabilities.
         answered: accuracy of the surest texts, for several coverages; empty without probabilities and in the
@@ -168,16 +169,20 @@ def evaluate_predictions(
     if len(truth) and truth.max() == len(label_names):
         label_names = (*label_names, UNKNOWN_LABELS)
     n_classes = len(label_names)
-    confusion = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
-    confusion = confusion.reshape(n_classes, n_classes)
-    correct = np.diag(confusion)
+    confusion: tuple[tuple[int, ...], ...] = ()
+    if n_classes <= MAX_CONFUSION_CLASSES:
+        counts = np.bincount(truth * n_classes + predicted, minlength=n_classes**2)
+        confusion = tuple(map(tuple, counts.reshape(n_classes, n_classes).tolist()))
+    correct, of_prediction, of_truth = (
+        np.bincount(ids, minlength=n_classes) for ids in (truth[truth == predicted], predicted, truth)
+    )
     accuracy = float(correct.sum() / max(len(truth), 1))
     return Evaluation(
         rows=len(truth),
         accuracy=accuracy,
         macro_f1=macro_f1_of(truth, predicted, n_classes),
-        classes=_class_scores(label_names, correct, confusion.sum(axis=0), confusion.sum(axis=1)),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        classes=_class_scores(label_names, correct, of_prediction, of_truth),
+        confusion=confusion,
         calibration_error=None if probabilities is None else expected_calibration_error(probabilities, truth),
         answered=() if probabilities is None else answer_surest(probabilities, truth),
         interval=wilson_interval(accuracy, len(truth)),

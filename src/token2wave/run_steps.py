@@ -36,12 +36,14 @@ def prepare_run(
     """Choose the settings, and encode the texts."""
     options, data_options = context.options, context.data_options
     overrides = overrides_of(options)
+    classes = {label for labels in splits.train.label_sets for label in labels}
+    n_classes = len(classes.union(splits.label_descriptions or ()))
 
     def preset_with(changes: Mapping[str, Any]) -> Preset:
         """The preset with your settings and further ones; the data decides the rest."""
         settings = {**overrides, **changes}
         preset = preset_named(options.preset).with_settings(settings)
-        return auto_settings(preset, splits.train.texts, settings)
+        return auto_settings(preset, splits.train.texts, settings, n_classes)
 
     preset = preset_with({})
     texts = prepare(

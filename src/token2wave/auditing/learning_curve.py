@@ -205,7 +205,7 @@ def _measure(
         what counts: their quotient is F1. None if there are too few rows.
     """
     examples = encode_rows(rows, names, rows.multi_label)
-    preset = auto_settings(preset_named(PRESET), rows.texts, {})
+    preset = auto_settings(preset_named(PRESET), rows.texts, {}, len(names))
     folds = split_folds(examples, preset.recipe, FOLDS, seed)
     largest = min(len(fold.train_rows) for fold in folds)
     enough = max(MIN_ROWS, 2 * len(names))

@@ -65,7 +65,7 @@ class SmallMember:
             SMALL_TEACHER, TextSplit(train.texts, [names[i] for i in train.labels], SMALL_TEACHER)
         )
         texts = EncodedTexts(train, train, None, None, names, ())
-        preset = auto_settings(preset_named("small"), train.texts, ())
+        preset = auto_settings(preset_named("small"), train.texts, (), n_classes)
         run = TrainingRun(splits, texts, preset, SEED, "auto", CallbackList(()))
         fitted = run.fit(preset.recipe, train, svm_choice=LinearSVMChoice(LinearSVMSettings()))
         return lambda texts: branch_logits(fitted.network, fitted.features(texts))

@@ -177,7 +177,7 @@ def _class_section(summary: Summary) -> str:
 
 
 def _confusion_section(summary: Summary) -> str:
-    """The confusion matrix; of multi-label texts, which have none, the wrong decisions of each class."""
+    """The confusion matrix, if there is one; of multi-label texts the wrong decisions of each class."""
     if summary.evaluation is None:
         return ""
     confusion = summary.evaluation["confusion"]
@@ -194,6 +194,8 @@ def _confusion_section(summary: Summary) -> str:
         caption = f"The surest wrong decisions on the {rows_evaluated}. A number opens the texts."
         content = html.table(caption, ["class", "missed", "given wrongly"], rows) + panels.html()
         return html.section("Mistakes", content) if rows else ""
+    if not confusion:  # a matrix of very many classes
+        return ""
     wrong = [(-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j]
     rows = [
         [

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from token2wave.features import WordConfig
@@ -19,19 +19,30 @@ FEW_TO_BATCH = 1_000
 """With fewer rows batches are small and epochs many: they are cheap."""
 BATCH_SIZE = 8
 MIN_STEPS, MAX_EPOCHS = 300, 60
+MANY_CLASSES = 1_000
+"""With more classes the linear SVM, whose work and table grow with classes times features, is left out."""
 
 
-def auto_settings(preset: Preset, texts: Sequence[str], overrides: Collection[str]) -> Preset:
-    """Adapt a preset to the number of training texts and of their characters."""
-    return for_few_rows(for_little_text(preset, sum(map(len, texts)), overrides), len(texts), overrides)
+def auto_settings(
+    preset: Preset, texts: Sequence[str], overrides: Collection[str], n_classes: int = 0
+) -> Preset:
+    """Adapt a preset to the number of training texts, of their characters, and of classes."""
+    preset = for_few_rows(for_little_text(preset, sum(map(len, texts)), overrides), len(texts), overrides)
+    return for_many_classes(preset, n_classes, overrides)
 
 
 def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str]) -> Preset:
     """Apply the preset's settings for little text."""
     if n_characters >= LITTLE_TEXT:
         return preset
-    changes = {name: value for name, value in preset.for_little_text.items() if name not in overrides}
-    return preset.with_settings(changes)
+    return _with_changes(preset, preset.for_little_text, overrides)
+
+
+def for_many_classes(preset: Preset, n_classes: int, overrides: Collection[str]) -> Preset:
+    """Apply the preset's settings for many classes."""
+    if n_classes <= MANY_CLASSES:
+        return preset
+    return _with_changes(preset, preset.for_many_classes, overrides)
 
 
 def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Preset:
@@ -48,3 +59,8 @@ def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Pre
         changes["recipe.batch_size"] = batch_size
         changes["recipe.epochs"] = max(recipe.epochs, min(passes, MAX_EPOCHS))
     return preset.with_settings(changes)
+
+
+def _with_changes(preset: Preset, changes: Mapping[str, Any], overrides: Collection[str]) -> Preset:
+    """Change what the user has not set."""
+    return preset.with_settings({name: value for name, value in changes.items() if name not in overrides})

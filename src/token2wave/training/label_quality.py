@@ -109,7 +109,7 @@ def assess_labels(
     names = tuple(label_names)
     texts = HashedTexts.of(rows.texts)
     rows = replace(rows, texts=texts)
-    preset = auto_settings(preset_named(PRESET), rows.texts, {})
+    preset = auto_settings(preset_named(PRESET), rows.texts, {}, len(names))
     examples = encode_rows(rows, names, rows.multi_label)
     seeds = [(seed + i) % (1 << 63) for i in range(N_PARTITIONS)]
     folds = [(fold, each) for each in seeds for fold in split_folds(examples, preset.recipe, n_folds, each)]
@@ -164,7 +164,7 @@ def fit_fold(train: TextSplit, held_out: TextSplit, label_names: tuple[str, ...]
     """Train a classifier on some rows, and predict others."""
     if train.groups is not None and len(set(train.groups)) == 1:
         train = replace(train, groups=None)  # validation rows must come from this one
-    preset = auto_settings(preset_named(PRESET), train.texts, {})
+    preset = auto_settings(preset_named(PRESET), train.texts, {}, len(label_names))
     splits = TextDataset(train.source, train, label_names=label_names)
     texts = prepare(splits, preset.recipe, seed)
     run = TrainingRun(splits, texts, preset, seed, "cpu", CallbackList(()))

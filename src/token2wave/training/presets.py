@@ -25,6 +25,7 @@ class Preset:
         network: settings of the network without the sizes that the data decides.
         recipe: settings of training.
         for_little_text: settings by full name for small data (:mod:`token2wave.training.auto_settings`).
+        for_many_classes: likewise for many classes.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Preset:
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     for_little_text: Mapping[str, Any] = field(default_factory=dict)
+    for_many_classes: Mapping[str, Any] = field(default_factory=dict)
 
     def network_config(self, n_rows: int, n_classes: int, sentence_ends: tuple[int, ...]) -> WaveConfig:
         """Complete the network's settings with the sizes that the data decides.
@@ -113,6 +115,17 @@ _EVERYDAY_RECIPE = Recipe(
     refit_below=5_000_000,
 )
 
+_MANY_CLASSES = {
+    "network.linear_svm": False,
+    "network.width": 128,
+    "network.context_width": 0,
+    "recipe.batch_size": 128,
+    "recipe.embedding_lr": 320.0,
+    "recipe.epochs": 10,
+}
+"""Wider waves in the place of the SVM. A text is a smaller fraction of a larger batch, so that its step takes
+a higher rate; the read-out, which has many rows, moves less often."""
+
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -122,12 +135,14 @@ PRESETS = {
             {**_EVERYDAY_NETWORK, "context_width": 32},
             _EVERYDAY_RECIPE.replace(context_words=8),
             {"network.context_width": 96, "recipe.epochs": 6, "recipe.context_words": 0},
+            _MANY_CLASSES,
         ),
         Preset(
             "fast",
             WordConfig(),
             _EVERYDAY_NETWORK,
             _EVERYDAY_RECIPE.replace(char_ngrams=False, tune_linear_svm=False, refit_linear_svm=False),
+            for_many_classes={**_MANY_CLASSES, "recipe.epochs": 6},
         ),
         Preset(
             "paper",
