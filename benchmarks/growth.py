@@ -1,8 +1,9 @@
-"""How cost grows: with the texts' length, the width, the vocabulary, the batch, and the number of texts.
+"""How cost grows: with the texts' length, the width, the vocabulary, the batch, the texts, and the classes.
 
-    python benchmarks/growth.py                     # all studies, about 12 minutes on two cores
+    python benchmarks/growth.py                     # all studies, about 30 minutes on two cores
     python benchmarks/growth.py --quick             # a few points each, to see that all works
     python benchmarks/growth.py --only vocabulary,texts
+    python benchmarks/growth.py --only train-rows --rows 10000000
 
 Writes ``results/benchmarks/growth.json`` (with ``--quick``, ``growth-quick.json``) after each study: every
 time, medians, and the slopes of least-squares lines on a log-log plot. Studies that the file holds already
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from growth_plan import FULL, QUICK, Plan
+from growth_plan import FULL, QUICK, Plan, with_rows
 from growth_studies import batch_study, length_study, texts_study, width_study
+from growth_training import AXES, training_study
 from growth_vocabulary import vocabulary_study
 from measuring import comma_list, command_line, describe_origin, make_parser, write_document
 from tables import describe_slopes
@@ -36,6 +38,7 @@ STUDIES: dict[str, Callable[[Plan, int], dict[str, Any]]] = {
     "vocabulary": vocabulary_study,
     "batch": batch_study,
     "texts": texts_study,
+    **{f"train-{axis.name}": training_study(axis) for axis in AXES},
 }
 
 
@@ -45,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if options.quick else FULL
     if options.runs is not None:
         plan = replace(plan, runs=options.runs)
+    if options.rows is not None:
+        plan = replace(plan, training=with_rows(plan.training, options.rows))
     torch.set_num_threads(options.threads)
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # for the native core, and processes started
     run = {
@@ -83,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, threads=2, seed=0)
     parser.add_argument("--quick", action="store_true", help="a few points and repetitions")
     parser.add_argument("--only", type=_names, default=list(STUDIES), help=f"by commas: {', '.join(STUDIES)}")
+    parser.add_argument("--rows", type=int, help="the most rows of train-rows, e.g. 10000000")
     runs = f"repetitions of each point; {FULL.runs}, quick {QUICK.runs}"
     parser.add_argument("--runs", type=int, help=runs)
     return parser

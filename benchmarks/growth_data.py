@@ -16,6 +16,12 @@ ZIPF_SHIFT = 2.7
 MEDIAN_TOKENS, MEDIAN_WORDS = 50, 40
 SPREAD_OF_LENGTHS = 0.3
 SHORTEST, LONGEST = 8, 300
+TOPIC_WORDS, TOPIC_FRACTION = 12, 0.25
+FREQUENT = 100  # one of so many words, the most frequent, is of no topic
+ABOUT_TOPICS = (
+    f"each class has {TOPIC_WORDS} words of its own, other than the most frequent ones, which are "
+    f"{TOPIC_FRACTION:.0%} of its texts"
+)
 TEXTS_CHUNK = 50_000
 ABOUT_ZIPF = f"rank r drawn with probability proportional to 1 / (r + {ZIPF_SHIFT})"
 ABOUT_LENGTHS = f"log-normal lengths, standard deviation of the logarithm {SPREAD_OF_LENGTHS}, median"
@@ -112,3 +118,31 @@ def made_up_texts(seed: int, n_texts: int, n_words: int) -> list[str]:
         drawn = words[zipf.draw(random, int(offsets[-1]))].tolist()
         texts += [" ".join(drawn[first:last]) for first, last in itertools.pairwise(offsets.tolist())]
     return texts
+
+
+def made_up_rows(
+    seed: int, n_texts: int, n_words: int, n_classes: int, median: int
+) -> tuple[list[str], list[str]]:
+    """Make texts of Zipf words and of their classes' own words; the texts, and the label of each.
+
+    Classes are of one size. ``median`` is the length of the texts in words.
+    """
+    words, zipf = made_up_words(seed, n_words), Zipf(n_words)
+    topics = np.random.default_rng([seed, n_classes]).integers(
+        n_words // FREQUENT, n_words, (n_classes, TOPIC_WORDS)
+    )
+    random = np.random.default_rng([seed, n_texts, n_classes, median])
+    classes = random.permutation(np.arange(n_texts) % n_classes)
+    texts: list[str] = []
+    for first in range(0, n_texts, TEXTS_CHUNK):
+        of_chunk = classes[first : first + TEXTS_CHUNK]
+        drawn = median * np.exp(SPREAD_OF_LENGTHS * random.standard_normal(len(of_chunk)))
+        lengths = np.maximum(drawn.round(), 1).astype(np.int64)
+        offsets = offsets_of(lengths)
+        ranks = zipf.draw(random, int(offsets[-1]))
+        is_topic = random.random(len(ranks)) < TOPIC_FRACTION
+        owners = np.repeat(of_chunk, lengths)[is_topic]
+        ranks[is_topic] = topics[owners, random.integers(TOPIC_WORDS, size=len(owners))]
+        spelled = words[ranks].tolist()
+        texts += [" ".join(spelled[start:end]) for start, end in itertools.pairwise(offsets.tolist())]
+    return texts, [f"class {label}" for label in classes.tolist()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from measuring import ROOT  # noqa: F401 - makes paper importable
 
@@ -16,6 +17,41 @@ class VocabularyNetwork:
     width: int
     readout: str
     optimizers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSize:
+    """The size of made-up data to train on: words are those of a text, vocabulary all different ones."""
+
+    rows: int
+    words: int
+    classes: int
+    vocabulary: int
+
+
+Training = Mapping[str, tuple[str, TrainingSize, tuple[int, ...]]]
+"""For each axis of `growth_training` a preset, the size of the data, and the sizes along the axis."""
+TRAINING: Training = {
+    "rows": ("fast", TrainingSize(0, 20, 10, 20_000), (1_000, 10_000, 100_000, 1_000_000)),
+    "words": ("small", TrainingSize(4_000, 0, 10, 20_000), (5, 20, 80, 320)),
+    "classes": ("small", TrainingSize(20_000, 20, 0, 20_000), (2, 10, 100, 1_000, 10_000)),
+    "vocabulary": ("small", TrainingSize(10_000, 20, 10, 0), (1_000, 10_000, 100_000)),
+}
+QUICK_TRAINING: Training = {
+    "rows": ("fast", TrainingSize(0, 20, 10, 20_000), (1_000, 10_000)),
+    "words": ("fast", TrainingSize(2_000, 0, 10, 20_000), (10, 40)),
+    "classes": ("fast", TrainingSize(2_400, 10, 0, 2_000), (2, 100, 1_200)),
+    "vocabulary": ("fast", TrainingSize(2_000, 20, 10, 0), (1_000, 10_000)),
+}
+
+
+def with_rows(training: Training, most: int) -> Training:
+    """Let the rows grow up to another number, by factors of ten."""
+    preset, size, sizes = training["rows"]
+    counts = [sizes[0]]
+    while counts[-1] * 10 <= most:
+        counts.append(counts[-1] * 10)
+    return {**training, "rows": (preset, size, tuple(counts))}
 
 
 @dataclass(frozen=True)
@@ -54,6 +90,8 @@ class Plan:
     text_words: int = 100_000
     text_runs: int = 3
     text_many: int = 300_000
+    training: Training = field(default_factory=lambda: TRAINING)
+    training_runs: int = 1
 
 
 FULL = Plan()
@@ -78,4 +116,5 @@ QUICK = Plan(
     text_counts=(1_000, 3_000, 10_000),
     text_range=(3_000, 10_000),
     text_runs=1,
+    training=QUICK_TRAINING,
 )

@@ -343,7 +343,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "slow-ag_news": partial(classifiers, "slow", "ag_news"),
     **{
         f"growth-{study}": partial(growth, study)
-        for study in ("length", "width", "vocabulary", "batch", "texts")
+        for study in (
+            *("length", "width", "vocabulary", "batch", "texts"),
+            *("train-rows", "train-words", "train-classes", "train-vocabulary"),
+        )
     },
 }
 

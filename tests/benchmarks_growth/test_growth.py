@@ -5,7 +5,7 @@ import json
 import growth
 import pytest
 from figures import draw_growth
-from growth_plan import FULL, QUICK, Plan, VocabularyNetwork
+from growth_plan import FULL, QUICK, Plan, TrainingSize, VocabularyNetwork, with_rows
 from growth_studies import MEMORY, measure_texts
 from tables import growth_table, quantity
 
@@ -42,6 +42,13 @@ MINI = Plan(
     text_counts=(100, 200),
     text_range=(100, 200),
     text_words=500,
+    training={
+        "rows": ("fast", TrainingSize(0, 8, 2, 300), (60, 120)),
+        "words": ("fast", TrainingSize(60, 0, 2, 300), (4, 8)),
+        "classes": ("fast", TrainingSize(60, 8, 0, 300), (2, 4)),
+        "vocabulary": ("fast", TrainingSize(60, 8, 2, 0), (200, 300)),
+    },
+    training_runs=2,
 )
 
 
@@ -55,6 +62,7 @@ def measured(tmp_path_factory):
         patch.setattr("growth_measure.MAX_CALLS", 2)
         here = lambda function, *arguments, environment=None: function(*arguments)  # noqa: E731
         patch.setattr("growth_studies.call_in_fresh_process", here)
+        patch.setattr("growth_training.call_in_fresh_process", here)
         growth.measure_studies(list(growth.STUDIES), MINI, RUN, path)
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -176,6 +184,13 @@ def test_the_requirements_have_their_points():
     assert FULL.lengths[-1] == 16_384
     assert FULL.length_range == (512, 16_384)
     assert set(FULL.vocabulary_range) <= set(FULL.vocabularies)
+
+
+def test_rows_go_on_as_far_as_asked():
+    assert FULL.training["rows"][2][-1] == 1_000_000
+    assert with_rows(FULL.training, 10_000_000)["rows"][2][-2:] == (1_000_000, 10_000_000)
+    assert with_rows(FULL.training, 20_000)["rows"][2] == (1_000, 10_000)
+    assert with_rows(FULL.training, 20_000)["classes"] == FULL.training["classes"]
 
 
 def test_memory_rises_with_the_texts():

@@ -1,11 +1,14 @@
 """Made-up batches and texts."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from growth_data import (
     VocabularyBatches,
     Zipf,
+    made_up_rows,
     made_up_texts,
     made_up_words,
     news_lengths,
@@ -98,3 +101,18 @@ def test_texts_are_made_quickly_of_the_words():
     assert np.median([text.count(" ") + 1 for text in texts]) == pytest.approx(40, abs=3)
     assert texts == made_up_texts(0, 300, 1_000)
     assert texts != made_up_texts(1, 300, 1_000)
+
+
+def test_made_up_rows_have_classes_of_one_size_that_words_tell():
+    texts, labels = made_up_rows(0, 300, 1_000, 3, 20)
+    assert (texts, labels) == made_up_rows(0, 300, 1_000, 3, 20)
+    assert Counter(labels) == {"class 0": 100, "class 1": 100, "class 2": 100}
+    assert np.median([text.count(" ") + 1 for text in texts]) == pytest.approx(20, abs=2)
+    words = {label: Counter() for label in set(labels)}
+    for text, label in zip(texts, labels, strict=True):
+        words[label].update(set(text.split(" ")))
+    tells = {
+        label: sum(n > 30 and sum(w[word] for w in words.values()) < n + 10 for word, n in own.items())
+        for label, own in words.items()
+    }
+    assert min(tells.values()) >= 5

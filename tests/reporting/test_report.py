@@ -265,6 +265,13 @@ def test_every_cell_opens_its_texts(tmp_path: Path) -> None:
     assert "<button" not in page_of(tmp_path)[0]
 
 
+def test_very_many_classes_have_no_matrix(tmp_path: Path) -> None:
+    write_report(a_summary(evaluation=a_summary().evaluation | {"confusion": ()}), tmp_path, figures=True)
+    _, page = page_of(tmp_path)
+    assert "Confusions" not in page.text
+    assert "Scores of each class" in page.text
+
+
 def test_wrong_decisions_of_multi_label_texts_open_by_class(tmp_path: Path) -> None:
     texts = [EvaluatedText(1, "x", "class 1", None, 0.9), EvaluatedText(None, "y", None, "class 1", 0.8)]
     evaluation = a_summary().evaluation | {"confusion": (), "micro_f1": 0.5}

@@ -1,6 +1,13 @@
 """What the size of the data changes of a preset, and what it must not."""
 
-from token2wave.training.auto_settings import LITTLE_TEXT, auto_settings, for_few_rows, for_little_text
+from token2wave.training.auto_settings import (
+    LITTLE_TEXT,
+    MANY_CLASSES,
+    auto_settings,
+    for_few_rows,
+    for_little_text,
+    for_many_classes,
+)
 from token2wave.training.presets import preset_named
 
 SMALL = preset_named("small")
@@ -52,3 +59,15 @@ def test_what_a_user_has_named_stays():
     preset = SMALL.with_settings(named)
     assert for_few_rows(preset, 32, named) == preset
     assert for_few_rows(preset_named("paper"), 32, ()) == preset_named("paper")
+
+
+def test_many_classes_do_without_the_linear_svm():
+    many = auto_settings(SMALL, ["x" * 400] * 5_000, (), MANY_CLASSES + 1)
+    assert many == for_many_classes(SMALL, MANY_CLASSES + 1, ())
+    assert not many.network["linear_svm"]
+    assert many.network["width"] > SMALL.network["width"]
+    assert for_many_classes(SMALL, MANY_CLASSES, ()) == SMALL
+    assert for_many_classes(preset_named("paper"), 5_000, ()) == preset_named("paper")
+    named = {"network.linear_svm": True, "recipe.epochs": 3}
+    preset = for_many_classes(SMALL.with_settings(named), 5_000, named)
+    assert (preset.network["linear_svm"], preset.recipe.epochs) == (True, 3)

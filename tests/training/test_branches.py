@@ -307,6 +307,39 @@ def test_a_sample_of_many_texts_chooses(monkeypatch):
     np.testing.assert_array_equal(sample.labels, train.labels[:20])  # none that only a teacher labels
 
 
+def test_texts_of_some_classes_choose(monkeypatch):
+    """The sample has two classes of three, numbered anew, and waves whose logits are those of the two."""
+    monkeypatch.setattr(branches, "MAX_CLASSES_TO_CHOOSE", 2)
+    words = [f"{['bad', 'good', 'fine'][row % 3]} word{row % 7}" for row in range(60)]
+    features, encoded = fit_features(words, WordConfig(bits=16))
+    train = replace(Examples.of_texts(words, np.arange(60) % N_CLASSES), features=encoded)
+    validation = train.take(np.arange(30))
+    calls: list[tuple[Any, ...]] = []
+
+    def choose_and_note(problem: LinearSVM, *args: Any) -> Any:
+        calls.append((problem, *args))
+        return choose_linear_svm(problem, *args)
+
+    monkeypatch.setattr(branches, "choose_linear_svm", choose_and_note)
+    network = waves_of("additive", 0, n_rows=features.n_rows)
+    recipe = Recipe(epochs=1, embedding_optimizer="sgd", char_ngrams=False)
+    options: Any = {"linear_svm": True, "seed": 0, "svm_choice": None}
+    fitted, *_, choice = fit_branches(network, features, train, validation, recipe, **options)
+    (sample, _, waves, known, settings), (problem, _, all_waves, all_known, chosen) = calls
+    assert (settings, chosen) == (None, choice.settings)
+    assert (sample.n_classes, len(sample.train), len(known)) == (2, 40, 20)
+    assert (problem.n_classes, len(problem.train), len(all_known)) == (3, 60, 30)
+    assert fitted.config.n_classes == 3
+    assert set(sample.train.labels) == set(known.labels) == {0, 1}
+    logits = all_waves.logits(all_known.features)
+    by_classes = {classes: np.isin(all_known.labels, classes) for classes in ((0, 1), (0, 2), (1, 2))}
+    assert any(
+        np.allclose(waves.logits(known.features), logits[mask][:, classes], atol=1e-5)
+        and (np.array(classes)[known.labels] == all_known.labels[mask]).all()
+        for classes, mask in by_classes.items()
+    )
+
+
 def test_what_is_absent_gets_no_weight():
     """Without character n-grams or a prior their weight is zero, and no other weight is tried."""
     problem = Answers(lambda settings: 1 + settings.char_ngram_weight + settings.prior_weight, n_grams=0)

@@ -14,6 +14,7 @@ from token2wave.features import Ragged
 from token2wave.inference.reference import probabilities
 from token2wave.metrics import expected_calibration_error
 from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.training import calibration
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.calibration import (
     DOUBT,
@@ -129,6 +130,22 @@ def test_both_kinds_of_network_are_weighed_in_place(kind, context_width):
     assert validate(network, held_out)[0] <= worse + 1e-6
     scale_branches(network, [0.0] * len(levels))
     assert not network.logits(held_out.features).any()
+
+
+def test_enough_texts_weigh_the_branches(monkeypatch):
+    config = WaveConfig(12, 3, width=8, variants="rows", readout="text", embedding_scale=1.0)
+    held_out, sizes = examples(200, 1), []
+
+    def fit_and_note(logits: Any, *others: Any) -> tuple[float, ...]:
+        sizes.append(logits.shape)
+        return fit_weights(logits, *others)
+
+    monkeypatch.setattr(calibration, "fit_weights", fit_and_note)
+    calibrate(AdditiveNetwork.initial(config, 0), held_out)
+    monkeypatch.setattr(calibration, "MAX_NUMBERS", 300)
+    of_few = calibrate(AdditiveNetwork.initial(config, 0), held_out)
+    assert sizes == [(1, 200, 3), (1, 100, 3)]
+    assert calibrate(AdditiveNetwork.initial(config, 0), held_out) == of_few
 
 
 def test_calibration_error_by_hand():

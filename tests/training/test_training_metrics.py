@@ -1,6 +1,7 @@
 """Scores against scikit-learn's."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
+from token2wave import metrics
 from token2wave.metrics import (
     UNKNOWN_LABELS,
     EvaluatedText,
@@ -44,6 +46,15 @@ def test_by_hand_with_an_absent_class():
     assert scores.confusion == ((1, 1, 0), (0, 2, 0), (0, 0, 0))
     never = scores.classes[2]
     assert (never.precision, never.recall, never.f1, never.support) == (0.0, 0.0, 0.0, 0)
+
+
+def test_very_many_classes_have_scores_and_no_matrix(monkeypatch):
+    truth, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 2])
+    few = evaluate_predictions(truth, predicted, NAMES)
+    monkeypatch.setattr(metrics, "MAX_CONFUSION_CLASSES", 3)
+    many = evaluate_predictions(truth, predicted, NAMES)
+    assert len(few.confusion) == 4
+    assert many == replace(few, confusion=())
 
 
 def test_no_rows_at_all():

@@ -48,6 +48,8 @@ from token2wave.training.recipe import Recipe
 
 # Of the training texts that choose the settings of the linear SVM; ten problems of more take long.
 MAX_TEXTS_TO_CHOOSE, MAX_FEATURES_TO_CHOOSE = 5_000, 1_000_000
+MAX_CLASSES_TO_CHOOSE = 200
+"""Classes whose texts choose them, drawn by chance: the problems of one class against the rest are alike."""
 
 Floats = NDArray[np.float32]
 
@@ -103,16 +105,21 @@ def fit_branches(
         assert validation is not None
 
         def choose(
-            problem: LinearSVM, settings: LinearSVMSettings | None = None
+            problem: LinearSVM, waves: Any, validation: Examples, settings: LinearSVMSettings | None = None
         ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
             known = validation.encode(_with_oov(features, problem.oov_hashes))
-            return choose_linear_svm(problem, prior, network, known, settings)
+            return choose_linear_svm(problem, prior, waves, known, settings)
 
         settings = None if recipe.tune_linear_svm else LinearSVMSettings()
-        sample = _sample_to_choose(train, seed)
-        if settings is None and len(sample) < len(train):
-            settings = choose(_svm_problem(network.config, features, sample, recipe, seed, prior))[0].settings
-        svm_choice, solution = choose(problem, settings)
+        if settings is None:
+            waves, sample, known = network, train, validation
+            if network.config.n_classes > MAX_CLASSES_TO_CHOOSE and not train.multi_label:
+                waves, sample, known = _restrict_classes(waves, train.labelled(), known, seed)
+            sample = _sample_to_choose(sample, seed)
+            if len(sample) < len(train):
+                sample_problem = _svm_problem(waves.config, features, sample, recipe, seed, prior)
+                settings = choose(sample_problem, waves, known)[0].settings
+        svm_choice, solution = choose(problem, network, validation, settings)
     else:
         svm_choice, solution = _solve(problem, prior, svm_choice)
     network = add_linear_svm(network, solution, svm_choice)
@@ -127,7 +134,31 @@ def _sample_to_choose(train: Examples, seed: int) -> Examples:
     rows = np.random.default_rng(seed).permutation(len(labelled))[:MAX_TEXTS_TO_CHOOSE]
     n_features = np.cumsum(labelled.features.lengths[rows])
     rows = rows[: max(int(np.searchsorted(n_features, MAX_FEATURES_TO_CHOOSE, "right")), 1)]
-    return labelled.take(np.sort(rows)) if len(rows) < len(train) else train
+    return labelled.take(np.sort(rows)) if len(rows) < len(labelled) else train
+
+
+def _restrict_classes(
+    network: Any, train: Examples, validation: Examples, seed: int
+) -> tuple[Any, Examples, Examples]:
+    """Draw classes that both sets of examples have; the network and the examples of these alone."""
+    both = np.intersect1d(train.labels, validation.labels)
+    if len(both) < 2:
+        return network, train, validation
+    classes = np.sort(np.random.default_rng(seed).permutation(both)[:MAX_CLASSES_TO_CHOOSE])
+    numbers = np.full(network.config.n_classes, -1)
+    numbers[classes] = np.arange(len(classes))
+
+    def restrict(examples: Examples) -> Examples:
+        labels = numbers[examples.labels]
+        rows = np.flatnonzero(labels >= 0)
+        return replace(examples.take(rows), labels=labels[rows], targets=None)
+
+    arrays = {
+        name: values[classes] if name.removeprefix("context.").startswith("head.") else values
+        for name, values in network.arrays().items()
+    }
+    config = network.config.replace(n_classes=len(classes))
+    return _rebuild(network, config, arrays), restrict(train), restrict(validation)
 
 
 def refit_linear_svm(
