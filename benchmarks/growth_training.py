@@ -15,8 +15,7 @@ from growth_plan import Plan, TrainingSize
 from growth_studies import make_study
 
 import token2wave
-from paper.studies.memory_measurement import call_in_fresh_process
-from token2wave.process_memory import peak_memory
+from paper.studies.memory_measurement import call_in_fresh_process, measure_peak
 
 TIME, MEMORY, FILE = "processor time", "peak memory, above the start", "model file"
 PANELS = {TIME: "time", MEMORY: "memory", FILE: "file"}
@@ -63,7 +62,7 @@ def training_study(axis: Axis) -> Callable[[Plan, int], dict[str, Any]]:
             f"Made-up texts: {ABOUT_TOPICS}; other words are Zipf words ({ABOUT_ZIPF}); log-normal lengths, "
             f"standard deviation of the logarithm {SPREAD_OF_LENGTHS}.",
             f"Each point is a process of its own, and there are at most {plan.training_runs} repetitions; "
-            "memory is its peak, texts included, less that before them.",
+            "memory is its peak, texts included, less what it held before them.",
         ]
         return make_study(axis.title, axis.size_name, setting, list(curves.values()), (sizes[0], sizes[-1]))
 
@@ -73,12 +72,12 @@ def training_study(axis: Axis) -> Callable[[Plan, int], dict[str, Any]]:
 def measure_training(shape: TrainingSize, preset: str, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
     """Train once; values by the name of their curve, and facts."""
     _train(WARM_UP, preset, seed)  # pays for what happens once
-    initial = peak_memory()
-    seconds, n_bytes, result = _train(shape, preset, seed)
+    runs: list[tuple[float, int, Any]] = []
+    memory = measure_peak(lambda: runs.append(_train(shape, preset, seed))).added
+    ((seconds, n_bytes, result),) = runs
     values = {TIME: seconds, FILE: float(n_bytes)}
-    peak = peak_memory()
-    if initial is not None and peak is not None:
-        values[MEMORY] = float(max(peak - initial, 1))
+    if memory is not None:
+        values[MEMORY] = float(memory)
     evaluation = result.summary.evaluation
     facts = {
         "embedding_rows": result.classifier.features.n_rows,
