@@ -20,7 +20,10 @@ from tables import quantity
 from token2wave.formatting import count
 
 Record = dict[str, Any]
-OURS, RIVALS = ("fast", "small"), {"fasttext": "fastText", "fasttext_lr05": "fastText", "tfidf_svc": "TF-IDF + SVM"}
+OURS, RIVALS = (
+    ("fast", "small"),
+    {"fasttext": "fastText", "fasttext_lr05": "fastText", "tfidf_svc": "TF-IDF + SVM"},
+)
 
 
 class Row(NamedTuple):
@@ -43,7 +46,9 @@ class Row(NamedTuple):
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "benchmarks")
     folder = parser.parse_args().results
     rows = [*_training(_read(folder, "quick")), *_prediction(_read(folder, "prediction"))]
@@ -115,14 +120,19 @@ def _scoring(document: Record) -> Iterator[Row]:
         bare = ways["bare"]["median"]
         for way in (name for name in ways if name != "bare"):
             own = ways[way]["median"]
-            yield Row(f"scoring, {way}", preset, f"{own:.1f} us", f"bare prediction {bare:.1f} us", bare / own)
+            yield Row(
+                f"scoring, {way}", preset, f"{own:.1f} us", f"bare prediction {bare:.1f} us", bare / own
+            )
 
 
 def _growth(document: Record) -> Iterator[Row]:
-    """Exponents: how time grows with the amount of data."""
-    for study in document.get("studies", {}).values():
-        for line in study.get("exponents", []) if isinstance(study, dict) else []:
-            yield Row(f"growth of {line['figure']} with {line['amount']}", line["system"], f"{line['exponent']:.2f}")
+    """Exponents of whole trainings: how time, memory and file grow with what the data has more of."""
+    for name, study in document.get("studies", {}).items():
+        for curve in study["curves"] if name.startswith("train-") else ():
+            if curve["fit"] is not None:
+                first, last = (quantity(curve["points"][place]["median"], curve["unit"]) for place in (0, -1))
+                figure = f"exponent {curve['fit']['slope']:.2f}"
+                yield Row(f"{study['title']}: {curve['name']}", "small", figure, f"{first} to {last}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import token2wave.pipeline as training
 from systems import System, Task
 from token2wave.data import TextDataset, TextSplit
 from token2wave.metrics import expected_calibration_error
-from token2wave.training.auto_settings import LITTLE_TEXT
+from token2wave.training.auto_settings import LITTLE_TEXT, LONG_TEXTS
 from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import Preset, preset_named
 
@@ -104,9 +104,11 @@ def _settings(preset: Preset) -> str:
         "recipe": preset.recipe.to_dict(),
     }
     pairs = [f"{name}.{key}={value}" for name, section in sections.items() for key, value in section.items()]
-    for_little = ", ".join(f"{name}={value}" for name, value in preset.for_little_text.items())
-    little = f"; with fewer than {LITTLE_TEXT:,} characters {for_little}" if for_little else ""
-    return ", ".join(pairs) + little
+    little, long_texts = f"fewer than {LITTLE_TEXT:,} characters", f"texts of {LONG_TEXTS} characters or more"
+    for kind, changes in ((little, preset.for_little_text), (long_texts, preset.for_long_texts)):
+        if changes:
+            pairs[-1] += f"; with {kind} " + ", ".join(f"{name}={value}" for name, value in changes.items())
+    return ", ".join(pairs)
 
 
 make_system = PresetSystem

@@ -6,6 +6,7 @@ from token2wave.training.auto_settings import (
     auto_settings,
     for_few_rows,
     for_little_text,
+    for_long_texts,
     for_many_classes,
 )
 from token2wave.training.presets import preset_named
@@ -16,7 +17,7 @@ SMALL = preset_named("small")
 def test_little_text_calls_for_a_larger_network_and_more_steps():
     little = for_little_text(SMALL, LITTLE_TEXT - 1, ())
     assert little.network["context_width"] == 96 > SMALL.network["context_width"]
-    assert little.recipe == SMALL.recipe.replace(epochs=10)
+    assert little.recipe == SMALL.recipe.replace(epochs=6)
     assert little.features == SMALL.features
     assert for_little_text(SMALL, LITTLE_TEXT, ()) == SMALL
     for name in ("fast", "paper"):
@@ -35,11 +36,19 @@ def test_little_text_leaves_what_a_user_has_named():
 def test_characters_decide_first_and_then_rows():
     few = auto_settings(SMALL, ["word"] * 900, ())
     assert few.network["context_width"] == 96
-    assert (few.recipe.epochs, few.recipe.batch_size, few.features.min_count) == (10, 8, 1)
+    assert (few.recipe.epochs, few.recipe.batch_size, few.features.min_count) == (6, 8, 1)
     long_but_few = auto_settings(SMALL, ["x" * LITTLE_TEXT] * 4, ())
-    assert long_but_few == for_few_rows(SMALL, 4, ())
+    assert long_but_few == for_few_rows(for_long_texts(SMALL, 4 * LITTLE_TEXT, 4, ()), 4, ())
     assert long_but_few.network == SMALL.network
-    assert auto_settings(SMALL, ["x" * 400] * 5_000, ()) == SMALL
+    assert auto_settings(SMALL, ["x" * 100] * 20_000, ()) == SMALL
+
+
+def test_excerpts_of_much_long_text_are_enough():
+    assert for_long_texts(SMALL, LITTLE_TEXT, LITTLE_TEXT // 150, ()).recipe.context_words == 8
+    assert for_long_texts(SMALL, LITTLE_TEXT, LITTLE_TEXT // 140, ()) == SMALL
+    assert for_long_texts(SMALL, LITTLE_TEXT - 1, 1, ()) == SMALL
+    assert for_long_texts(SMALL, LITTLE_TEXT, 1, {"recipe.context_words": 0}) == SMALL
+    assert auto_settings(SMALL, ["x" * 400] * 5_000, ()) == for_long_texts(SMALL, LITTLE_TEXT, 1, ())
 
 
 def test_few_rows_keep_rare_words_and_take_many_small_steps():
@@ -62,7 +71,7 @@ def test_what_a_user_has_named_stays():
 
 
 def test_many_classes_do_without_the_linear_svm():
-    many = auto_settings(SMALL, ["x" * 400] * 5_000, (), MANY_CLASSES + 1)
+    many = auto_settings(SMALL, ["x" * 100] * 20_000, (), MANY_CLASSES + 1)
     assert many == for_many_classes(SMALL, MANY_CLASSES + 1, ())
     assert not many.network["linear_svm"]
     assert many.network["width"] > SMALL.network["width"]

@@ -301,6 +301,12 @@ def test_a_sample_of_many_texts_chooses(monkeypatch):
     *_, choice = fit_branches(network, features, train, validation, recipe, **options)
     assert sizes == [(24, None), (60, choice.settings)]
     sizes.clear()
+    with monkeypatch.context() as fewer:
+        fewer.setattr(branches, "MAX_FEATURES_TO_CHOOSE", 50)  # a text has three
+        fit_branches(network, features, train, validation, recipe, **options)
+    order = np.random.default_rng(0).permutation(60)
+    assert sizes[0][0] == int((np.cumsum(encoded.lengths[order]) <= 50).sum()) < 24
+    sizes.clear()
     fit_branches(network, features, train, validation, recipe.replace(tune_linear_svm=False), **options)
     assert sizes == [(60, LinearSVMSettings())]
     sample = _sample_to_choose(replace(train, n_unlabelled=40), 0)

@@ -14,6 +14,8 @@ from training_data import WORDS, write_csv, written_rows
 import token2wave
 from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
 from token2wave.reporting.summary import render_summary
+from token2wave.training.branches import branch_names
+from token2wave.training.calibration import scale_branches
 from token2wave.training.loop import Callback, Epoch
 
 SMALL = {
@@ -447,3 +449,19 @@ def test_rates_that_are_too_large_are_told(data, test_data, tmp_path, refit_belo
     assert again.summary.history == result.summary.history
     assert "lr_factor" not in again.classifier.training
     assert not [caveat for caveat in again.summary.caveats if "finite number" in caveat]
+
+
+def test_a_linear_svm_that_validation_gives_no_weight(data, test_data, monkeypatch):
+    """Neither the model nor the one that has not seen validation rows has its OOV table."""
+
+    def calibrate_without_svm(network, validation):
+        weights = (1.0,) * (len(branch_names(network.config)) - 1) + (0.0,)
+        scale_branches(network, weights)
+        return weights
+
+    monkeypatch.setattr(
+        importlib.import_module("token2wave.training.run"), "calibrate", calibrate_without_svm
+    )
+    result = run(data, test=str(test_data))
+    assert not result.classifier.network.config.linear_svm
+    assert result.classifier.probabilities(["match goal", "zzzz"]).shape == (2, 3)

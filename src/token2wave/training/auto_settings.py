@@ -19,6 +19,8 @@ FEW_TO_BATCH = 1_000
 """With fewer rows batches are small and epochs many: they are cheap."""
 BATCH_SIZE = 8
 MIN_STEPS, MAX_EPOCHS = 300, 60
+LONG_TEXTS = 150
+"""Mean characters from which the context branch learns enough from excerpts of much text."""
 MANY_CLASSES = 1_000
 """With more classes the linear SVM, whose work and table grow with classes times features, is left out."""
 
@@ -27,8 +29,10 @@ def auto_settings(
     preset: Preset, texts: Sequence[str], overrides: Collection[str], n_classes: int = 0
 ) -> Preset:
     """Adapt a preset to the number of training texts, of their characters, and of classes."""
-    preset = for_few_rows(for_little_text(preset, sum(map(len, texts)), overrides), len(texts), overrides)
-    return for_many_classes(preset, n_classes, overrides)
+    n_characters = sum(map(len, texts))
+    preset = for_little_text(preset, n_characters, overrides)
+    preset = for_long_texts(preset, n_characters, len(texts), overrides)
+    return for_many_classes(for_few_rows(preset, len(texts), overrides), n_classes, overrides)
 
 
 def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str]) -> Preset:
@@ -36,6 +40,13 @@ def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str
     if n_characters >= LITTLE_TEXT:
         return preset
     return _with_changes(preset, preset.for_little_text, overrides)
+
+
+def for_long_texts(preset: Preset, n_characters: int, n_rows: int, overrides: Collection[str]) -> Preset:
+    """Apply the preset's settings for much data of long texts."""
+    if n_characters < max(LITTLE_TEXT, LONG_TEXTS * n_rows):
+        return preset
+    return _with_changes(preset, preset.for_long_texts, overrides)
 
 
 def for_many_classes(preset: Preset, n_classes: int, overrides: Collection[str]) -> Preset:

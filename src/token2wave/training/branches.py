@@ -116,7 +116,7 @@ def fit_branches(
             if network.config.n_classes > MAX_CLASSES_TO_CHOOSE and not train.multi_label:
                 waves, sample, known = _restrict_classes(waves, train.labelled(), known, seed)
             sample = _sample_to_choose(sample, seed)
-            if len(sample) < len(train):
+            if len(sample) < len(train) - train.n_unlabelled:
                 sample_problem = _svm_problem(waves.config, features, sample, recipe, seed, prior)
                 settings = choose(sample_problem, waves, known)[0].settings
         svm_choice, solution = choose(problem, network, validation, settings)
@@ -134,7 +134,7 @@ def _sample_to_choose(train: Examples, seed: int) -> Examples:
     rows = np.random.default_rng(seed).permutation(len(labelled))[:MAX_TEXTS_TO_CHOOSE]
     n_features = np.cumsum(labelled.features.lengths[rows])
     rows = rows[: max(int(np.searchsorted(n_features, MAX_FEATURES_TO_CHOOSE, "right")), 1)]
-    return labelled.take(np.sort(rows)) if len(rows) < len(labelled) else train
+    return labelled.take(np.sort(rows))
 
 
 def _restrict_classes(

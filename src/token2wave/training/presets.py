@@ -25,6 +25,7 @@ class Preset:
         network: settings of the network without the sizes that the data decides.
         recipe: settings of training.
         for_little_text: settings by full name for small data (:mod:`token2wave.training.auto_settings`).
+        for_long_texts: likewise for much data of long texts.
         for_many_classes: likewise for many classes.
     """
 
@@ -33,6 +34,7 @@ class Preset:
     network: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     for_little_text: Mapping[str, Any] = field(default_factory=dict)
+    for_long_texts: Mapping[str, Any] = field(default_factory=dict)
     for_many_classes: Mapping[str, Any] = field(default_factory=dict)
 
     def network_config(self, n_rows: int, n_classes: int, sentence_ends: tuple[int, ...]) -> WaveConfig:
@@ -133,9 +135,10 @@ PRESETS = {
             "small",
             WordConfig(),
             {**_EVERYDAY_NETWORK, "context_width": 32},
-            _EVERYDAY_RECIPE.replace(context_words=8),
-            {"network.context_width": 96, "recipe.epochs": 6, "recipe.context_words": 0},
-            _MANY_CLASSES,
+            _EVERYDAY_RECIPE,
+            for_little_text={"network.context_width": 96, "recipe.epochs": 6},
+            for_long_texts={"recipe.context_words": 8},
+            for_many_classes=_MANY_CLASSES,
         ),
         Preset(
             "fast",

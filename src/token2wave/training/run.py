@@ -274,7 +274,9 @@ class TrainingRun:
             rows = validation.features.rows(fitted.features.n_rows)
             novelty = NoveltyReference.of(n_unknown, rows.lengths, logits)
         return ValidatedFit(
-            replace(fitted, network=network, branch_weights=weights),
+            replace(
+                fitted, network=network, features=features, validation=validation, branch_weights=weights
+            ),
             best,
             validate(network, validation),
             thresholds_of(network, validation, unvalidated),

@@ -16,7 +16,7 @@ from token2wave.data.labels import data_notes
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
-from token2wave.training.auto_settings import for_few_rows, for_little_text, for_many_classes
+from token2wave.training.auto_settings import for_few_rows, for_little_text, for_long_texts, for_many_classes
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import MAX_HELD_OUT, EncodedTexts, hold_out_half
@@ -127,6 +127,7 @@ def prepare_stream_run(
     assert isinstance(config, WordConfig)
     survey = survey_stream(source, config, int(memory * SAMPLE_FRACTION), max_rejected, callback_list)
     preset = for_little_text(preset, survey.n_characters, overrides)
+    preset = for_long_texts(preset, survey.n_characters, survey.n_rows, overrides)
     preset = for_few_rows(preset, survey.n_rows, overrides)
     preset = for_many_classes(preset, len(survey.label_names), overrides)
     if "recipe.epochs" not in overrides:
