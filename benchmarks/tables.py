@@ -537,6 +537,38 @@ def growth_table(document: Document, name: str) -> str:
     return join(markdown(head, rows, n_left=len(head)), _growth_notes(study))
 
 
+def training_growth_table(document: Document, name: str) -> str:
+    """For every curve of a study of whole runs all of its points, and slopes: of all, and of the last two."""
+    study = document["studies"][name]
+    points = study["curves"][0]["points"]
+    last = format_bounds(points[-2]["size"], points[-1]["size"])
+    head = [study["size"], *(f"{point['size']:,}" for point in points), "slope", f"slope, {last}"]
+    rows = [
+        [
+            curve["name"],
+            *(quantity(point["median"], curve["unit"]) for point in curve["points"]),
+            format_slope(curve["fit"]),
+            f"{_last_slope(curve):.2f}",
+        ]
+        for curve in study["curves"]
+    ]
+    accuracies = [point["accuracy"] for point in points]
+    texts = [NOTHING if accuracy is None else f"{100 * accuracy:.1f} %" for accuracy in accuracies]
+    rows += [
+        ["features with a row", *(f"{point['embedding_rows']:,}" for point in points), NOTHING, NOTHING],
+        ["accuracy on held-out rows", *texts, NOTHING, NOTHING],
+    ]
+    about = "Slopes are of least-squares lines on a log-log plot, ± standard error; the last of two points."
+    *_, command = _growth_notes(study)
+    return join(markdown(head, rows), [f"- {note}" for note in (about, *study["setting"])] + [command])
+
+
+def _last_slope(curve: Document) -> float:
+    """The slope between the two largest points."""
+    before, last = curve["points"][-2:]
+    return math.log(last["median"] / before["median"]) / math.log(last["size"] / before["size"])
+
+
 def _curve_end(point: Document, unit: str) -> str:
     end = f"{point['size']:,}: {quantity(point['median'], unit)}"
     speed = point.get("texts_per_second")

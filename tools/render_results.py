@@ -159,7 +159,8 @@ def growth(study: str) -> str:
     document = benchmark("growth")
     if study not in document["studies"]:
         raise NotMeasured
-    table = tables.growth_table(document, study).rstrip()
+    render_table = tables.training_growth_table if study.startswith("train-") else tables.growth_table
+    table = render_table(document, study).rstrip()
     return f"![{study}](figures/growth-{study}.svg)\n\n{table}\n"
 
 

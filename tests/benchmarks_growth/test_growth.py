@@ -1,13 +1,14 @@
 """The whole of ``benchmarks/growth.py`` with miniature sizes, and what is rendered of it."""
 
 import json
+import math
 
 import growth
 import pytest
 from figures import draw_growth
 from growth_plan import FULL, QUICK, Plan, TrainingSize, VocabularyNetwork, with_rows
 from growth_studies import MEMORY, measure_texts
-from tables import growth_table, quantity
+from tables import growth_table, quantity, training_growth_table
 
 RUN = {
     "command": "python benchmarks/growth.py",
@@ -115,6 +116,24 @@ def test_tables_tell_ends_and_slopes(measured):
         first = curve["points"][0]
         assert f"{first['size']:,}: {quantity(first['median'], curve['unit'])}" in rows[0]
         assert f"{curve['fit']['slope']:.2f}" in rows[0]
+
+
+def test_tables_of_whole_runs_have_every_point(measured):
+    for name, study in measured["studies"].items():
+        if not name.startswith("train-"):
+            continue
+        text = training_growth_table(measured, name)
+        header, _, time, *others = text.split("\n\n")[0].splitlines()
+        points = study["curves"][0]["points"]
+        assert len(others) == 4
+        for point in points:
+            assert f" {point['size']:,} |" in header
+            assert quantity(point["median"], "s") in time
+            assert f" {point['embedding_rows']:,} |" in others[2]
+        first, last = points
+        slope = math.log(last["median"] / first["median"]) / math.log(last["size"] / first["size"])
+        assert time.endswith(f" {slope:.2f} |")
+        assert "commit 0123456" in text
 
 
 def test_a_curve_that_stopped_says_why(measured):
