@@ -47,7 +47,7 @@ from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 
 # Of the training texts that choose the settings of the linear SVM; ten problems of more take long.
-MAX_TEXTS_TO_CHOOSE, MAX_FEATURES_TO_CHOOSE = 5_000, 1_000_000
+MAX_TEXTS_TO_CHOOSE, MAX_FEATURES_TO_CHOOSE = 10_000, 1_000_000
 MAX_CLASSES_TO_CHOOSE = 200
 """Classes whose texts choose them, drawn by chance: the problems of one class against the rest are alike."""
 
