@@ -162,7 +162,7 @@ fuzz: $(FUZZER) $(GUIDED)/core
 		-m fuzzing.guided --replay $(FUZZ)/corpus/$$name || exit 1; done
 	$(UNDER_SANITIZERS) -m fuzzing.run_cases --seconds $$(($(SECONDS) / 6)) --seed $(SEED)
 
-COMPARED := small,fast,tfidf_svc_tuned,tfidf_logistic_tuned,nbsvm,fasttext_tuned,fasttext_autotune,model2vec_logistic,model2vec_finetuned,minilm_logistic
+COMPARED := small,small_no_prior,tfidf_svc_tuned,tfidf_logistic_tuned,nbsvm,fasttext_tuned,fasttext_autotune,model2vec_logistic,model2vec_finetuned,minilm_logistic
 
 # What a user would otherwise use; fastText is compiled, which takes a minute or two.
 $(RIVALS): $(STAMP)
@@ -171,15 +171,17 @@ $(RIVALS): $(STAMP)
 
 # All figures of docs/benchmarks.md. Needs TOKEN2WAVE_DATA, an idle machine, and a night; RESUME=--resume goes on after an interruption.
 bench: $(RIVALS)
-	$(BIN)/python benchmarks/compare.py --name classifiers --data trec,banking77,emotion,sst2,dbpedia14,ag_news,imdb \
+	$(BIN)/python benchmarks/compare.py --name tuned_rivals --data trec,banking77,emotion,sst2,dbpedia14,ag_news,imdb \
 		--systems $(COMPARED) --runs 5 --threads $(THREADS) $(RESUME)
+	$(BIN)/python benchmarks/compare.py --name training_speed --data ag_news --systems small,fast,fasttext_lr05,tfidf_svc \
+		--runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/few_shot.py $(RESUME)
 	$(BIN)/python benchmarks/compare.py --name slow --data ag_news --systems paper --runs 3 --threads $(THREADS) $(RESUME)
 	$(BIN)/python benchmarks/probabilities.py
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/html_page.py --data ag_news
-	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb --runs 5 --threads 1 $(RESUME)
+	$(BIN)/python benchmarks/prediction.py --data ag_news --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
 	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
 		--storages "" --all --threads $(THREADS)
