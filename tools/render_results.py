@@ -287,10 +287,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "branches": branches,
     "method": lambda: tables.classifier_method(benchmark("training_speed")).rstrip() + "\n",
     "paper_step": lambda: tables.paper_step_table(benchmark("paper_step")).rstrip() + "\n",
-    **{
-        f"classifiers-{data}": partial(classifiers, "training_speed", data)
-        for data in ("ag_news",)
-    },
+    **{f"classifiers-{data}": partial(classifiers, "training_speed", data) for data in ("ag_news",)},
     "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals"), pre_trained=False).rstrip() + "\n",
     "all-rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "accuracies": lambda: tables.accuracy_table(benchmark("tuned_rivals")).rstrip() + "\n",
