@@ -155,7 +155,8 @@ def update(
         callback_list.stage("linear SVM", 0)
         arrays |= _solve_linear_svm(trained, arrays, examples, branch_weights[-1], n_new, seed)
     if rows_of_texts is not None:
-        whole[rows_of_texts] = arrays[EMBEDDING]
+        occurs = np.bincount(examples.features.ids, minlength=len(rows_of_texts)) > 0
+        whole[rows_of_texts[occurs]] = arrays[EMBEDDING][occurs]
         arrays[EMBEDDING] = whole
     update_record = {"rows": len(rows), "parts": parts, "epochs": epochs, "seed": seed}
     update_record["new_labels"] = list(names[len(names) - n_new :])
