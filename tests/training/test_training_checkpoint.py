@@ -118,7 +118,7 @@ def interrupted(data: Path, tmp_path: Path) -> Path:
     [
         ({"seed": 1}, "seed was 0, and is now 1"),
         ({"settings": {**SMALL, "network.dropout": 0.2}}, r'network was \{"dropout": 0.3\}, and is now'),
-        ({"settings": {**SMALL, "recipe.epochs": 3}}, r'recipe was \{"epochs": 10\}, and is now'),
+        ({"settings": {**SMALL, "recipe.epochs": 3}}, r'recipe was \{"epochs": 6\}, and is now'),
         ({"class_weights": "balanced"}, "texts and labels was"),
     ],
 )
