@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,13 +45,13 @@ class Row(NamedTuple):
     ratio: float | None = None
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "benchmarks")
-    folder = parser.parse_args().results
+    folder = parser.parse_args(arguments).results
     rows = [*_training(_read(folder, "quick")), *_prediction(_read(folder, "prediction"))]
     rows += [*_scoring(_read(folder, "scoring")), *_growth(_read(folder, "growth"))]
     cells = [("", "system", "figure", "rival", "ratio")]
@@ -130,9 +131,11 @@ def _growth(document: Record) -> Iterator[Row]:
     for name, study in document.get("studies", {}).items():
         for curve in study["curves"] if name.startswith("train-") else ():
             if curve["fit"] is not None:
+                preset = re.search(r"preset '(\w+)'", study["setting"][0])
+                assert preset is not None
                 first, last = (quantity(curve["points"][place]["median"], curve["unit"]) for place in (0, -1))
                 figure = f"exponent {curve['fit']['slope']:.2f}"
-                yield Row(f"{study['title']}: {curve['name']}", "small", figure, f"{first} to {last}")
+                yield Row(f"{study['title']}: {curve['name']}", preset[1], figure, f"{first} to {last}")
 
 
 if __name__ == "__main__":
