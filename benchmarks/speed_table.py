@@ -34,14 +34,14 @@ class Row(NamedTuple):
         what: is measured, and on which data.
         ours: name of our system.
         figure: ours, in words.
-        rival: name and figure of the rival, in words; empty without one.
+        beside: name and figure of the rival, or where a growth begins and ends, in words; may be empty.
         ratio: how many times as good as the rival; None without one.
     """
 
     what: str
     ours: str
     figure: str
-    rival: str = ""
+    beside: str = ""
     ratio: float | None = None
 
 
@@ -54,12 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = parser.parse_args(arguments).results
     rows = [*_training(_read(folder, "quick")), *_prediction(_read(folder, "prediction"))]
     rows += [*_scoring(_read(folder, "scoring")), *_growth(_read(folder, "growth"))]
-    cells = [("", "system", "figure", "rival", "ratio")]
-    cells += [(row.what, row.ours, row.figure, row.rival, _ratio(row.ratio)) for row in rows]
+    cells = [("", "system", "figure", "beside it", "ratio")]
+    cells += [(row.what, row.ours, row.figure, row.beside, _ratio(row.ratio)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("\nA ratio above 1 is in favour of token2wave. One noisy run of each: see docs/benchmarks.md.")
+    print(
+        "\nA ratio above 1 is in favour of token2wave. Single runs are noisy: docs/benchmarks.md has medians."
+    )
 
 
 def _read(folder: Path, name: str) -> Record:

@@ -4,6 +4,7 @@ from token2wave.training.auto_settings import (
     LITTLE_TEXT,
     MANY_CLASSES,
     auto_settings,
+    few_rows_of_many_classes,
     for_few_rows,
     for_little_text,
     for_long_texts,
@@ -80,3 +81,15 @@ def test_many_classes_do_without_the_linear_svm():
     named = {"network.linear_svm": True, "recipe.epochs": 3}
     preset = for_many_classes(SMALL.with_settings(named), 5_000, named)
     assert (preset.network["linear_svm"], preset.recipe.epochs) == (True, 3)
+
+
+def test_few_rows_of_many_classes_are_told():
+    n = MANY_CLASSES + 1
+    many = for_many_classes(SMALL, n, ())
+    (note,) = few_rows_of_many_classes(many, n, 2 * n)
+    assert "here are 2.0" in note
+    assert "network.linear_svm=true" in note
+    assert not few_rows_of_many_classes(many, n, 40 * n)
+    assert not few_rows_of_many_classes(many, MANY_CLASSES, n)
+    assert not few_rows_of_many_classes(SMALL, n, n)  # with the SVM
+    assert not few_rows_of_many_classes(preset_named("paper"), n, n)

@@ -281,34 +281,47 @@ def test_a_gain_is_clear_beyond_half_its_standard_error():
     assert is_clear_gain(np.full(3, 0.1), np.ones(3))
 
 
-def test_a_sample_of_many_texts_chooses(monkeypatch):
-    """The settings come from the sample, scale and shift and the solution from the problem of all texts."""
-    monkeypatch.setattr(branches, "MAX_TEXTS_TO_CHOOSE", 24)
+def fit_of_sixty(monkeypatch: Any) -> tuple[Examples, Any, list[tuple[Any, ...]]]:
+    """Sixty texts, a function that fits the branches to them, and the arguments of each choice."""
     words = [f"{['bad', 'good', 'fine'][row % 3]} word{row % 7}" for row in range(60)]
     features, encoded = fit_features(words, WordConfig(bits=16))
     train = replace(Examples.of_texts(words, np.arange(60) % N_CLASSES), features=encoded)
-    validation = train.take(np.arange(30))
-    sizes: list[tuple[int, Any]] = []
+    calls: list[tuple[Any, ...]] = []
 
-    def choose_and_note(problem: LinearSVM, *args: Any) -> Any:
-        sizes.append((len(problem.train), args[-1]))
-        return choose_linear_svm(problem, *args)
+    def choose_and_note(*args: Any) -> Any:
+        calls.append(args)
+        return choose_linear_svm(*args)
+
+    def fit(**changes: Any) -> Any:
+        network = waves_of("additive", 0, n_rows=features.n_rows)
+        recipe = Recipe(epochs=1, embedding_optimizer="sgd", char_ngrams=False).replace(**changes)
+        options: Any = {"linear_svm": True, "seed": 0, "svm_choice": None}
+        return fit_branches(network, features, train, train.take(np.arange(30)), recipe, **options)
 
     monkeypatch.setattr(branches, "choose_linear_svm", choose_and_note)
-    network = waves_of("additive", 0, n_rows=features.n_rows)
-    recipe = Recipe(epochs=1, embedding_optimizer="sgd", char_ngrams=False)
-    options: Any = {"linear_svm": True, "seed": 0, "svm_choice": None}
-    *_, choice = fit_branches(network, features, train, validation, recipe, **options)
-    assert sizes == [(24, None), (60, choice.settings)]
-    sizes.clear()
+    return train, fit, calls
+
+
+def test_a_sample_of_many_texts_chooses(monkeypatch):
+    """The settings come from the sample, scale and shift and the solution from the problem of all texts."""
+    monkeypatch.setattr(branches, "MAX_TEXTS_TO_CHOOSE", 24)
+    train, fit, calls = fit_of_sixty(monkeypatch)
+
+    def sizes_of_choices() -> list[tuple[int, Any]]:
+        sizes = [(len(problem.train), settings) for problem, *_, settings in calls]
+        calls.clear()
+        return sizes
+
+    *_, choice = fit()
+    assert sizes_of_choices() == [(24, None), (60, choice.settings)]
     with monkeypatch.context() as fewer:
         fewer.setattr(branches, "MAX_FEATURES_TO_CHOOSE", 50)  # a text has three
-        fit_branches(network, features, train, validation, recipe, **options)
+        fit()
     order = np.random.default_rng(0).permutation(60)
-    assert sizes[0][0] == int((np.cumsum(encoded.lengths[order]) <= 50).sum()) < 24
-    sizes.clear()
-    fit_branches(network, features, train, validation, recipe.replace(tune_linear_svm=False), **options)
-    assert sizes == [(60, LinearSVMSettings())]
+    n_first = int((np.cumsum(train.features.lengths[order]) <= 50).sum())
+    assert sizes_of_choices()[0][0] == n_first < 24
+    fit(tune_linear_svm=False)
+    assert sizes_of_choices() == [(60, LinearSVMSettings())]
     sample = _sample_to_choose(replace(train, n_unlabelled=40), 0)
     np.testing.assert_array_equal(sample.labels, train.labels[:20])  # none that only a teacher labels
 
@@ -316,21 +329,8 @@ def test_a_sample_of_many_texts_chooses(monkeypatch):
 def test_texts_of_some_classes_choose(monkeypatch):
     """The sample has two classes of three, numbered anew, and waves whose logits are those of the two."""
     monkeypatch.setattr(branches, "MAX_CLASSES_TO_CHOOSE", 2)
-    words = [f"{['bad', 'good', 'fine'][row % 3]} word{row % 7}" for row in range(60)]
-    features, encoded = fit_features(words, WordConfig(bits=16))
-    train = replace(Examples.of_texts(words, np.arange(60) % N_CLASSES), features=encoded)
-    validation = train.take(np.arange(30))
-    calls: list[tuple[Any, ...]] = []
-
-    def choose_and_note(problem: LinearSVM, *args: Any) -> Any:
-        calls.append((problem, *args))
-        return choose_linear_svm(problem, *args)
-
-    monkeypatch.setattr(branches, "choose_linear_svm", choose_and_note)
-    network = waves_of("additive", 0, n_rows=features.n_rows)
-    recipe = Recipe(epochs=1, embedding_optimizer="sgd", char_ngrams=False)
-    options: Any = {"linear_svm": True, "seed": 0, "svm_choice": None}
-    fitted, *_, choice = fit_branches(network, features, train, validation, recipe, **options)
+    _, fit, calls = fit_of_sixty(monkeypatch)
+    fitted, *_, choice = fit()
     (sample, _, waves, known, settings), (problem, _, all_waves, all_known, chosen) = calls
     assert (settings, chosen) == (None, choice.settings)
     assert (sample.n_classes, len(sample.train), len(known)) == (2, 40, 20)

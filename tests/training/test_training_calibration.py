@@ -142,7 +142,7 @@ def test_enough_texts_weigh_the_branches(monkeypatch):
 
     monkeypatch.setattr(calibration, "fit_weights", fit_and_note)
     calibrate(AdditiveNetwork.initial(config, 0), held_out)
-    monkeypatch.setattr(calibration, "MAX_NUMBERS", 300)
+    monkeypatch.setattr(calibration, "MAX_LOGITS", 300)
     of_few = calibrate(AdditiveNetwork.initial(config, 0), held_out)
     assert sizes == [(1, 200, 3), (1, 100, 3)]
     assert calibrate(AdditiveNetwork.initial(config, 0), held_out) == of_few

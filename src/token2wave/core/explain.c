@@ -61,14 +61,9 @@ HOT static void add_to_sums(const text_parts *x, summed_text *sums, const int32_
     if (t->shape.linear_variants)
         expand_rows(t, ids, n, x->scratch);
     sums->n_features += n;
-    if (t->shape.has_linear_svm) {
-        int64_t c = t->shape.n_classes, stride = row_width(t->shape);
-        const float *values = t->rows + wave_width(t->shape);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t k = 0; k < c; k++)
-                sums->linear_svm[k] += values[ids[i] * stride + k];
-    }
     add_rows(variants_of(t), variants_stride(t), ids, n, 2 * t->shape.width, sums->sum, sums->squares);
+    if (t->shape.has_linear_svm)
+        add_linear_svm(t, sums->linear_svm, ids, n);
 }
 
 /* Add the entries of the OOV table of token i, and remember whether there are any. */
@@ -77,11 +72,8 @@ static void add_entries(const text_parts *x, summed_text *sums, int64_t i)
     int32_t entries[MAX_OOV_ENTRIES];
     if (!x->index->oov.n || x->rows[i] >= 0)
         return;
-    int64_t c = x->t->shape.n_classes, n = oov_entries(x->index, x->hashes[i], x->spelled[i], entries);
-    const float *weights = x->t->dense + x->t->at.oov;
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t k = 0; k < c; k++)
-            sums->linear_svm[k] += weights[entries[j] * c + k];
+    int n = oov_entries(x->index, x->hashes[i], x->spelled[i], entries);
+    add_oov(x->t, sums->linear_svm, entries, n, 0);
     sums->n_oov += n > 0;
     x->has_entries[i] = n > 0;
 }
@@ -90,12 +82,8 @@ static void add_entries(const text_parts *x, summed_text *sums, int64_t i)
 
 HOT static void rows_of_buckets(const word_index *index, const uint32_t *buckets, int64_t n, int32_t *rows)
 {
-    for (int64_t i = 0; i < n; i++) {
-        bucket_block block = index->blocks[buckets[i] >> 6];
-        uint64_t bit = (uint64_t)1 << (buckets[i] & 63);
-        int32_t row = (int32_t)(block.n_before + COUNT_BITS(block.is_row & (bit - 1)));
-        rows[i] = block.is_row & bit ? row : -1;
-    }
+    for (int64_t i = 0; i < n; i++)
+        rows[i] = row_of_bucket(index, buckets[i]);
 }
 
 /* Number of tokens, or -1 if the text is not UTF-8. */

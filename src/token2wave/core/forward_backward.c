@@ -40,10 +40,8 @@ INLINE float smoothed(const session *s, float target)
     return target * (1.0f - smoothing) + smoothing / (float)s->shape.n_classes;
 }
 
-/* Cross-entropy of a text with one class; logits become its gradient times `weight`. powers: room for one
-   number a class. */
-static double cross_entropy(const session *s, int64_t text, float weight, float *logits, double *powers,
-                            int *right)
+/* Cross-entropy of a text with one class; logits become its gradient times `weight`. */
+static double cross_entropy(const session *s, int64_t text, float weight, float *logits, int *right)
 {
     int64_t c = s->shape.n_classes, best = 0;
     for (int64_t k = 1; k < c; k++)
@@ -53,12 +51,13 @@ static double cross_entropy(const session *s, int64_t text, float weight, float 
     double sum = 0.0, all = 0.0, own = 0.0, smoothing = s->training->label_smoothing;
     float highest = logits[best];
     for (int64_t k = 0; k < c; k++) {
-        sum += powers[k] = exp((double)(logits[k] - highest));
+        sum += exp((double)(logits[k] - highest));
         all += logits[k] - highest;
         own += (double)target_of(s, text, k) * (double)(logits[k] - highest);
     }
     for (int64_t k = 0; k < c; k++)
-        logits[k] = ((float)(powers[k] / sum) - smoothed(s, target_of(s, text, k))) * weight;
+        logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - smoothed(s, target_of(s, text, k))) *
+                    weight;
     return log(sum) - (1.0 - smoothing) * own - smoothing * all / (double)c;
 }
 
@@ -82,14 +81,14 @@ static double binary_cross_entropies(const session *s, int64_t text, float weigh
 }
 
 /* Add losses and right predictions of M texts; logits become the gradient of the batch's mean loss. */
-static void losses(session *s, int64_t part, int64_t first, int64_t M, float *logits, double *powers)
+static void losses(session *s, int64_t part, int64_t first, int64_t M, float *logits)
 {
     for (int64_t m = 0; m < M; m++, logits += s->shape.n_classes) {
         int64_t text = text_number(s, first + m);
         float weight = s->training->text_weights[text], of_batch = 1.0f / (float)s->n_texts * weight;
         int right;
         double loss = s->shape.is_multi_label ? binary_cross_entropies(s, text, of_batch, logits, &right)
-                                              : cross_entropy(s, text, of_batch, logits, powers, &right);
+                                              : cross_entropy(s, text, of_batch, logits, &right);
         s->loss[part] += weight * loss;
         s->right[part] += right;
     }
@@ -99,7 +98,7 @@ static void losses(session *s, int64_t part, int64_t first, int64_t M, float *lo
    */
 #define GROUP_MEMORY(X)                                                                               \
     X(mean, M * r) X(deviation, M * r) X(waves, M * r) X(state, M * d) X(normal, M * d) X(inverse, M) \
-    X(out, M * d) X(out_factors, M * d) X(logits, M * c) X(powers, 2 * c) /* c doubles */              \
+    X(out, M * d) X(out_factors, M * d) X(logits, M * c)                                              \
     X(d_out, M * d) X(d_state, M * d) X(d_waves, M * r) X(d_mean, M * r) X(d_deviation, M * r)        \
     /* context branch, for each word */                                                               \
     X(variants, W * 2 * p) X(left, W * p) X(right, W * p) X(overlays, W * 2 * p)                      \
@@ -274,7 +273,7 @@ void forward_backward(session *s, int64_t part)
         if (p)
             context_forward(s, first, M, W, g);
         float *gradients = s->gradients + part * s->at.size;
-        losses(s, part, first, M, g.logits, (double *)(void *)g.powers);
+        losses(s, part, first, M, g.logits);
         text_backward(s, first, M, g, gradients);
         if (p)
             context_backward(s, first, M, W, g, gradients);

@@ -124,8 +124,8 @@ typedef struct {
     int32_t first; /* first feature of the text; -1 before it */
 } text_sums;
 
-/* Add the SVM weights of features; their rows are in the cache. The sums of four classes stay in registers. */
-HOT static void add_linear_svm(const compiled_network *t, double *sum, const int32_t *ids, int64_t n)
+/* The sums of four classes stay in registers. */
+HOT void add_linear_svm(const compiled_network *t, double *sum, const int32_t *ids, int64_t n)
 {
     int64_t c = t->shape.n_classes, stride = row_width(t->shape), k = 0;
     const float *values = t->rows + wave_width(t->shape);
@@ -143,8 +143,7 @@ HOT static void add_linear_svm(const compiled_network *t, double *sum, const int
     }
 }
 
-/* Add the SVM weights of entries of the OOV table. */
-static void add_oov(const compiled_network *t, double *sum, const int32_t *entries, int64_t n, int32_t first)
+void add_oov(const compiled_network *t, double *sum, const int32_t *entries, int64_t n, int32_t first)
 {
     int64_t c = t->shape.n_classes;
     const float *values = t->dense + t->at.oov;

@@ -44,6 +44,11 @@ typedef struct {
 typedef struct text_work text_work;
 text_work *open_text_work(const compiled_network *t, int64_t n_texts);
 
+/* Add the SVM weights of features, whose rows should be in the cache, to sums of C classes. */
+void add_linear_svm(const compiled_network *t, double *sum, const int32_t *ids, int64_t n);
+/* Add those of entries of the OOV table, which are numbered from `first` on. */
+void add_oov(const compiled_network *t, double *sum, const int32_t *entries, int64_t n, int32_t first);
+
 /* Logits (n, C) of n texts. */
 void logits_of_sums(const compiled_network *t, text_work *work, const summed_text *texts, int64_t n,
                     float *logits);

@@ -252,10 +252,8 @@ HOT static int64_t rows_of(const word_index *index, const uint32_t *buckets, int
     for (int64_t i = 0; i < n; i++) {
         if (i + BLOCKS_AHEAD < n)
             PREFETCH(index->blocks + (buckets[i + BLOCKS_AHEAD] >> 6));
-        bucket_block block = index->blocks[buckets[i] >> 6];
-        uint64_t bit = (uint64_t)1 << (buckets[i] & 63);
-        ids[n_rows] = (int32_t)(block.n_before + COUNT_BITS(block.is_row & (bit - 1)));
-        n_rows += (block.is_row & bit) != 0;
+        ids[n_rows] = row_of_bucket(index, buckets[i]);
+        n_rows += ids[n_rows] >= 0;
     }
     return n_rows;
 }

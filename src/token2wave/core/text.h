@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "extensions.h"
+
 /* Finaliser of SplitMix64. */
 static inline uint64_t mix(uint64_t hash)
 {
@@ -104,6 +106,15 @@ static inline int has_row(const word_index *index, uint64_t hash)
 {
     uint64_t bucket = hash >> (64 - index->bits);
     return index->blocks[bucket >> 6].is_row >> (bucket & 63) & 1;
+}
+
+/* The row of a bucket, or -1 if it has none. */
+static inline int32_t row_of_bucket(const word_index *index, uint32_t bucket)
+{
+    bucket_block block = index->blocks[bucket >> 6];
+    uint64_t bit = (uint64_t)1 << (bucket & 63);
+    int32_t row = (int32_t)(block.n_before + COUNT_BITS(block.is_row & (bit - 1)));
+    return block.is_row & bit ? row : -1;
 }
 
 /* The state of read_features in a text. */

@@ -15,6 +15,7 @@ from token2wave.features import WordPieceConfig
 from token2wave.metrics import EvaluatedText, Evaluation
 from token2wave.options import DIALECT_OPTIONS, DataOptions, TrainOptions
 from token2wave.process_memory import peak_memory
+from token2wave.training.auto_settings import few_rows_of_many_classes
 from token2wave.training.callbacks import RunPlan
 from token2wave.training.cross_validation import Fold
 from token2wave.training.distributed import traffic
@@ -198,7 +199,7 @@ def make_summary(
     """
     texts, recipe, evaluation = run.texts, run.preset.recipe, measurement.evaluation
     parameters, sent = classifier.network.parameter_count(), traffic()
-    caveats = texts.caveats
+    caveats = texts.caveats + few_rows_of_many_classes(run.preset, len(texts.label_names), run.n_rows)
     if last.lr_factor < 1:
         caveats = (*caveats, RATES_TOO_LARGE.format(1 / last.lr_factor))
     if context.cleaning is not None:

@@ -24,6 +24,9 @@ LONG_TEXTS = 150
 MANY_CLASSES = 1_000
 """With more classes the linear SVM, whose work and table grow with classes times features, is left out."""
 
+ENOUGH_ROWS = 40
+"""Of each of many classes: from as many, the waves learn nearly what the linear SVM does."""
+
 
 def auto_settings(
     preset: Preset, texts: Sequence[str], overrides: Collection[str], n_classes: int = 0
@@ -54,6 +57,23 @@ def for_many_classes(preset: Preset, n_classes: int, overrides: Collection[str])
     if n_classes <= MANY_CLASSES:
         return preset
     return _with_changes(preset, preset.for_many_classes, overrides)
+
+
+def few_rows_of_many_classes(preset: Preset, n_classes: int, n_rows: int) -> tuple[str, ...]:
+    """Say what is lost without the linear SVM, if the classes are many and have few rows; else nothing."""
+    has_svm = preset.network.get("linear_svm", False)
+    if (
+        n_classes <= MANY_CLASSES
+        or has_svm
+        or not preset.for_many_classes
+        or n_rows >= ENOUGH_ROWS * n_classes
+    ):
+        return ()
+    return (
+        f"With more than {MANY_CLASSES:,} classes the linear SVM is left out, and the waves alone learn "
+        f"little from fewer than {ENOUGH_ROWS} rows a class: here are {n_rows / n_classes:.1f}. "
+        "--set network.linear_svm=true trains it; its table has a number for each feature and class.",
+    )
 
 
 def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Preset:

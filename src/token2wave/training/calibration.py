@@ -42,7 +42,7 @@ MIN_GRADES = 3
 GRADES_GAIN = 4.0  # nats of all validation texts; classes in a random order gained 0 to 2.4
 TOLERANCE = 1e-10
 STANDARD_ERRORS = 0.5  # by which settings of the linear SVM must be better than the default ones
-MAX_NUMBERS = 1 << 23  # logits of a branch, texts times classes, that weigh it: more change no weight
+MAX_LOGITS = 1 << 23  # of a branch, texts times classes, that weigh it; a sample of more texts does
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
 CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
 """Weight of the words' character n-grams: if few words are known, their spelling says most."""
@@ -63,7 +63,7 @@ def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, .
     Returns:
         The weight of each branch.
     """
-    n_texts = max(MAX_NUMBERS // network.config.n_classes, 1)
+    n_texts = max(MAX_LOGITS // network.config.n_classes, 1)
     if len(validation) > n_texts:
         rows = np.random.default_rng(len(validation)).choice(len(validation), n_texts, replace=False)
         validation = validation.take(np.sort(rows))
