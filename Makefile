@@ -197,7 +197,7 @@ bench-quick: $(RIVALS)
 	$(BIN)/python benchmarks/compare.py --name quick --data debian-sections --runs 1 $(QUICK) \
 		--systems fast,small,fasttext_lr05,tfidf_svc
 	$(BIN)/python benchmarks/paper_step.py --data debian-sections --steps 10 --width 64 --rows 1000 --runs 1 $(QUICK)
-	$(BIN)/python benchmarks/growth.py --quick $(QUICK)
+	$(BIN)/python benchmarks/growth.py --quick --only train-rows,train-words,train-classes,train-vocabulary $(QUICK)
 	$(BIN)/python benchmarks/prediction.py --data debian-sections --systems fast,small,fasttext --runs 1 --seconds 0.2 \
 		--cold-starts 1 --build build/bench/prediction $(QUICK)
 	$(BIN)/python benchmarks/scoring.py --sections beside --beside-documents 5000 --turns 3 --quick \

@@ -2,8 +2,8 @@ r"""One table of speeds, each beside its rival's in the same run, from the resul
 
     python benchmarks/speed_table.py --results build/bench
 
-``make bench-quick`` prints it. It reads what is there of ``quick.json`` (whole trainings, by ``compare.py``),
-``prediction.json``, ``scoring.json`` and ``growth.json``; a benchmark that has not run has no rows.
+``make bench-quick`` prints it, from ``quick.json`` (whole trainings, by ``compare.py``), ``prediction.json``,
+``scoring.json`` and ``growth-quick.json``, and names those that are not there.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "benchmarks")
     folder = parser.parse_args(arguments).results
-    rows = [*_training(_read(folder, "quick")), *_prediction(_read(folder, "prediction"))]
-    rows += [*_scoring(_read(folder, "scoring")), *_growth(_read(folder, "growth"))]
+    documents = {name: _read(folder, name) for name in READERS}
+    rows = [row for name, document in documents.items() for row in READERS[name](document)]
     cells = [("", "system", "figure", "beside it", "ratio")]
     cells += [(row.what, row.ours, row.figure, row.beside, _ratio(row.ratio)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if missing := [name for name, document in documents.items() if not document]:
+        print(f"\nNot measured: {', '.join(missing)}.")
     print(
         "\nA ratio above 1 is in favour of token2wave. Single runs are noisy: docs/benchmarks.md has medians."
     )
@@ -124,7 +126,11 @@ def _scoring(document: Record) -> Iterator[Row]:
         for way in (name for name in ways if name != "bare"):
             own = ways[way]["median"]
             yield Row(
-                f"scoring, {way}", preset, f"{own:.1f} us", f"bare prediction {bare:.1f} us", bare / own
+                f"scoring, {' to '.join(way.split())}",
+                preset,
+                f"{own:.1f} us",
+                f"bare prediction {bare:.1f} us",
+                bare / own,
             )
 
 
@@ -138,6 +144,9 @@ def _growth(document: Record) -> Iterator[Row]:
                 first, last = (quantity(curve["points"][place]["median"], curve["unit"]) for place in (0, -1))
                 figure = f"exponent {curve['fit']['slope']:.2f}"
                 yield Row(f"{study['title']}: {curve['name']}", preset[1], figure, f"{first} to {last}")
+
+
+READERS = {"quick": _training, "prediction": _prediction, "scoring": _scoring, "growth-quick": _growth}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ DOCUMENTS = {
     "quick": {"medians": {"d": TRAINED}},
     "prediction": {"medians": {"d": PREDICTED}},
     "scoring": {"beside": {"presets": {"fast": {"bare": {"median": 3.0}, "json lines": {"median": 6.0}}}}},
-    "growth": {
+    "growth-quick": {
         "studies": {
             "length": {"curves": [CURVE]},
             "train-rows": {
@@ -48,9 +48,13 @@ def test_ratios_favour_the_faster(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert ratios["one"] == ratios["first"] == "0.50"
     assert ratios["scoring,"] == "0.50"
     assert "1,500" in ratios["explanations"]
+    assert "Not" not in ratios  # nothing is missing
     assert sum(line[0] == "Rows:" for line in lines) == 1  # of whole trainings, and only with a slope
 
 
-def test_a_benchmark_that_has_not_run_has_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_that_has_not_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     speed_table.main(["--results", str(tmp_path)])
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    header, *_, missing, _, note = capsys.readouterr().out.splitlines()
+    assert header.split() == ["system", "figure", "beside", "it", "ratio"]
+    assert missing == "Not measured: quick, prediction, scoring, growth-quick."
+    assert "ratio above 1" in note
