@@ -61,9 +61,12 @@ def printable(text: str) -> str:
 
     Labels come from files. They must not move a terminal's cursor or break XML.
     """
+    line = " ".join(text.split())
+    if line.isascii() and line.isprintable():  # most texts are
+        return line
     return "".join(
         REPLACEMENT if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
-        for c in " ".join(text.split())
+        for c in line
         if c not in BIDI_CONTROLS
     )
 
@@ -109,7 +112,7 @@ def join_classes(names: Sequence[str], limit: int = 8) -> str:
 
 def columns(text: str) -> int:
     """Count the columns of a terminal that a text takes."""
-    return sum(map(_columns_of, text))
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
 
 
 def _columns_of(character: str) -> int:
@@ -122,6 +125,8 @@ def shorten(text: str, limit: int) -> str:
     """Make a text printable, and cut it to ``limit`` columns with an ellipsis at the end."""
     beginning = printable(text[: 8 * limit])  # says enough, unless most of it is blanks
     text = beginning if columns(beginning) > limit else printable(text)
+    if text.isascii():
+        return text if len(text) <= limit else text[: limit - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
     width, end = 0, 0  # `end` is where one column is left, for the ellipsis
     for place, character in enumerate(text):
         width += _columns_of(character)

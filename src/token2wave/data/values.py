@@ -244,18 +244,13 @@ def _label_namer(
 ) -> Callable[[int, object], str | None]:
     """Return a function of index and value that gives the name of a label; None if it is bad."""
     to_form = label_key if normalise else canonical_label
-    names_of_strings: dict[str, str] = {}
 
     def plain_name(index: int, value: object) -> str | None:
-        if not isinstance(value, str):
-            return _plain_name(value, column, index)
-        name = names_of_strings.get(value)
-        if name is None and (name := _plain_name(value, column, index)) is not None:
-            name = names_of_strings[value] = to_form(name)
-        return name
+        name = _plain_name(value, column, index)
+        return to_form(name) if isinstance(value, str) and name is not None else name
 
     if label_names is None:
-        return plain_name
+        return _remember(plain_name)
     known = {to_form(name): name for name in label_names}
     exact = frozenset(label_names)
     digits_are_indices = not any(_NUMBER.fullmatch(name) for name in known)
@@ -283,7 +278,23 @@ def _label_namer(
         column.fail(index, problem, hint, "with an unknown label")
         return None
 
-    return name_of
+    return _remember(name_of)
+
+
+def _remember(name_of: Callable[[int, object], str | None]) -> Callable[[int, object], str | None]:
+    """The same function, which names equal strings, and equal integers, only once."""
+    names: dict[type, dict[object, str]] = {str: {}, int: {}}
+
+    def remembered(index: int, value: object) -> str | None:
+        names_of_type = names.get(type(value))
+        if names_of_type is None:
+            return name_of(index, value)
+        name = names_of_type.get(value)
+        if name is None and (name := name_of(index, value)) is not None:
+            names_of_type[value] = name
+        return name
+
+    return remembered
 
 
 def _plain_name(value: object, column: Column, index: int) -> str | None:
