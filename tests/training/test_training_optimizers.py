@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from training_data import ragged
 
 from token2wave.models import WaveConfig, WaveNetwork
-from token2wave.training.optim import EmbeddingAdam, EmbeddingSGD, Optimizers
+from token2wave.training.optim import EmbeddingAdam, EmbeddingSGD, Optimizers, distinct_rows
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency, rate_factor, row_weights
 
@@ -77,6 +77,17 @@ def test_a_row_named_twice_gets_the_sum_of_its_gradients():
         for table in (once, twice):
             make([table]).step()
         torch.testing.assert_close(once, twice, rtol=1e-13, atol=1e-13)
+
+
+def test_increasing_rows_of_a_gradient_are_not_copied_and_others_are_put_in_order():
+    values = gradients(1)[0][:3]
+    for rows, copied in (([0, 2, 5], False), ([2, 0, 5], True), ([0, 2, 2], True)):
+        gradient = torch.sparse_coo_tensor(torch.tensor([rows]), values, (V, D), check_invariants=True)
+        own_rows, own_values = distinct_rows(gradient)
+        assert own_rows.tolist() == sorted(set(rows))
+        expected = torch.zeros(V, D, dtype=values.dtype).index_add_(0, torch.tensor(rows), values)
+        assert torch.equal(own_values, expected[own_rows])
+        assert (own_values.data_ptr() != values.data_ptr()) == copied
 
 
 @pytest.mark.parametrize("make", [lambda p: EmbeddingSGD(p, lr=0.3), lambda p: EmbeddingAdam(p, lr=0.3)])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from token2wave.models import TextNetwork
 from token2wave.training.distributed import Traffic, rank, require_same, world_size
+from token2wave.training.optim import distinct_rows
 
 
 class GradientSync:
@@ -33,11 +34,11 @@ class GradientSync:
         """Sum the gradients of all ranks, after the backward pass of each on its texts."""
         own = self.table.grad
         assert own is not None
-        own = own.coalesce()
-        n_rows = self._sum_dense(own.indices().shape[1])
+        own_rows, own_values = distinct_rows(own)
+        n_rows = self._sum_dense(len(own_rows))
         padded = max(n_rows)
-        rows = self._gather(own.indices()[0], padded)
-        values = self._gather(own.values(), padded)
+        rows = self._gather(own_rows, padded)
+        values = self._gather(own_values, padded)
         distinct = torch.unique(torch.cat([rows[i, :n] for i, n in enumerate(n_rows)]))
         summed = values.new_zeros(len(distinct), values.shape[2])
         for i, n in enumerate(n_rows):  # in the order of ranks: floating-point sums depend on it

@@ -31,13 +31,26 @@ class _EmbeddingOptimizer(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                gradient = parameter.grad.coalesce()
-                self.update(parameter, gradient.indices()[0], gradient.values(), group)
+                rows, gradients = distinct_rows(parameter.grad)
+                self.update(parameter, rows, gradients, group)
         return loss
 
     def update(self, table: Tensor, rows: Tensor, gradients: Tensor, group: dict[str, Any]) -> None:
         """Update ``table[rows]``, ``(R, D)``, by ``gradients``, ``(R, D)``."""
         raise NotImplementedError
+
+
+def distinct_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows ``(R,)`` of a sparse gradient, increasing, and the gradient of each, ``(R, D)``.
+
+    The rows of a :class:`~token2wave.models.batch.Batch` are so already. torch does not know it, and
+    ``coalesce`` would copy the gradients.
+    """
+    rows = gradient._indices()[0]
+    if bool((rows[1:] > rows[:-1]).all()):
+        return rows, gradient._values()
+    gradient = gradient.coalesce()
+    return gradient.indices()[0], gradient.values()
 
 
 class EmbeddingSGD(_EmbeddingOptimizer):

@@ -76,7 +76,7 @@ class _FirstTokenWave(torch.autograd.Function):
         n_texts = others.shape[0]
         texts = torch.where(bags % 3 == 1, bags // 3, n_texts)  # row B of q is zero
         ratio = torch.cat([ratio, ratio.new_zeros(1, ratio.shape[1])])
-        result = values * spread_to_rows(ratio, texts, index, values.shape[0])  # (U, D)
+        result = spread_to_rows(ratio, texts, index, values.shape[0]).mul_(values)  # (U, D)
         return result.index_add_(0, rows, real * filled), None, None, None
 
 
