@@ -217,7 +217,7 @@ class Answers:
 
     def __init__(self, quality: Callable[[LinearSVMSettings], float], n_grams: int = 1) -> None:
         self.quality, self.asked = quality, list[LinearSVMSettings]()
-        self.char_ngrams = type("Grams", (), {"n_grams": n_grams})
+        self.char_ngrams, self.targets = type("Grams", (), {"n_grams": n_grams}), None
 
     def solve_path(
         self,
@@ -246,7 +246,8 @@ class Answers:
 def choose(problem: Any, prior: Any = None, weights: Any = None) -> tuple[LinearSVMSettings, Any]:
     waves = waves_of("additive", 0, n_rows=60)
     validation = Examples(ragged([[row] for row in range(60)]), np.array(TRUTH), weights)
-    choice, solution = choose_linear_svm(problem, prior, waves, validation)
+    logits = branch_logits(waves, validation.features)
+    choice, solution = choose_linear_svm(problem, prior, logits, validation)
     np.testing.assert_array_equal(solution.rows, problem.compiled(choice.settings).rows)
     return choice.settings, choice
 
@@ -337,10 +338,10 @@ def test_texts_of_some_classes_choose(monkeypatch):
     assert (problem.n_classes, len(problem.train), len(all_known)) == (3, 60, 30)
     assert fitted.config.n_classes == 3
     assert set(sample.train.labels) == set(known.labels) == {0, 1}
-    logits = all_waves.logits(all_known.features)
+    logits = all_waves.sum(axis=0)
     by_classes = {classes: np.isin(all_known.labels, classes) for classes in ((0, 1), (0, 2), (1, 2))}
     assert any(
-        np.allclose(waves.logits(known.features), logits[mask][:, classes], atol=1e-5)
+        np.allclose(waves.sum(axis=0), logits[mask][:, classes], atol=1e-5)
         and (np.array(classes)[known.labels] == all_known.labels[mask]).all()
         for classes, mask in by_classes.items()
     )

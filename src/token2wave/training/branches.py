@@ -24,6 +24,7 @@ from token2wave.training.calibration import (
     CHAR_NGRAM_WEIGHT_FEW_ROWS,
     PRIOR_WEIGHTS_FEW_ROWS,
     LinearSVMChoice,
+    branch_logits,
     choose_linear_svm,
     mixture_loss,
     scale_branches,
@@ -52,6 +53,7 @@ MAX_CLASSES_TO_CHOOSE = 200
 """Classes whose texts choose them, drawn by chance: the problems of one class against the rest are alike."""
 
 Floats = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 
 
 def fit_branches(
@@ -104,22 +106,28 @@ def fit_branches(
     if svm_choice is None:
         assert validation is not None
 
+        wave_logits = branch_logits(network, validation.features)
+
         def choose(
-            problem: LinearSVM, waves: Any, validation: Examples, settings: LinearSVMSettings | None = None
+            problem: LinearSVM,
+            logits: Numbers,
+            validation: Examples,
+            settings: LinearSVMSettings | None = None,
         ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
             known = validation.encode(_with_oov(features, problem.oov_hashes))
-            return choose_linear_svm(problem, prior, waves, known, settings)
+            return choose_linear_svm(problem, prior, logits, known, settings)
 
         settings = None if recipe.tune_linear_svm else LinearSVMSettings()
         if settings is None:
-            waves, sample, known = network, train, validation
+            waves, logits, sample, known = network, wave_logits, train, validation
             if network.config.n_classes > MAX_CLASSES_TO_CHOOSE and not train.multi_label:
                 waves, sample, known = _restrict_classes(waves, train.labelled(), known, seed)
+                logits = branch_logits(waves, known.features)
             sample = _sample_to_choose(sample, seed)
             if len(sample) < len(train) - train.n_unlabelled:
                 sample_problem = _svm_problem(waves.config, features, sample, recipe, seed, prior)
-                settings = choose(sample_problem, waves, known)[0].settings
-        svm_choice, solution = choose(problem, network, validation, settings)
+                settings = choose(sample_problem, logits, known)[0].settings
+        svm_choice, solution = choose(problem, wave_logits, validation, settings)
     else:
         svm_choice, solution = _solve(problem, prior, svm_choice)
     network = add_linear_svm(network, solution, svm_choice)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged
+from token2wave.inference.compiled import compile_network, reason_not_to_compile
 from token2wave.inference.reference import EMBEDDING, probabilities, product
 from token2wave.training.auto_settings import FEW_TO_BATCH
 from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, assign_folds
@@ -30,9 +31,10 @@ from token2wave.training.linear_svm import (
 from token2wave.training.loss import binary_cross_entropies
 from token2wave.training.noisy_labels import minimise
 from token2wave.training.prior_rows import RowVectors
-from token2wave.training.trainer import TrainableNetwork
+from token2wave.training.trainer import Trainable, TrainableNetwork
 
-HEADS = ("head", "context.head", "linear_svm")
+CONTEXT_HEAD = "context.head"
+HEADS = ("head", CONTEXT_HEAD, "linear_svm")
 """Parameters of the branches: the waves of the text, of each word's context, and the linear SVM."""
 ITERATIONS = 100
 PRIOR = 1.0  # pseudo-texts that pull each weight to one
@@ -102,7 +104,7 @@ def recorded_choice(record: Mapping[str, Any]) -> LinearSVMChoice:
 def choose_linear_svm(
     problem: LinearSVM,
     prior: RowVectors | None,
-    waves: TrainableNetwork,
+    wave_logits: Numbers,
     validation: Examples,
     settings: LinearSVMSettings | None = None,
 ) -> tuple[LinearSVMChoice, CompiledLinearSVM]:
@@ -114,16 +116,16 @@ def choose_linear_svm(
     Args:
         problem: of the linear SVM.
         prior: vectors of the rows; None without a prior.
-        waves: the network without a linear SVM.
-        validation: texts that neither has learnt from, with the features of the problem's OOV table.
+        wave_logits: ``(L, N, C)``, of each branch of the network without a linear SVM.
+        validation: ``N`` texts that neither has learnt from, with the features of the problem's OOV table.
         settings: to use; None tries the default ones and others.
 
     Returns:
         The choice, and the solution for it. It differs from the defaults only as far as the cross-entropy of
         the calibrated mixture is clearly less.
     """
-    known = validation.features.rows(waves.config.n_rows)
-    wave_logits, truth = branch_logits(waves, known), _truth(waves, validation)
+    truth = validation.labels if problem.targets is None else validation.targets
+    assert truth is not None
     text_weights = np.ones(len(validation)) if validation.weights is None else validation.weights
     best_losses: Numbers | None = None
     best = None
@@ -360,10 +362,19 @@ def branch_logits(network: TrainableNetwork, features: Ragged) -> Numbers:
     for head in _heads(arrays):
         for name, values in originals.items():
             network.load(name, values if name.startswith(f"{head}.") else np.zeros_like(values))
-        logits.append(network.logits(features).astype(np.float64))
+        alone = network if head == CONTEXT_HEAD else _without_context(network)
+        logits.append(alone.logits(features).astype(np.float64))
     for name, values in originals.items():
         network.load(name, values)
     return np.stack(logits)
+
+
+def _without_context(network: TrainableNetwork) -> Trainable:
+    """The same network without its context, most of whose time that takes; its head must be zero."""
+    if not network.config.context_width or reason_not_to_compile(network.config) is not None:
+        return network
+    config, arrays = network.config.replace(context_width=0), network.arrays()
+    return compile_network(config, {name: arrays[name] for name in config.parameter_shapes()})
 
 
 def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
