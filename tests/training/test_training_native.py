@@ -45,6 +45,7 @@ SHAPES = [
     {"width": 24, "context_width": 8, "context_radius": 1},
     {"width": 40, "context_width": 16, "context_radius": 3, "operation": "modulation"},
 ]
+MANY_CLASSES = {"width": 8, "n_classes": 1101}  # products of several blocks
 
 
 def config_of(n_rows: int = 30, n_classes: int = 3, dropout: float = 0.0, **shape: object) -> WaveConfig:
@@ -107,7 +108,7 @@ def test_logits_equal_those_of_torch_and_of_numpy(shape):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, MANY_CLASSES], ids=str)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -139,7 +140,7 @@ def test_training_follows_torch_step_by_step(shape, changes, weighted):
         np.testing.assert_allclose(additive.arrays()[name], expected, rtol=2e-3, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, MANY_CLASSES], ids=str)
 def test_one_step_is_the_gradient_of_torch(shape):
     """A rate of one in plain gradient descent leaves the gradient itself, for every row."""
     recipe = RECIPE.replace(

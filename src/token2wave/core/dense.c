@@ -4,6 +4,9 @@
 
 #define NORM_EPSILON 1e-5f
 
+#define BLOCK_K 512 /* rows of B at once: more classes than that do not fit the cache */
+#define BLOCK_M 96  /* rows of A at once, a multiple of the tiles' */
+
 /* A tile of C, `rows` by 8 * `vectors`, kept in registers over all of K. */
 #define TILE(rows, vectors)                                                                           \
     do {                                                                                              \
@@ -27,8 +30,9 @@
                     add ? (v8)(READ(c + (m + i) * n_c + n + 8 * j) + sum[i][j]) : sum[i][j];          \
     } while (0)
 
-HOT void multiply(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_row, int64_t a_column,
-                  const float *b, int64_t n_b, float *c, int64_t n_c, int add)
+/* C (M, N) = [C +] A (M, K) B (K, N) for blocks that fit the cache; see multiply. */
+INLINE void multiply_block(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_row, int64_t a_column,
+                           const float *b, int64_t n_b, float *c, int64_t n_c, int add)
 {
     int64_t n = 0;
     for (; n + 16 <= N; n += 16) {
@@ -54,6 +58,19 @@ HOT void multiply(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_row
                 sum += a[m * a_row + k * a_column] * b[k * n_b + n];
             c[m * n_c + n] = sum;
         }
+}
+
+HOT void multiply(int64_t M, int64_t N, int64_t K, const float *a, int64_t a_row, int64_t a_column,
+                  const float *b, int64_t n_b, float *c, int64_t n_c, int add)
+{
+    int64_t k = 0;
+    do { /* once if K is 0: C is written then, too */
+        int64_t n_k = K - k < BLOCK_K ? K - k : BLOCK_K;
+        for (int64_t m = 0; m < M; m += BLOCK_M)
+            multiply_block(M - m < BLOCK_M ? M - m : BLOCK_M, N, n_k, a + m * a_row + k * a_column, a_row,
+                           a_column, b + k * n_b, n_b, c + m * n_c, n_c, add || k);
+        k += n_k;
+    } while (k < K);
 }
 
 void linear(int64_t M, int64_t N, int64_t K, const float *x, const float *transposed, const float *bias,
@@ -140,6 +157,21 @@ INLINE v8 exponential(v8 x)
     p = p * r + 1.0f;
     v8i exponent = ((v8i)shifted - (v8i)shifter + 127) << 23;
     return p * (v8)exponent;
+}
+
+HOT void exponentials(int64_t n, float highest, float *x)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        AT(x + i) = exponential(READ(x + i) - highest);
+    if (i < n) {
+        v8 padding = ALL(highest);
+        float rest[8];
+        AT(rest) = padding;
+        memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);
+        AT(rest) = exponential(READ(rest) - highest);
+        memcpy(x + i, rest, (size_t)(n - i) * sizeof *x);
+    }
 }
 
 HOT void gelu(int64_t n, const float *x, float *y, float *slope)

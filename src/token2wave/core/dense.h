@@ -31,6 +31,9 @@ void normalise(int64_t M, int64_t N, const float *x, const float *scale, const f
 void normalise_backward(int64_t M, int64_t N, const float *dy, const float *normal, const float *inverse,
                         const float *scale, float *dx, float *d_scale, float *d_shift);
 
+/* x = exp(x - highest) of n numbers, none above the highest, to 2 units in the last place; at least e^-87. */
+void exponentials(int64_t n, float highest, float *x);
+
 /* GELU, x Phi(x), and its derivative. n is a multiple of eight. */
 void gelu(int64_t n, const float *x, float *y, float *slope);
 

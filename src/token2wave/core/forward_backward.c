@@ -51,13 +51,15 @@ static double cross_entropy(const session *s, int64_t text, float weight, float 
     double sum = 0.0, all = 0.0, own = 0.0, smoothing = s->training->label_smoothing;
     float highest = logits[best];
     for (int64_t k = 0; k < c; k++) {
-        sum += exp((double)(logits[k] - highest));
         all += logits[k] - highest;
         own += (double)target_of(s, text, k) * (double)(logits[k] - highest);
     }
+    exponentials(c, highest, logits);
     for (int64_t k = 0; k < c; k++)
-        logits[k] = ((float)(exp((double)(logits[k] - highest)) / sum) - smoothed(s, target_of(s, text, k))) *
-                    weight;
+        sum += logits[k];
+    float normaliser = (float)(1.0 / sum);
+    for (int64_t k = 0; k < c; k++)
+        logits[k] = (logits[k] * normaliser - smoothed(s, target_of(s, text, k))) * weight;
     return log(sum) - (1.0 - smoothing) * own - smoothing * all / (double)c;
 }
 
