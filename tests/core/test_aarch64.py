@@ -37,10 +37,11 @@ from token2wave.training.examples import Examples
 from token2wave.training.recipe import Recipe
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-LIBRARIES = "/usr/aarch64-linux-gnu"
+LIBRARIES = Path("/usr/aarch64-linux-gnu")
+# Those of setup.py.
 FLAGS = ("-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi")
 MISSING = [name for name in (COMPILER, EMULATOR) if shutil.which(name) is None]
-NO_FLOATS = np.zeros(0, np.float32)
+MISSING += [] if (LIBRARIES / "include" / "stdio.h").exists() else ["libc for aarch64"]
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the emulator runs programs of Linux"),
@@ -172,9 +173,12 @@ def random_texts(n_texts: int, n_rows: int) -> Ragged:
 
 
 def network_of(shape: dict[str, Any]) -> AdditiveNetwork:
-    settings = {"operation": "interference", **shape}
+    """A network whose weights are large enough for all of the core's approximations to count."""
+    settings = {"operation": "interference", "embedding_scale": 1.0, **shape}
     config = WaveConfig(200, 3, variants="rows", readout="text", dropout=0.3, **settings)
-    return AdditiveNetwork.initial(config, 0)
+    network = AdditiveNetwork.initial(config, 0)
+    network.dense += np.random.default_rng(0).normal(0, 0.5, len(network.dense)).astype(np.float32)
+    return network
 
 
 @pytest.mark.parametrize("shape", NETWORKS, ids=str)
@@ -188,10 +192,8 @@ def test_rows_are_predicted_alike(shape: dict[str, Any], driver: Driver) -> None
     assert one == three
     logits = np.frombuffer(one[0], np.float32).reshape(-1, 3)
     compiled = CompiledNetwork(network.config, network.arrays())
-    for expected in (
-        compiled.logits(texts),
-        reference.logits_of_features(network.config, network.arrays(), texts),
-    ):
+    in_numpy = reference.logits_of_features(network.config, network.arrays(), texts)
+    for expected in (compiled.logits(texts), in_numpy):
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=2e-6)
 
 
@@ -274,8 +276,10 @@ def test_a_linear_svm_has_the_same_minimum(
         np.array([features[3], tolerance], np.float32),
     )
     one, three = (list(driver("fit_linear_svm", *arguments, integers(max_passes, seed, n))) for n in (1, 3))
-    assert [one[i] for i in (0, 1, 2, 3, 5)] == [three[i] for i in (0, 1, 2, 3, 5)]
-    for i in (0, 1, 2, 3, 5):
+    numbers_of = 0, 1, 2, 3, 5  # passes are those of a block, which has fewer classes with more threads
+    assert [one[i] for i in numbers_of] == [three[i] for i in numbers_of]
+    assert not rows.any()
+    for i in numbers_of:
         numbers = np.frombuffer(one[i], np.float32).reshape(expected[i].shape)
         np.testing.assert_allclose(numbers, expected[i], rtol=0, atol=2e-3)
     solved = np.frombuffer(one[0], np.float32).reshape(rows.shape)
