@@ -55,6 +55,7 @@ PARITY = (
     "tests/inference/test_parity.py",
     "tests/inference/test_without_torch.py::test_native_equals_numpy",
     "tests/inference/test_without_torch.py::test_probabilities_are_those_of_the_formulas",
+    "tests/inference/test_row_sums.py",
     "tests/features/test_features_words.py",
     "tests/storage/test_golden.py",
 )
