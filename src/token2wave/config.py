@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Self, TypeVar, get_type_hints
 
 from token2wave.errors import ConfigError
@@ -54,7 +54,7 @@ class Configuration:
         Raises:
             ConfigError: a key is unknown, or a value is illegal or of the wrong type.
         """
-        hints = get_type_hints(cls)
+        hints = _type_hints(cls)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in fields:
@@ -78,6 +78,12 @@ class Configuration:
         """
         current = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return self.from_dict(current | changes)
+
+
+@cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    """Types of the fields by name; once a class, as it compiles each annotation and every fit makes settings."""
+    return get_type_hints(cls)
 
 
 def _convert(cls: type, key: str, hint: Any, value: Any) -> Any:
