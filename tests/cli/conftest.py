@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from cli_helpers import CSV, TINY
 
 from token2wave.cli import main as cli
+
+COMMAND_LINE = typer.main.get_command(cli.app)
+"""What the application builds of itself at each call, which takes time; built once, as in a program."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.setattr(cli, "app", COMMAND_LINE)
+
     def run(*arguments: object, stdin: bytes = b"") -> Outcome:
         monkeypatch.setattr(sys, "argv", ["token2wave", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))

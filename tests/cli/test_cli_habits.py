@@ -125,9 +125,28 @@ PROGRAM = "import sys; sys.argv[0] = 'token2wave'; from token2wave.cli.main impo
         (["explain", "m", "--unit", "s"], ["sentence"]),
     ],
 )
-def test_completion(words, expected):
+def test_completion(run_cli, monkeypatch, words, expected):
+    for shell in ("bash", "zsh", "fish"):
+        with monkeypatch.context() as patch:
+            for variable, value in completion(shell, words).items():
+                patch.setenv(variable, value)
+            outcome = run_cli()
+        assert_completes(shell, outcome.out, expected)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_in_its_own_process(shell):
+    words, expected = ["train", "few.csv", "--preset", ""], ["small", "fast", "paper"]
+    environment = {**os.environ, **completion(shell, words)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    assert_completes(shell, done.stdout, expected)
+    assert done.stderr == ""
+
+
+def completion(shell: str, words: list[str]) -> dict[str, str]:
+    """What a shell has in its environment when it asks for completions."""
     line = " ".join(["token2wave", *words])
-    shells = {
+    variables = {
         "bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(words))},
         "zsh": {"_TYPER_COMPLETE_ARGS": line},
         "fish": {
@@ -136,16 +155,15 @@ def test_completion(words, expected):
             "_TYPER_COMPLETE_WORD_TO_COMPLETE": words[-1],
         },
     }
-    for shell, variables in shells.items():
-        environment = {**os.environ, **variables, "_TOKEN2WAVE_COMPLETE": f"complete_{shell}"}
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-        )
-        printed = done.stdout.split()
-        for value in expected:
-            assert any(value in word for word in printed), (shell, done.stdout, done.stderr)
-        if shell == "bash":
-            assert printed == expected
+    return {**variables[shell], "_TOKEN2WAVE_COMPLETE": f"complete_{shell}"}
+
+
+def assert_completes(shell: str, out: str, expected: list[str]) -> None:
+    printed = out.split()
+    for value in expected:
+        assert any(value in word for word in printed), (shell, out)
+    if shell == "bash":
+        assert printed == expected
 
 
 def test_help_and_completion_import_nothing_heavy():

@@ -18,7 +18,6 @@ from token2wave.cli.main import app
 COMMANDS = {
     command.callback.__name__.replace("_", "-"): command.callback for command in app.registered_commands
 }
-COMMAND_LINE = typer.main.get_command(app)  # once, because it takes time
 
 
 class Input(NamedTuple):
@@ -258,7 +257,6 @@ def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     shutil.copyfile(model, workplace / "model2")
     (workplace / "link").symlink_to(workplace, target_is_directory=True)
     monkeypatch.setenv("TOKEN2WAVE_DATA", str(workplace / "home"))
-    monkeypatch.setattr("token2wave.cli.main.app", COMMAND_LINE)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
