@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 import torch.distributed as dist
 from training_data import ragged, toy, toy_network, written_rows
 
+from token2wave.cli.main import main
 from token2wave.errors import DistributedError
 from token2wave.options import TrainOptions
 from token2wave.pipeline import train
@@ -44,6 +47,8 @@ PAPER = {
     "epochs": 3,
     "settings": {"network.width": 16, "recipe.precision": "float32", "recipe.batch_size": 24},
 }
+
+NETWORK = ["--set", "network.width=8", "--set", "network.context_width=4"]
 
 
 def ordered(n_texts: int = 59) -> Examples:
@@ -199,6 +204,36 @@ def check_checkpoints(folder: Path) -> None:
     )
 
 
+def check_command_line(folder: Path) -> None:
+    """A training from the command line; what each rank prints goes into files of its own."""
+    argv = ["train", "few.csv", "--out", "m.safetensors", "--epochs", "2", "--json", *NETWORK]
+    sys.argv = ["token2wave", *argv, "--set", "recipe.refit_below=0"]
+    rank = os.environ["RANK"]
+    with ExitStack() as stack:
+        out, err = (stack.enter_context((folder / f"{name}-{rank}").open("w")) for name in ("out", "err"))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        try:
+            main()
+        except SystemExit as stop:
+            print(f"status {stop.code or 0}", file=err)
+
+
+def run_rank(rank: int, port: int, folder: Path, arguments: list[str]) -> None:
+    """Be one of two processes of a launcher that run the command line; what they print goes into files."""
+    os.chdir(folder)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    # As under torchrun: the store outlives the ranks.
+    os.environ |= dict.fromkeys(("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), "0")
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    sys.argv = ["token2wave", *arguments]
+    warnings.simplefilter("error")
+    main()
+
+
 def check_failure(folder: Path) -> None:
     """Options that differ end the training in both ranks, and the next one is refused."""
     rank, messages = int(os.environ["RANK"]), []
@@ -216,6 +251,7 @@ if __name__ == "__main__":
     for check in (check_cases, check_traffic, check_differences):
         check(options=TrainOptions(device="cpu"), callbacks=(), folder=where)
     check_checkpoints(where)
+    check_command_line(where)
     check_failure(where)
     sys.stdout.flush()
     os._exit(0)  # as the command line ends after a failure: the group's threads may still wait

@@ -44,7 +44,7 @@ def dataset(noise=0.2, n=1_200, test=True):
 def assessed(monkeypatch):
     """The texts of each assessment, and what is found.
 
-    ``assessed.result`` changes it; ``assessed.assess`` finds it, and may be :func:`know`, which trains no models.
+    ``assessed.assess`` finds it, and may be :func:`know`, without training; ``assessed.result`` alters it.
     """
 
     class Assessments(list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from distributed_worker import PAPER, cases, fitted
+from distributed_worker import NETWORK, PAPER, cases, fitted, run_rank
 from hypothesis import given
 from hypothesis import strategies as st
 from training_data import ragged, toy, toy_network, write_csv, written_rows
@@ -40,6 +41,7 @@ def folder_of_two(tmp_path_factory) -> Path:
     """Folder with the results of two processes."""
     folder = tmp_path_factory.mktemp("processes")
     write_csv(folder / "rows.csv", written_rows(300))
+    write_csv(folder / "few.csv", written_rows(240))
     command = [*LAUNCH, str(HERE / "distributed_worker.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD, cwd=folder, timeout=200)
     assert done.returncode == 0, done.stderr
@@ -130,8 +132,7 @@ def test_every_process_gets_the_classifier(folder_of_two):
 def launched(folder: Path, *options: str) -> subprocess.Popen[str]:
     """A run of two processes, whose output goes into files."""
     write_csv(folder / "rows.csv", written_rows(240))
-    network = ["--set", "network.width=8", "--set", "network.context_width=4"]
-    command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", *network, *options]
+    command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", *NETWORK, *options]
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, text=True, env=ONE_THREAD, cwd=folder)
 
@@ -141,14 +142,42 @@ def our_errors(folder: Path) -> list[str]:
     return [line for line in (folder / "err").read_text().splitlines() if line.startswith("error: ")]
 
 
-def test_the_command_line_speaks_once(tmp_path):
-    process = launched(tmp_path, "--epochs", "2", "--json", "--set", "recipe.refit_below=0")
-    assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
-    assert (tmp_path / "err").read_text().count("epoch 2:") == 1
-    summary = json.loads((tmp_path / "out").read_text())
+def test_the_command_line_speaks_once(folder_of_two):
+    out, err = (
+        [(folder_of_two / f"{stream}-{rank}").read_text() for rank in range(2)] for stream in ("out", "err")
+    )
+    assert [text.splitlines()[-1:] for text in err] == [["status 0"]] * 2, err
+    assert [text.count("epoch 2:") for text in err] == [1, 0]
+    assert out[1] == ""
+    summary = json.loads(out[0])
     assert summary["traffic"]["processes"] == 2
     assert summary["traffic"]["row_bytes"] > 0
-    assert load(tmp_path / "m.safetensors").predict("the striker of the team").label == "sport"
+    assert load(folder_of_two / "m.safetensors").predict("the striker of the team").label == "sport"
+
+
+@pytest.fixture(scope="module")
+def ranks():
+    """Starts two processes as ``torchrun`` does, from one that has imported the package."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed_worker"])
+
+    def run(folder: Path, *arguments: str) -> list[int]:
+        store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        processes = [
+            context.Process(target=run_rank, args=(rank, store.port, folder, list(arguments)))
+            for rank in range(2)
+        ]
+        for process in processes:
+            process.start()
+        try:
+            for process in processes:
+                process.join(timeout=120)
+            return [process.exitcode for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -161,9 +190,9 @@ def test_the_command_line_speaks_once(tmp_path):
         ),
     ],
 )
-def test_one_process_reports_an_error(options, message, tmp_path):
-    process = launched(tmp_path, *options)
-    assert process.wait(timeout=120) == 1
+def test_one_process_reports_an_error(options, message, tmp_path, ranks):
+    write_csv(tmp_path / "rows.csv", written_rows(240))
+    assert ranks(tmp_path, "train", "rows.csv", "--out", "m.safetensors", *NETWORK, *options) == [2, 2]
     (error,) = our_errors(tmp_path)
     assert error.startswith(f"error: {message}")
 
