@@ -9,6 +9,7 @@ RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
 RELEASER := .venv/release-installed
 THREADS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom prior docs fuzz fuzz-quick bench bench-quick clean
 
@@ -36,11 +37,14 @@ demo: $(BASE)
 		"Design printed circuit boards: schematic capture, layout and simulation."
 	@echo "report: $(DEMO)/report.html"
 
-# Coverage is measured where it has a limit: it slows tests down by half.
+# Coverage is measured where it has a limit: it slows tests down by half. Bytecode is kept whatever the environment says,
+# for the hundreds of processes that tests start. A worker begins with half of the tests in their order, so that what the
+# tests of a module share is made once.
+test: export OMP_NUM_THREADS := 1
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto tests/waves tests/models \
-		--cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --ignore=tests/waves --ignore=tests/models
+	$(PYTEST) tests/waves tests/models --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
+	$(PYTEST) --ignore=tests/waves --ignore=tests/models
 
 # Both papers: all systems and studies, into build/reproduction. Needs TOKEN2WAVE_DATA and about a day; resumes.
 reproduce: setup

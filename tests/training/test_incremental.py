@@ -247,13 +247,15 @@ def test_files(tmp_path: Path) -> None:
         (("no-such.csv", None), {}, DataError, "no-such.csv"),
     ],
 )
-def test_what_cannot_be_learnt(arguments, keywords, error, said, tmp_path: Path) -> None:
-    data = write_csv(tmp_path / "two.csv", written_rows(40, 1, TWO))
-    classifier = token2wave.train(
-        data, preset="fast", settings={"features.bits": 12, "network.width": 8}
-    ).classifier
+def test_what_cannot_be_learnt(arguments, keywords, error, said, of_few_rows: token2wave.Classifier) -> None:
     with pytest.raises(error, match=said):
-        token2wave.update(classifier, *arguments, **keywords)
+        token2wave.update(of_few_rows, *arguments, **keywords)
+
+
+@pytest.fixture(scope="module")
+def of_few_rows() -> token2wave.Classifier:
+    texts, labels = rows(40, 1, TWO)
+    return token2wave.train(texts, labels, **KINDS["fast"]).classifier
 
 
 @given(

@@ -23,6 +23,7 @@ ADAM = {
     "recipe.embedding_optimizer": "adam",
     "recipe.embedding_lr": 0.01,
     "recipe.token_dropout": 0.2,
+    "recipe.batch_size": 128,
     "recipe.precision": "float32",
 }
 KINDS = {
