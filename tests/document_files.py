@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 
 import token2wave
-from token2wave.data import TextDataset, TextSplit
+from token2wave.data import TextDataset, TextSplit, datasets
 
 PRAISING = ["great", "lovely", "wonderful", "sturdy", "quick", "delightful", "excellent"]
 BLAMING = ["awful", "broken", "slow", "useless", "cheap", "terrible", "loud"]
@@ -21,6 +23,7 @@ TOPICS = {
 
 def write_document_files(folder: Path) -> None:
     """Write every file that a document may name."""
+    folder.mkdir(exist_ok=True)
     rng = random.Random(0)
     reviews = [_review(rng) for _ in range(120)]
     news = [_news(rng, several=True) for _ in range(120)]
@@ -53,6 +56,16 @@ def write_document_files(folder: Path) -> None:
         texts, labels = map(list, zip(*rows, strict=True))
         data = TextDataset(name, TextSplit(texts, labels, name))
         token2wave.train(data, out=folder / f"{name}.safetensors", preset="fast", epochs=1)
+
+
+def write_small_corpus(folder: Path) -> None:
+    """Write the first rows and every fourth of the others of the corpora that come with the package."""
+    shutil.copytree(datasets._BUILT_IN, folder)
+    for path in folder.rglob("*.jsonl.gz"):
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            rows = stream.readlines()
+        with gzip.open(path, "wt", encoding="utf-8") as stream:
+            stream.writelines(rows[:600] + rows[600::4])
 
 
 def _review(rng: random.Random) -> tuple[str, str]:
