@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def test_the_model_of_many_processes() -> None:
     assert "| 1,000 | 5.2 min | 6 % |" in tables.scoring_efficiency_table(DOCUMENT)
 
 
-def test_the_crawl_is_the_same_again(tmp_path: Path) -> None:
+def test_the_crawl_is_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crawl.make_words(2_000).tolist() == crawl.make_words(2_000).tolist()
+    monkeypatch.setattr(crawl, "make_words", cache(crawl.make_words))  # a second for each crawl
+    monkeypatch.setattr(crawl, "CHUNK", 400)
     n = crawl.BROKEN_EVERY + 10
     documents = crawl.Crawl(3).documents(0, n)
     assert documents == crawl.Crawl(3).documents(0, n)
