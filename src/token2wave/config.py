@@ -54,7 +54,8 @@ class Configuration:
         Raises:
             ConfigError: a key is unknown, or a value is illegal or of the wrong type.
         """
-        hints = _type_hints(cls)
+        settings: type = cls  # which mypy takes for hashable
+        hints = _type_hints(settings)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in fields:
@@ -82,7 +83,7 @@ class Configuration:
 
 @cache
 def _type_hints(cls: type) -> dict[str, Any]:
-    """Types of the fields by name; once a class, as it compiles each annotation and every fit makes settings."""
+    """Types of the fields by name, once a class: this compiles annotations, and every fit makes settings."""
     return get_type_hints(cls)
 
 

@@ -13,5 +13,5 @@ ROWS = [
 ]
 CSV = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
 TINY = ["--epochs", "1", "--device", "cpu"]
-for setting in ("network.width=4", "network.context_width=0", "features.bits=12"):
+for setting in ("network.width=8", "network.context_width=0", "features.bits=12"):
     TINY += ["--set", setting]

@@ -141,8 +141,7 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     columns = matrix_of(problem, problem.train.features, share)
     dense_scale, first = 2 / np.sqrt(problem.dense_square), len(problem.information)
     matrix = np.concatenate([columns, dense_scale * problem.dense / roots], axis=1)
-    # NumPy takes thousands of passes, at a tenth of a second each, where one dense feature has a high cost.
-    costs = (0.1, 1.0, 1.0) if (solver, n_dense) == ("0", 1) else (0.1, 1.0, 10.0, 10.0)
+    costs = 0.1, 1.0, 10.0, 10.0
     path = problem.solve_path(share, 2.0, costs)
     for cost, weights in zip(costs, path, strict=True):
         best = best_weights(problem, matrix, cost).T
@@ -247,18 +246,7 @@ def test_character_ngrams_that_tell_little_are_left_out():
 # ---- the same bits ----
 
 
-@pytest.mark.parametrize(
-    ("solver", "name"),
-    [
-        *(pytest.param("1", name, id=f"native-{name}", marks=needs_core) for name in CASES),
-        # Nine classes, n-grams and weights are all in one case; blocks are the core's.
-        *(
-            pytest.param("0", name, id=f"numpy-{name}")
-            for name in ("two classes", "classes without texts", "n-grams and weights")
-        ),
-    ],
-    indirect=["solver"],
-)
+@every_case
 def test_a_solution_starts_from_the_dual_variables_of_another(name, solver, exact):
     problem, _, share = case_of(**CASES[name], n_dense=8)
     alphas = problem.initial_alphas()
