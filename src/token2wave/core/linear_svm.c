@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dense.h"
+#include "memory.h"
 #include "session.h"
 #include "threads.h"
 
@@ -108,7 +109,7 @@ static int merge_elements(run *r)
         int32_t row = p->texts.ids[i];
         room += 1 + (p->gram_offsets ? p->gram_offsets[row + 1] - p->gram_offsets[row] : 0);
     }
-    int32_t *counts = calloc((size_t)r->n_elements + 1, sizeof *counts);
+    int32_t *counts = allocate_table(((size_t)r->n_elements + 1) * sizeof *counts);
     r->entries = malloc(((size_t)room + 1) * sizeof *r->entries);
     if (!counts || !r->entries) {
         free(counts);
@@ -212,7 +213,7 @@ static void solve_block(void *argument, int64_t number)
     int64_t n_lanes = r->n_lanes, n_texts = p->texts.n_texts;
     block b = {.first = number * n_lanes};
     int64_t n_classes = r->n_solved - b.first < n_lanes ? r->n_solved - b.first : n_lanes;
-    b.table = calloc((size_t)((r->n_elements + p->n_dense) * n_lanes) + MAX_LANES, sizeof *b.table);
+    b.table = allocate_table(((size_t)((r->n_elements + p->n_dense) * n_lanes) + MAX_LANES) * sizeof *b.table);
     b.alphas = calloc((size_t)(n_texts * n_lanes) + MAX_LANES, sizeof *b.alphas);
     b.order = malloc(((size_t)n_texts + 1) * sizeof *b.order);
     if (b.table && b.alphas && b.order) {
@@ -278,8 +279,8 @@ int solve_linear_svm(const linear_svm_problem *p, int n_threads)
     while (r.n_lanes < MAX_LANES && r.n_lanes * n_threads < r.n_solved)
         r.n_lanes *= 2; /* few, if that occupies all threads */
     r.n_blocks = (r.n_solved + r.n_lanes - 1) / r.n_lanes;
-    r.places = malloc(((size_t)r.n_elements + 1) * sizeof *r.places);
-    r.energies = malloc(((size_t)r.n_elements + 1) * sizeof *r.energies);
+    r.places = allocate_table(((size_t)r.n_elements + 1) * sizeof *r.places);
+    r.energies = allocate_table(((size_t)r.n_elements + 1) * sizeof *r.energies);
     r.starts = calloc((size_t)p->texts.n_texts + 1, sizeof *r.starts);
     r.squares = malloc(((size_t)p->texts.n_texts + 1) * sizeof *r.squares);
     int failed = !r.places || !r.energies || !r.starts || !r.squares || place_elements(&r) ||
