@@ -67,12 +67,12 @@ SHARED_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def command_line(script: str, arguments: Sequence[str] | None = None) -> str:
-    """The command of a benchmark, without where its results go; ``script`` is its ``__file__``."""
+    """The command of a benchmark, without the folders it writes to; ``script`` is its ``__file__``."""
     words, skip = ["python", f"benchmarks/{Path(script).name}"], False
     for word in sys.argv[1:] if arguments is None else arguments:
-        if not skip and not word.startswith("--results"):
+        if not skip and word.partition("=")[0] not in ("--results", "--build"):
             words.append(word)
-        skip = word == "--results"
+        skip = word in ("--results", "--build")
     return shlex.join(words)
 
 

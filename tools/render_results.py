@@ -305,7 +305,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "novelty-scores": lambda: tables.novelty_scores_table(benchmark("novelty_scores")) + "\n",
     "drift-detection": lambda: tables.drift_detection_table(benchmark("drift_detection")),
     "random-settings": lambda: random_settings(benchmark("random_settings")),
-    **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb")},
+    **{f"prediction-{data}": partial(prediction, data) for data in ("ag_news", "imdb", "banking77")},
     "prediction-method": lambda: tables.prediction_method(benchmark("prediction")).rstrip() + "\n",
     "prior-speed": lambda: tables.prediction_table(benchmark("prior_speed"), "ag_news"),
     "streaming-large": lambda: tables.streaming_large_table(with_part(benchmark("streaming"), "large")),

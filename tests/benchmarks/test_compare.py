@@ -4,7 +4,7 @@ import json
 
 import compare
 import pytest
-from measuring import unpack_bits
+from measuring import command_line, unpack_bits
 
 MAJORITY = """
 import numpy as np
@@ -163,3 +163,8 @@ def test_names_are_checked_before_anything_is_run(start):
     with pytest.raises(SystemExit, match=r"expected one of fast, .* or a \.py file, found 'nosuch'"):
         start("--systems", "majority.py,nosuch")
     assert not start.log.exists()
+
+
+def test_a_command_names_no_folder_that_it_writes_to():
+    arguments = ["--data", "trec", "--results", "/tmp/a", "--build=/tmp/b", "--build", "/tmp/c", "--runs", "2"]
+    assert command_line("/x/compare.py", arguments) == "python benchmarks/compare.py --data trec --runs 2"
