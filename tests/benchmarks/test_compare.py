@@ -166,5 +166,6 @@ def test_names_are_checked_before_anything_is_run(start):
 
 
 def test_a_command_names_no_folder_that_it_writes_to():
-    arguments = "--data trec --results /tmp/a --build=/tmp/b --build /tmp/c --runs 2".split()
-    assert command_line("/x/compare.py", arguments) == "python benchmarks/compare.py --data trec --runs 2"
+    folders = ["--results", "/tmp/a", "--build=/tmp/b", "--build", "/tmp/c"]
+    command = command_line("/x/compare.py", ["--data", "trec", *folders, "--runs", "2"])
+    assert command == "python benchmarks/compare.py --data trec --runs 2"
