@@ -185,7 +185,7 @@ bench: $(RIVALS)
 	$(BIN)/python benchmarks/paper_step.py --threads $(THREADS)
 	$(BIN)/python benchmarks/growth.py --threads $(THREADS)
 	$(BIN)/python benchmarks/html_page.py --data ag_news
-	$(BIN)/python benchmarks/prediction.py --data ag_news --runs 5 --threads 1 $(RESUME)
+	$(BIN)/python benchmarks/prediction.py --data ag_news,imdb,banking77 --runs 5 --threads 1 $(RESUME)
 	$(BIN)/python benchmarks/agreement.py --data ag_news,imdb --presets fast,small,paper --threads $(THREADS)
 	$(BIN)/python benchmarks/agreement.py --name four_ways --data ag_news --models build/agreement \
 		--storages "" --all --threads $(THREADS)

@@ -17,20 +17,18 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from measuring import command_line, describe_origin, spread
-from paper_step import Setting, make_setting
+from paper_step import Setting, make_batches, make_setting
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from token2wave.errors import Token2WaveError
 from token2wave.models import Batch, WaveNetwork
-from token2wave.training.batches import training_batches
 from token2wave.training.optim import Optimizers
 from token2wave.waves import Wave, segment_ids
 
@@ -124,24 +122,11 @@ class Side:
         elif compiled == "sums":
             self.network.layers[0].readout = CompiledSums()
         self.optimizers = Optimizers(self.network, setting.recipe, setting.n_steps)
-        self.batches = self._make_batches()
-
-    def _make_batches(self) -> Iterator[tuple[Batch, Tensor]]:
-        random, recipe = np.random.default_rng(self.setting.seed), self.setting.recipe
-        while True:
-            for batch, labels, *_ in training_batches(
-                self.setting.examples,
-                recipe.batch_size,
-                random=random,
-                token_dropout=recipe.token_dropout,
-                sentence_ends=self.setting.network.sentence_ends,
-                has_cls=True,
-            ):
-                yield batch.to(self.device), labels.to(self.device)
+        self.batches = make_batches(setting)
 
     def backward(self) -> Tensor:
         """The loss of the next batch, with the gradients of all parameters."""
-        batch, labels = next(self.batches)
+        batch, labels = (each.to(self.device) for each in next(self.batches))
         loss = F.cross_entropy(self.logits(self.network.embedding(batch.rows), batch), labels)
         self.optimizers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

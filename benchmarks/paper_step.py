@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.errors import Token2WaveError
 from token2wave.formatting import duration, size
-from token2wave.models import WaveConfig, WaveNetwork
+from token2wave.models import Batch, WaveConfig, WaveNetwork
 from token2wave.process_memory import peak_memory, resident_memory
 from token2wave.training.batches import training_batches
 from token2wave.training.callbacks import CallbackList
@@ -182,6 +182,21 @@ class Trainer:
         return Step(float(loss.detach()), labels.tolist())
 
 
+def make_batches(setting: Setting) -> Iterator[tuple[Batch, Tensor]]:
+    """The batches of the package, with their labels, without end."""
+    random, recipe = np.random.default_rng(setting.seed), setting.recipe
+    while True:
+        for batch, labels, *_ in training_batches(
+            setting.examples,
+            recipe.batch_size,
+            random=random,
+            token_dropout=recipe.token_dropout,
+            sentence_ends=setting.network.sentence_ends,
+            has_cls=True,
+        ):
+            yield batch, labels
+
+
 class Ours(Trainer):
     """The package's network and batches, with an optimiser of ``OPTIMIZERS``."""
 
@@ -195,17 +210,7 @@ class Ours(Trainer):
 
     def make_batches(self) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
         """Batches of the package."""
-        random, recipe = np.random.default_rng(self.setting.seed), self.setting.recipe
-        while True:
-            for batch, labels, *_ in training_batches(
-                self.setting.examples,
-                recipe.batch_size,
-                random=random,
-                token_dropout=recipe.token_dropout,
-                sentence_ends=self.setting.network.sentence_ends,
-                has_cls=True,
-            ):
-                yield (batch,), labels
+        return (((batch,), labels) for batch, labels in make_batches(self.setting))
 
 
 class PaddedReference(Trainer):

@@ -121,3 +121,11 @@ def test_nan_is_no_class() -> None:
     for y in (np.array(["a", "b", np.nan]), ["a", "b", float("nan")], np.array(["a", None, "b"], object)):
         with pytest.raises(ValueError, match=r"missing|found|NaN|type"):
             WaveClassifier().fit(["x", "y", "z"], y)
+
+
+def test_equal_values_of_other_types_keep_their_names():
+    """1, True and 1.0 are equal in Python; each of them is named by its own type, however often it occurs."""
+    values = [1, True, "1", 1.0, False, 0, True, 1, "True", 1.0]
+    names = ["1", "true", "1", "1", "false", "0", "true", "1", "true", "1"]
+    assert parse_labels(Column(values)) == names
+    assert parse_labels(Column(values[::-1])) == names[::-1]

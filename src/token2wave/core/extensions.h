@@ -1,5 +1,6 @@
-/* Everything that the core needs beyond ISO C11 and POSIX threads. gcc and clang have it. Other compilers do
-   not build the core: setup.py leaves it out on Windows, and numpy computes instead. */
+/* Everything that the core needs beyond ISO C11 and POSIX threads, but for the large pages of memory.c. gcc
+   and clang have it. Other compilers do not build the core: setup.py leaves it out on Windows, and numpy
+   computes instead. */
 #pragma once
 
 #include <stdint.h>

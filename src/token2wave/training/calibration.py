@@ -70,7 +70,7 @@ def calibrate(network: TrainableNetwork, validation: Examples) -> tuple[float, .
         rows = np.random.default_rng(len(validation)).choice(len(validation), n_texts, replace=False)
         validation = validation.take(np.sort(rows))
     logits = branch_logits(network, validation.features)
-    weights = fit_weights(logits, _truth(network, validation), validation.weights)
+    weights = fit_weights(logits, _truth(validation, network.config.multi_label), validation.weights)
     scale_branches(network, weights)
     return weights
 
@@ -124,8 +124,7 @@ def choose_linear_svm(
         The choice, and the solution for it. It differs from the defaults only as far as the cross-entropy of
         the calibrated mixture is clearly less.
     """
-    truth = validation.labels if problem.targets is None else validation.targets
-    assert truth is not None
+    truth = _truth(validation, problem.targets is not None)
     text_weights = np.ones(len(validation)) if validation.weights is None else validation.weights
     best_losses: Numbers | None = None
     best = None
@@ -382,9 +381,9 @@ def _heads(arrays: dict[str, NDArray[np.float32]]) -> list[str]:
     return [head for head in HEADS if f"{head}.weight" in arrays]
 
 
-def _truth(network: TrainableNetwork, examples: Examples) -> NDArray[Any]:
+def _truth(examples: Examples, multi_label: bool) -> NDArray[Any]:
     """Labels ``(N,)``, or targets ``(N, C)`` for multi-label texts."""
-    if not network.config.multi_label:
+    if not multi_label:
         return examples.labels
     assert examples.targets is not None
     return examples.targets
