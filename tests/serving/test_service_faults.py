@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -69,10 +70,12 @@ def test_files_of_the_metrics_are_allocated_at_start(model):
 
 
 def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    """Whether any thread of a process runs: a first thread that has ended leaves its files open to the others."""
+    states = []
+    for thread in Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.append(thread.read_text().rpartition(")")[2].split()[0])
+    return any(state not in "ZX" for state in states)
 
 
 def test_workers_end_with_their_parent(model):
