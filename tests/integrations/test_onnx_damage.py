@@ -101,7 +101,7 @@ def renamed_input(model: Any) -> None:
     ("edit", "message"),
     [
         (header_edited(lambda header: header.clear()), "of another origin"),
-        (header_edited(lambda header: header.update(format_version=1)), "expected format 2, found format 1"),
+        (header_edited(lambda header: header.update(format_version=1)), "expected format 3, found format 1"),
         (header_edited(lambda header: header.pop("labels")), "section 'labels'"),
         (header_edited(lambda header: header.update(labels=[1, 2, 3])), "names in the section 'labels'"),
         (header_edited(lambda header: header["labels"].pop()), "a graph of 2 classes"),

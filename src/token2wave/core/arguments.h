@@ -13,7 +13,7 @@
 
 /* The methods of the module; _core.pyi documents them. */
 #define METHODS(X)                                                                                    \
-    X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(fingerprint)     \
+    X(open_letters) X(token_hashes) X(token_buckets) X(count) X(select_rows) X(document_frequency) X(fingerprint)     \
     X(sum_rows)                                                                                       \
     X(train) X(fit_linear_svm) X(open_words) X(oov_ids) X(open_network) X(predict_texts) X(predict_utf8)  \
     X(predict_rows) X(explain_text)
@@ -29,6 +29,9 @@ int has_size(const Py_buffer *buffer, int64_t count, size_t item, const char *na
 
 /* Release buffers, except those that were never filled. */
 void release(Py_buffer *buffers, int count);
+
+/* The table in a capsule that open_letters made, or NULL with an exception set. */
+const letter_table *letters_in(PyObject *capsule);
 
 /* Borrow the bytes of texts[i]: those of the string itself, or an encoded copy if it is not ASCII. Returns 0
    with an exception set if it is no string; release_texts must be called all the same. */

@@ -19,6 +19,7 @@ typedef struct {
     text_work *work;
     summed_text whole;
     int64_t n, n_words, n_sums; /* n_sums: numbers in the sums of a text */
+    int64_t longest;            /* n-gram of the text */
 #define ARRAYS(X)                                                                                     \
     X(uint64_t, hashes, n + 2) X(token_letters, spelled, n + 2)                                       \
     X(uint64_t, grams, n + WINDOW) X(uint32_t, buckets, n * g + MAX_IN_WINDOW)                        \
@@ -80,20 +81,36 @@ static void add_entries(const text_parts *x, summed_text *sums, int64_t i)
 
 /* ---- the text ---- */
 
+/* Whether the n-gram of some tokens is a feature: short, or of letters after letters but for the first. */
+static int is_feature(const uint64_t *hashes, int64_t n, int ngrams)
+{
+    for (int64_t i = 1; i < n && n > ngrams; i++)
+        if (!(hashes[i] & AFTER_LETTER))
+            return 0;
+    return 1;
+}
+
 HOT static void rows_of_buckets(const word_index *index, const uint32_t *buckets, int64_t n, int32_t *rows)
 {
     for (int64_t i = 0; i < n; i++)
         rows[i] = row_of_bucket(index, buckets[i]);
 }
 
-/* Number of tokens, or -1 if the text is not UTF-8. */
-static int64_t count_tokens(const explanation *e)
+/* Number of tokens, or -1 if the text is not UTF-8; and the length of the longest n-gram. */
+static int64_t count_tokens(const explanation *e, int64_t *longest)
 {
     uint64_t hashes[TOKENS_READ];
     text_reader reader = read_text(e->text.utf8, (size_t)e->text.size);
     int64_t n = 0, n_new;
-    while ((n_new = read_tokens(&reader, &e->words->table, hashes, TOKENS_READ)) > 0)
+    uint64_t any = 0;
+    while ((n_new = read_tokens(&reader, &e->words->table, hashes, TOKENS_READ)) > 0) {
         n += n_new;
+        for (int64_t i = 0; i < n_new; i++)
+            any |= hashes[i];
+    }
+    *longest = e->words->ngrams;
+    if (any & AFTER_LETTER && e->words->unspaced_ngrams > *longest)
+        *longest = e->words->unspaced_ngrams;
     return n_new < 0 ? -1 : n;
 }
 
@@ -101,15 +118,22 @@ static int64_t count_tokens(const explanation *e)
 static void read_parts(text_parts *x, explanation *e, int64_t *spans)
 {
     text_reader reader = read_text(e->text.utf8, (size_t)e->text.size);
+    const normal_form *form = e->changed ? &e->form : NULL;
     const uint8_t *at = reader.place;
     read_spelled_tokens(&reader, &x->index->table, x->hashes, x->spelled, x->n + 2);
-    int64_t place = 0, group = -1;
+    int64_t place = 0, group = -1, segment_end = 0;
     for (int64_t i = 0, end = 0; i < x->n; i++) {
         for (; at < x->spelled[i].start; at++) /* bytes that continue a code point are 10xxxxxx */
             place += (*at & 0xC0) != 0x80;
-        spans[2 * i] = place;
-        spans[2 * i + 1] = place + x->spelled[i].n;
-        while (end < e->n_ends && e->ends[end] <= place)
+        int64_t last = place + x->spelled[i].n - 1;
+        spans[2 * i] = form ? form->origins[place] : place;
+        if (form) /* a token goes to the end of the segment of its last letter */
+            while (segment_end <= last ||
+                   (segment_end < form->n_letters && form->origins[segment_end] == form->origins[last]))
+                segment_end++;
+        int64_t text_end = form && segment_end < form->n_letters ? form->origins[segment_end] : 0;
+        spans[2 * i + 1] = !form ? last + 1 : segment_end < form->n_letters ? text_end : form->n_code_points;
+        while (end < e->n_ends && e->ends[end] <= spans[2 * i])
             end++;
         int64_t new_group = e->ends ? end : i;
         if (new_group != group)
@@ -128,16 +152,23 @@ static void read_parts(text_parts *x, explanation *e, int64_t *spans)
 static void sum_text(text_parts *x)
 {
     const compiled_network *t = x->t;
-    int64_t n = x->n, g = x->index->ngrams, p = t->shape.context_width, n_features = 0;
-    int has_cls = x->index->cls;
-    ngram_buckets(x->hashes, 0, x->grams, n, (int)g, x->index->bits, x->buckets);
+    int64_t n = x->n, g = x->longest, p = t->shape.context_width, n_features = 0;
+    int has_cls = x->index->cls, ngrams = x->index->ngrams;
+    ngram_buckets(x->hashes, 0, x->grams, n, ngrams, (int)g, x->index->bits, x->buckets);
     const uint32_t *buckets = x->buckets;
     for (int64_t k = 0; k < g; k++) {
         int64_t n_grams = n > k ? n - k : 0;
-        rows_of_buckets(x->index, buckets, n_grams, x->rows + k * n);
-        for (int64_t i = n_grams; i < n; i++)
-            x->rows[k * n + i] = -1;
-        buckets += n_grams;
+        int32_t *rows = x->rows + k * n;
+        for (int64_t i = 0; i < n; i++)
+            rows[i] = -1;
+        if (k < ngrams) {
+            rows_of_buckets(x->index, buckets, n_grams, rows);
+            buckets += n_grams;
+        } else {
+            for (int64_t i = 0; i < n_grams; i++)
+                if (is_feature(x->hashes + i, k + 1, ngrams))
+                    rows[i] = row_of_bucket(x->index, *buckets++);
+        }
     }
     if (has_cls)
         x->words[x->n_words++] = 0;
@@ -176,7 +207,7 @@ static void sum_energies(text_parts *x, explanation *e)
     const compiled_network *t = x->t;
     double total = 0.0;
     memset(x->energy, 0, (size_t)x->n * sizeof *x->energy);
-    for (int64_t k = 0; k < x->index->ngrams; k++)
+    for (int64_t k = 0; k < x->longest; k++)
         for (int64_t i = 0; i + k < x->n; i++) {
             int64_t row = x->rows[k * x->n + i];
             if (row < 0)
@@ -213,20 +244,25 @@ static int64_t list_new_features(const text_parts *x, int64_t first, int64_t las
     uint64_t hashes[WINDOW], grams[WINDOW];
     uint32_t buckets[MAX_IN_WINDOW];
     int32_t rows[MAX_IN_WINDOW];
-    int64_t reach = x->index->ngrams - 1, n_ids = 0;
+    int64_t reach = x->longest - 1, n_ids = 0;
+    int ngrams = x->index->ngrams;
     int64_t n_left = first < reach ? first : reach, n_right = x->n - last < reach ? x->n - last : reach;
     int64_t n = n_left + n_right;
     if (!n_left || !n_right)
         return 0;
     memcpy(hashes, x->hashes + first - n_left, (size_t)n_left * sizeof *hashes);
     memcpy(hashes + n_left, x->hashes + last, (size_t)n_right * sizeof *hashes);
-    int64_t n_buckets = ngram_buckets(hashes, 0, grams, n, x->index->ngrams, x->index->bits, buckets);
+    int64_t n_buckets = ngram_buckets(hashes, 0, grams, n, ngrams, (int)x->longest, x->index->bits, buckets);
     rows_of_buckets(x->index, buckets, n_buckets, rows);
     const int32_t *row = rows + n; /* those of single tokens come first */
-    for (int64_t k = 2; k <= x->index->ngrams; k++)
-        for (int64_t i = 0; i + k <= n; i++, row++)
+    for (int64_t k = 2; k <= x->longest; k++)
+        for (int64_t i = 0; i + k <= n; i++) {
+            if (!is_feature(hashes + i, k, ngrams))
+                continue;
             if (i < n_left && i + k > n_left && *row >= 0)
                 ids[n_ids++] = *row;
+            row++;
+        }
     return n_ids;
 }
 
@@ -234,7 +270,7 @@ static int64_t list_new_features(const text_parts *x, int64_t first, int64_t las
 static int64_t list_removed(const text_parts *x, int64_t first, int64_t last, int32_t *ids)
 {
     int64_t n_ids = 0;
-    for (int64_t k = 0; k < x->index->ngrams; k++)
+    for (int64_t k = 0; k < x->longest; k++)
         for (int64_t i = first > k ? first - k : 0; i < last; i++)
             if (x->rows[k * x->n + i] >= 0)
                 ids[n_ids++] = x->rows[k * x->n + i];
@@ -305,11 +341,16 @@ static void explain_parts(text_parts *x, explanation *e)
 int explain(explanation *e)
 {
     const compiled_network *t = e->network;
-    int64_t n = count_tokens(e), g = e->words->ngrams, p = t->shape.context_width, radius = t->shape.radius;
+    size_t size = (size_t)e->text.size;
+    e->changed = normalise_text(&e->words->table.unicode, &e->text.utf8, &size, &e->form);
+    e->text.size = (int64_t)size;
+    if (e->changed < 0)
+        return OUT_OF_MEMORY;
+    int64_t g, n = count_tokens(e, &g), p = t->shape.context_width, radius = t->shape.radius;
     int64_t W = n + 1, s = count_sums(t->shape);
     if (n < 0)
         return NOT_UTF8;
-    text_parts x = {.e = e, .t = t, .index = e->words, .n = n, .n_sums = s};
+    text_parts x = {.e = e, .t = t, .index = e->words, .n = n, .n_sums = s, .longest = g};
     x.work = open_text_work(t, PARTS_CHUNK);
     int is_complete = x.work != NULL;
 #define ALLOCATE(type, name, count)                                                                   \
@@ -342,6 +383,7 @@ int explain(explanation *e)
 
 void free_explanation(explanation *e)
 {
+    free_normal_form(&e->form);
     free(e->spans);
     free(e->energy);
     free(e->known);

@@ -14,6 +14,8 @@ typedef struct {
     int64_t n_ends;
     stop_signal *should_stop;
     void *argument;
+    normal_form form; /* of the text, which it replaces if it changed */
+    int changed;
     /* Results, allocated here: of n_done parts, the first of n_parts. */
     int64_t n_parts, n_done;
     int64_t *spans;  /* (n_parts, 2), first and past-the-last code point */

@@ -12,42 +12,42 @@ static const char *const WORDS = "token2wave words", *const NETWORK = "token2wav
 
 typedef struct {
     word_index index;
-    Py_buffer letters[2];
+    PyObject *letters;
 } feature_handle;
 
 static void close_words(PyObject *capsule)
 {
     feature_handle *handle = PyCapsule_GetPointer(capsule, WORDS);
     free_index(&handle->index);
-    release(handle->letters, 2);
+    Py_DECREF(handle->letters);
     PyMem_Free(handle);
 }
 
 METHOD(open_words)
 {
-    Py_buffer b[4] = {{0}};
+    Py_buffer b[2] = {{0}};
     word_index index = {0};
     feature_handle *handle = NULL;
-    PyObject *capsule = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*iip", &b[0], &b[1], &b[2], &b[3], &index.ngrams, &index.bits,
-                          &index.cls))
+    PyObject *letters, *capsule = NULL;
+    if (!PyArg_ParseTuple(args, "Oy*y*iiip", &letters, &b[0], &b[1], &index.ngrams, &index.unspaced_ngrams,
+                          &index.bits, &index.cls))
         return NULL;
-    if (!has_size(&b[0], N_CODE_POINTS, 1, "classes") || !has_size(&b[1], N_CODE_POINTS, 4, "lower"))
+    const letter_table *table = letters_in(letters);
+    if (!table)
         goto done;
-    const uint32_t *buckets = b[2].buf, *lower = b[1].buf, *oov_hashes = b[3].buf;
-    int64_t n = b[2].len / 4, n_oov = b[3].len / 4;
-    int legal = index.ngrams >= 1 && index.ngrams <= MAX_NGRAMS && index.bits >= 1 && index.bits <= 31;
+    const uint32_t *buckets = b[0].buf, *oov_hashes = b[1].buf;
+    int64_t n = b[0].len / 4, n_oov = b[1].len / 4;
+    int legal = index.ngrams >= 1 && index.ngrams <= MAX_NGRAMS && index.unspaced_ngrams >= 1 &&
+                index.unspaced_ngrams <= MAX_NGRAMS && index.bits >= 1 && index.bits <= 31;
     for (int64_t i = 0; legal && i < n; i++)
         legal = (i ? buckets[i] > buckets[i - 1] : 1) && buckets[i] >> index.bits == 0;
     for (int64_t i = 1; legal && i < n_oov; i++)
         legal = oov_hashes[i] > oov_hashes[i - 1];
-    for (int64_t i = 0; legal && i < N_CODE_POINTS; i++)
-        legal = lower[i] < (i < N_ASCII ? N_ASCII : N_CODE_POINTS);
     if (!legal) {
-        refuse("expected increasing buckets and hashes, and ngrams, bits and letters in bounds");
+        refuse("expected increasing buckets and hashes, and ngrams and bits in bounds");
         goto done;
     }
-    index.table = letters(b[0].buf, lower);
+    index.table = *table;
     handle = PyMem_Calloc(1, sizeof *handle);
     if (!handle || make_index(&index, buckets, n, oov_hashes, n_oov)) {
         free_index(&index);
@@ -55,17 +55,15 @@ METHOD(open_words)
         goto done;
     }
     handle->index = index;
-    if ((capsule = PyCapsule_New(handle, WORDS, close_words))) { /* it keeps the letters */
-        handle->letters[0] = b[0];
-        handle->letters[1] = b[1];
-        b[0].obj = b[1].obj = NULL;
+    if ((capsule = PyCapsule_New(handle, WORDS, close_words))) {
+        handle->letters = Py_NewRef(letters);
         handle = NULL;
     } else {
         free_index(&index);
     }
 done:
     PyMem_Free(handle);
-    release(b, 4);
+    release(b, 2);
     return capsule;
 }
 
@@ -76,13 +74,16 @@ typedef struct {
 
 /* Add the ids of the OOV table of a text, and count them and the tokens that have any. Returns 0, or what
    predict would. */
-static int add_oov_ids(const word_index *index, text_bytes text, feature_reader *reader, growing_ids *ids,
-                       int64_t counts[2])
+static int add_oov_ids(const word_index *index, text_bytes text, normal_form *form, feature_reader *reader,
+                       growing_ids *ids, int64_t counts[2])
 {
     int32_t rows[MAX_FEATURES_READ];
     int64_t n_words;
     int more = 1;
-    begin_features(reader, text.utf8, (size_t)text.size);
+    size_t size = (size_t)text.size;
+    if (normalise_text(&index->table.unicode, &text.utf8, &size, form) < 0)
+        return OUT_OF_MEMORY;
+    begin_features(reader, text.utf8, size);
     while (more) {
         if (read_features(index, reader, rows, &n_words, &more) < 0)
             return NOT_UTF8;
@@ -117,6 +118,7 @@ METHOD(oov_ids)
     int64_t *counts = PyMem_Calloc((size_t)n_texts + 1, 2 * sizeof *counts);
     feature_reader *reader = PyMem_Malloc(sizeof *reader);
     growing_ids ids = {0};
+    normal_form form = {0};
     int outcome = texts && counts && reader ? 0 : OUT_OF_MEMORY;
     if (!handle)
         goto done;
@@ -125,7 +127,7 @@ METHOD(oov_ids)
             goto done;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < n_texts && !outcome; i++)
-        outcome = add_oov_ids(&handle->index, texts[i], reader, &ids, counts + 2 * i);
+        outcome = add_oov_ids(&handle->index, texts[i], &form, reader, &ids, counts + 2 * i);
     Py_END_ALLOW_THREADS
     if (outcome == NOT_UTF8)
         refuse("a string could not be decoded");
@@ -139,6 +141,7 @@ done:
     PyMem_Free(texts);
     PyMem_Free(counts);
     PyMem_Free(reader);
+    free_normal_form(&form);
     free(ids.ids);
     return result;
 }

@@ -206,18 +206,23 @@ static void finish_text(const compiled_network *t, work_space *w, const text_sum
                            w->context_text + m * 2 * p + p);
 }
 
-/* Read a text into the sums; returns 0 if it is not UTF-8. Memory does not grow with the text. */
-static int read_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
+/* Read a text into the sums; returns PREDICTED, NOT_UTF8 or OUT_OF_MEMORY. Memory does not grow with a text in
+   its normal form. */
+static int read_sums(const prediction *job, work_space *w, int64_t text, normal_form *form, text_sums *sums)
 {
     const compiled_network *t = job->network;
     int64_t p = t->shape.context_width, n_words, radius = t->shape.radius;
     word_window window = {.ids = w->words};
     int more = 1;
-    begin_features(w->reader, job->texts[text].utf8, (size_t)job->texts[text].size);
+    const char *utf8 = job->texts[text].utf8;
+    size_t size = (size_t)job->texts[text].size;
+    if (normalise_text(&job->words->table.unicode, &utf8, &size, form) < 0)
+        return OUT_OF_MEMORY;
+    begin_features(w->reader, utf8, size);
     while (more) {
         int64_t n = read_features(job->words, w->reader, w->ids, &n_words, &more);
         if (n < 0)
-            return 0;
+            return NOT_UTF8;
         add_features(t, w, sums, w->ids, n);
         add_missing(job, w, sums);
         if (!p)
@@ -232,7 +237,7 @@ static int read_sums(const prediction *job, work_space *w, int64_t text, text_su
         window.n -= n_drop;
         window.done -= n_drop;
     }
-    return 1;
+    return PREDICTED;
 }
 
 static void ragged_sums(const prediction *job, work_space *w, int64_t text, text_sums *sums)
@@ -328,6 +333,7 @@ static void predict_item(void *argument, int64_t item)
         return;
     }
     lay_out(t, M, job->words != 0, &w, memory);
+    normal_form form = {0};
     for (int64_t m = 0; m < M; m++) {
         text_sums sums = {.first = -1};
         CLEAR(w.sum, 2 * d);
@@ -335,15 +341,19 @@ static void predict_item(void *argument, int64_t item)
         CLEAR(w.svm_sum, t->shape.has_linear_svm ? t->shape.n_classes : 0);
         CLEAR(w.context_sum, p);
         CLEAR(w.context_squares, p);
-        if (!job->words)
+        int outcome = PREDICTED;
+        if (job->words)
+            outcome = read_sums(job, &w, first + m, &form, &sums);
+        else
             ragged_sums(job, &w, first + m, &sums);
-        else if (!read_sums(job, &w, first + m, &sums))
-            atomic_store(&r->outcome, NOT_UTF8);
+        if (outcome != PREDICTED)
+            atomic_store(&r->outcome, outcome);
         if (job->known)
             job->known[first + m] = sums.n_oov || sums.n_features > job->words->cls;
         finish_text(t, &w, &sums, m);
     }
     logits_of_texts(job, &w, M, job->out + first * t->shape.n_classes);
+    free_normal_form(&form);
     free(memory);
 }
 

@@ -5,11 +5,10 @@
 
 #include "dense.h"
 
-enum { SEPARATOR, WORD, SYMBOL, SINGLE };
+enum { SEPARATOR, WORD, SYMBOL, SINGLE, LETTER };
 #define LONGEST_WORD 64
 #define APOSTROPHE 0x27
 static const uint64_t LINK = 0xD6E8FEB86659FD93u;
-static const uint32_t BROKEN = UINT32_MAX; /* not UTF-8 */
 
 /* BASE^i for every position i in a word. */
 #define BASE 0x9E3779B97F4A7C15u
@@ -22,36 +21,18 @@ static const uint32_t BROKEN = UINT32_MAX; /* not UTF-8 */
 #define POWERS_32(p) POWERS_16(p), POWERS_16((p) * BASE_16)
 static const uint64_t POWERS[LONGEST_WORD] = {POWERS_32((uint64_t)1), POWERS_32(BASE_16 * BASE_16)};
 
-letter_table letters(const uint8_t *classes, const uint32_t *lower)
+letter_table letters(unicode_table unicode)
 {
-    letter_table table = {.classes = classes, .lower = lower};
+    letter_table table = {.unicode = unicode};
     for (uint32_t code = 0; code < N_ASCII; code++) {
-        table.ascii[code] = (uint16_t)(classes[lower[code]] << 8 | lower[code]);
-        table.word_letter[code] = classes[lower[code]] == WORD ? (uint8_t)lower[code] : 0;
+        uint32_t folded = unicode.folded[code];
+        table.ascii[code] = (uint16_t)(unicode.classes[folded] << 8 | folded);
+        table.word_letter[code] = unicode.classes[folded] == WORD ? (uint8_t)folded : 0;
     }
     return table;
 }
 
-/* Decode the code point at *place, which is not ASCII, and step over it; BROKEN if it is not UTF-8. */
-static uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
-{
-    const uint8_t *p = *place;
-    uint32_t first = *p++;
-    int n_more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-    if (first < 0xC0 || first > 0xF4 || end - p < n_more)
-        return BROKEN;
-    uint32_t code = first & (0x3Fu >> n_more);
-    for (int i = 0; i < n_more; i++, p++) {
-        if ((*p & 0xC0) != 0x80)
-            return BROKEN;
-        code = code << 6 | (*p & 0x3F);
-    }
-    *place = p;
-    return code < N_CODE_POINTS ? code : BROKEN;
-}
-
-/* Read the code point at *place, in lower case, and its class, and step over it; BROKEN if it is not UTF-8.
-   */
+/* Read the code point at *place, folded, and its class, and step over it; BROKEN if it is not UTF-8. */
 static inline uint32_t next_letter(const uint8_t **place, const uint8_t *end, const letter_table *table,
                                    int *class)
 {
@@ -63,14 +44,20 @@ static inline uint32_t next_letter(const uint8_t **place, const uint8_t *end, co
     uint32_t code = next_code_point(place, end);
     if (code == BROKEN)
         return BROKEN;
-    code = table->lower[code];
-    *class = table->classes[code];
+    code = table->unicode.folded[code];
+    *class = table->unicode.classes[code];
     return code;
 }
 
 text_reader read_text(const char *utf8, size_t n_bytes)
 {
     return (text_reader){.place = (const uint8_t *)utf8, .end = (const uint8_t *)utf8 + n_bytes};
+}
+
+/* Hash of a token from the sum of its letters. */
+static inline uint64_t hash_of(uint64_t sum, int is_after_letter)
+{
+    return (mix(sum) & ~(uint64_t)AFTER_LETTER) | (uint64_t)is_after_letter;
 }
 
 /* Read tokens; `spelled` may be NULL. */
@@ -97,7 +84,7 @@ INLINE int64_t read(text_reader *reader, const letter_table *table, uint64_t *ha
         if (at.length && (!in_word || at.length == LONGEST_WORD)) {
             if (spelled)
                 spelled[n_tokens] = (token_letters){at.word, at.length};
-            hashes[n_tokens++] = mix(at.sum);
+            hashes[n_tokens++] = hash_of(at.sum, 0);
             at.length = 0;
             at.sum = 0;
         }
@@ -115,13 +102,14 @@ INLINE int64_t read(text_reader *reader, const letter_table *table, uint64_t *ha
         } else if (class >= SYMBOL) {
             if (spelled)
                 spelled[n_tokens] = (token_letters){start, 1};
-            hashes[n_tokens++] = mix((uint64_t)code + 1);
+            hashes[n_tokens++] = hash_of((uint64_t)code + 1, at.after_letter && class == LETTER);
         }
+        at.after_letter = class == LETTER;
     }
     if (at.place == at.end && at.length && n_tokens < room) {
         if (spelled)
             spelled[n_tokens] = (token_letters){at.word, at.length};
-        hashes[n_tokens++] = mix(at.sum);
+        hashes[n_tokens++] = hash_of(at.sum, 0);
         at.length = 0;
     }
     *reader = at;
@@ -140,12 +128,15 @@ int64_t read_spelled_tokens(text_reader *reader, const letter_table *table, uint
 }
 
 int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams, int64_t n_words, int ngrams,
-                      int bits, uint32_t *buckets)
+                      int unspaced_ngrams, int bits, uint32_t *buckets)
 {
     int shift = 64 - bits;
     int64_t n_written = 0;
-    for (int64_t i = 0; i < n_words; i++)
-        grams[i] = hashes[i];
+    uint64_t any = 0;
+    for (int64_t i = 0; i < n_words; i++) {
+        grams[i] = hashes[i] & ~(uint64_t)AFTER_LETTER;
+        any |= hashes[i];
+    }
     for (int64_t i = n_before; i < n_words; i++)
         buckets[n_written++] = (uint32_t)(hashes[i] >> shift);
     for (int n = 2; n <= ngrams; n++)
@@ -154,6 +145,20 @@ int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams,
             buckets[n_written] = (uint32_t)(grams[i] >> shift);
             n_written += i + n > n_before;
         }
+    if (!(any & AFTER_LETTER))
+        return n_written;
+    for (int n = ngrams + 1; n <= unspaced_ngrams; n++) {
+        int64_t n_letters = 0; /* up to the last token of the n-gram, all after letters */
+        for (int64_t last = 1; last < n_words; last++) {
+            n_letters = hashes[last] & AFTER_LETTER ? n_letters + 1 : 0;
+            int64_t i = last - (n - 1);
+            if (i < 0)
+                continue;
+            grams[i] = mix(grams[i] * LINK + hashes[last]);
+            buckets[n_written] = (uint32_t)(grams[i] >> shift);
+            n_written += n_letters >= n - 1 && last >= n_before;
+        }
+    }
     return n_written;
 }
 
@@ -286,7 +291,8 @@ int64_t read_features(const word_index *index, feature_reader *reader, int32_t *
         ids[n_rows++] = 0;
     reader->has_begun = 1;
     int64_t n = n_carried + n_new;
-    int64_t n_buckets = ngram_buckets(hashes, n_carried, grams, n, index->ngrams, index->bits, buckets);
+    int64_t n_buckets = ngram_buckets(hashes, n_carried, grams, n, index->ngrams, index->unspaced_ngrams,
+                                      index->bits, buckets);
     int64_t n_cls = n_rows;
     n_rows += rows_of(index, buckets, n_new, ids + n_rows);
     *n_words = n_rows;
@@ -295,7 +301,8 @@ int64_t read_features(const word_index *index, feature_reader *reader, int32_t *
         list_missing(index, reader, hashes + n_carried, n_new);
     n_rows += rows_of(index, buckets + n_new, n_buckets - n_new, ids + n_rows);
     *more = n_new > 0 && (reader->text.place < reader->text.end || reader->text.length);
-    int64_t n_carry = n < index->ngrams - 1 ? n : index->ngrams - 1;
+    int64_t longest = index->ngrams > index->unspaced_ngrams ? index->ngrams : index->unspaced_ngrams;
+    int64_t n_carry = n < longest - 1 ? n : longest - 1;
     memmove(hashes, hashes + n - n_carry, (size_t)n_carry * sizeof *hashes);
     reader->n_carried = (int)n_carry;
     return n_rows;

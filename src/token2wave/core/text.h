@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "extensions.h"
+#include "normal_form.h"
 
 /* Finaliser of SplitMix64. */
 static inline uint64_t mix(uint64_t hash)
@@ -14,18 +15,16 @@ static inline uint64_t mix(uint64_t hash)
     return hash ^ (hash >> 31);
 }
 
-#define N_CODE_POINTS 0x110000
 #define N_ASCII 0x80
 
-/* Class and lower-case letter of every code point, N_CODE_POINTS entries each. */
+/* How to read the code points of a text. */
 typedef struct {
-    const uint8_t *classes;
-    const uint32_t *lower;
-    uint16_t ascii[N_ASCII];   /* class << 8 | lower-case letter, which is ASCII, too */
-    uint8_t word_letter[256];  /* lower-case letter of each byte that is ASCII of class word, else 0 */
+    unicode_table unicode;
+    uint16_t ascii[N_ASCII];  /* class << 8 | folded code point, which is ASCII, too */
+    uint8_t word_letter[256]; /* folded code point of each byte that is ASCII of class word, else 0 */
 } letter_table;
 
-letter_table letters(const uint8_t *classes, const uint32_t *lower);
+letter_table letters(unicode_table unicode);
 
 /* The letters of a token: n code points from `start` on. */
 typedef struct {
@@ -40,9 +39,11 @@ typedef struct {
     uint64_t sum;   /* of that word */
     int length;     /* of that word, in code points */
     int after_word; /* whether the table gives the previous code point class word */
+    int after_letter; /* likewise class letter */
 } text_reader;
 
-/* Start to read a text in UTF-8; surrogates are encoded like any other code point. */
+/* Start to read a text in UTF-8, which must be normal (normal_form.h); surrogates are encoded like any other
+   code point. */
 text_reader read_text(const char *utf8, size_t n_bytes);
 
 /* Hash the next tokens of the text, at most `room`, which must be two or more. Returns their number, 0 at the
@@ -53,19 +54,23 @@ int64_t read_tokens(text_reader *reader, const letter_table *table, uint64_t *ha
 int64_t read_spelled_tokens(text_reader *reader, const letter_table *table, uint64_t *hashes,
                             token_letters *spelled, int64_t room);
 
-/* Write the buckets of a text's words, then of its 2-grams, up to its n-grams; returns their number.
+#define MAX_NGRAMS 5
+#define AFTER_LETTER 1u /* the bit of a hash: a letter of an unspaced script directly after another */
+
+/* Write the buckets of the features of a text, those of fewer tokens first; returns their number, which is at
+   most MAX_NGRAMS times that of words.
 
    hashes: of n_words words. The first n_before serve only to start n-grams: features that end in them are
            left out.
    grams: room for n_words numbers.
-   buckets: room for n_words * ngrams numbers, the leading `bits` bits of each hash. */
+   unspaced_ngrams: longest n-gram in which all tokens but the first are letters after letters.
+   buckets: room for MAX_NGRAMS * n_words numbers, the leading `bits` bits of each hash. */
 int64_t ngram_buckets(const uint64_t *hashes, int64_t n_before, uint64_t *grams, int64_t n_words, int ngrams,
-                      int bits, uint32_t *buckets);
+                      int unspaced_ngrams, int bits, uint32_t *buckets);
 
 /* ---- from tokens to rows of the embedding, a few hundred at a time ---- */
 
 #define TOKENS_READ 256 /* in one call, so that memory does not grow with the text */
-#define MAX_NGRAMS 5
 #define MAX_FEATURES_READ (TOKENS_READ * MAX_NGRAMS + 1)
 
 /* Which of 64 buckets are rows, and how many of the buckets before them are. */
@@ -85,7 +90,7 @@ typedef struct {
     letter_table table;
     bucket_block *blocks; /* (2^bits / 64,) */
     int64_t n_rows;       /* with that of [CLS] */
-    int ngrams, bits, cls;
+    int ngrams, unspaced_ngrams, bits, cls;
     oov_index oov;
 } word_index;
 
@@ -128,6 +133,7 @@ typedef struct {
     token_letters spelled[TOKENS_READ];
 } feature_reader;
 
+/* The text must be normal. */
 void begin_features(feature_reader *reader, const char *utf8, size_t n_bytes);
 
 /* Write the rows of the next features: *n_words words in reading order, then n-grams. Returns their number,

@@ -32,7 +32,7 @@ class SpelledWords(NamedTuple):
 
     Attributes:
         hashes: ``(K,)`` uint64, increasing.
-        code_points: ``(L,)`` uint32, lower-cased.
+        code_points: ``(L,)`` uint32, normalised.
         starts: ``(K,)`` int64, start of each token in ``code_points``.
         ends: ``(K,)`` int64, its end.
     """

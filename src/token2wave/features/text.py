@@ -1,16 +1,22 @@
 """Defines tokens and their hashes, bit for bit; every implementation follows this one.
 
-1. A text is its sequence of Unicode code points. Lone surrogates count as code points.
-2. Every code point is lower-cased by the shipped table (one to one), and U+2019 becomes U+0027.
-3. The table gives each code point a class: *separator*, *word*, *symbol* or *single*. U+0027
-   between two code points of class word is itself of class word.
-4. A token is a symbol, a single, or a maximal run of class word, cut after every 64 code points.
+1. A text is its sequence of Unicode code points, normalised (:mod:`token2wave.features.normalisation`). Lone
+   surrogates count as code points.
+2. The table gives each code point a class: *separator*, *word*, *symbol*, *single* or *letter*. Singles and
+   letters are of scripts without blanks: singles are whole syllables or ideas (Han, Kana), letters are parts of
+   syllables (Thai, Lao, Khmer, Burmese, Tibetan).
+3. U+0027 between two code points of class word is itself of class word.
+4. A token is a symbol, a single, a letter, or a maximal run of class word, cut after every 64 code points.
 5. The hash of a token with code points ``c[0], c[1], ...`` is
-   ``mix(sum_i (c[i] + 1) * BASE^i mod 2^64)``.
-6. The hash of the n-gram of tokens ``t[1] ... t[n]`` is ``g[n]``, where ``g[1] = hash(t[1])`` and
-   ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
+   ``mix(sum_i (c[i] + 1) * BASE^i mod 2^64)``, but its lowest bit is 1 if the token is a letter directly
+   after a letter, so that blanks between letters tell, and 0 for every other token.
+6. The hash of the n-gram of tokens ``t[1] ... t[n]`` is ``g[n]``, where ``g[1]`` is ``hash(t[1])`` with a
+   lowest bit of 0, and ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
 7. ``mix`` is the finaliser of SplitMix64.
-8. The letters of a token, for its character n-grams, are ``x = [0, c[0] + 1, c[1] + 1, ..., 0]``: both ends
+8. The features of a text are its n-grams up to ``ngrams``, and those longer ones up to ``unspaced_ngrams`` in
+   which all tokens but the first have a lowest bit of 1. They are in order of ``n``, then of their first
+   token.
+9. The letters of a token, for its character n-grams, are ``x = [0, c[0] + 1, c[1] + 1, ..., 0]``: both ends
    count as letters. The hash of the n-gram ``x[i] ... x[i + n - 1]`` is ``mix(r)``, where ``r`` is ``LINK``
    at first and becomes ``r * BASE + x[j] + 1 mod 2^64`` for each ``j`` from ``i`` to ``i + n - 1``. The
    n-grams of a token are in order of ``n``, then of ``i``.
@@ -21,37 +27,23 @@ Everything runs on whole batches in numpy: there is no Python loop over characte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from token2wave.features.normalisation import normalise, unicode_table
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
 
 LONGEST_WORD = 64
 BASE = np.uint64(0x9E3779B97F4A7C15)
 LINK = np.uint64(0xD6E8FEB86659FD93)
-SEPARATOR, WORD, SYMBOL, SINGLE = range(4)
-N_CODE_POINTS = 0x110000
-APOSTROPHE, RIGHT_QUOTE = 0x27, 0x2019
+SEPARATOR, WORD, SYMBOL, SINGLE, LETTER = range(5)
+APOSTROPHE = 0x27
+AFTER_LETTER = np.uint64(1)  # the bit of a hash
 
 Hashes = NDArray[np.uint64]
-
-
-@cache
-def letter_table() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return the class and the lower-case letter of every code point, ``(0x110000,)`` each."""
-    with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as table:
-        class_lengths = np.diff(table["class_starts"], append=N_CODE_POINTS)
-        shift_lengths = np.diff(table["shift_starts"], append=N_CODE_POINTS)
-        classes = np.repeat(table["classes"], class_lengths)
-        lower = np.arange(N_CODE_POINTS, dtype=np.int32)
-        lower += np.repeat(table["shifts"], shift_lengths)
-    lower[RIGHT_QUOTE] = APOSTROPHE
-    classes.flags.writeable = lower.flags.writeable = False  # the native core checks them only once
-    return classes, lower.view(np.uint32)
 
 
 def mix(hashes: Hashes) -> Hashes:
@@ -61,33 +53,70 @@ def mix(hashes: Hashes) -> Hashes:
     return hashes ^ (hashes >> np.uint64(31))
 
 
+class NormalTexts(NamedTuple):
+    """Texts, normalised and joined, with a separator after each.
+
+    Attributes:
+        code_points: ``(N,)`` uint32.
+        text_ends: ``(B,)`` int64, place of the separator after each text.
+        origins: ``(N,)`` int64, as :func:`token2wave.features.normalisation.normalise` returns them, for the
+            texts as they are, joined likewise; None if each code point is its own.
+    """
+
+    code_points: NDArray[np.uint32]
+    text_ends: NDArray[np.int64]
+    origins: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> NormalTexts:
+        """Normalise ``B`` texts."""
+        joined = "\n".join([*texts, ""])
+        raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        raw_ends = np.cumsum(lengths + 1)
+        code_points, origins = normalise(raw, np.append(0, raw_ends[:-1]))
+        text_ends = raw_ends if origins is None else np.searchsorted(origins, raw_ends)
+        return cls(code_points, text_ends, origins)
+
+    def places(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where tokens ``code_points[start:end]`` start and end in the texts as they are."""
+        if self.origins is None:
+            return starts, ends
+        firsts = np.flatnonzero(np.diff(self.origins, prepend=-1))  # of each segment
+        following = np.append(self.origins[firsts], self.origins[-1] + 1)
+        return self.origins[starts], following[np.searchsorted(firsts, ends - 1, "right")]
+
+
 def token_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     """Cut ``B`` texts into tokens and hash them.
 
     Returns:
         Hashes ``(N,)`` uint64 of all tokens in reading order, and their offsets ``(B + 1,)`` int64.
     """
-    code_points, text_ends = _code_points(texts)
-    starts, ends = _token_bounds(code_points)
-    offsets = offsets_of(np.diff(np.searchsorted(starts, text_ends), prepend=0))
-    return _hash(code_points, starts, ends), offsets
+    normal = NormalTexts.of(texts)
+    starts, ends = _token_bounds(normal.code_points)
+    offsets = offsets_of(np.diff(np.searchsorted(starts, normal.text_ends), prepend=0))
+    return _hash(normal.code_points, starts, ends), offsets
 
 
 def tokens_in(text: str) -> Tokens:
     """Cut one text into tokens with their positions."""
-    code_points, _ = _code_points([text])
-    starts, ends = _token_bounds(code_points)
-    return Tokens(_hash(code_points, starts, ends), starts, ends, np.arange(len(starts)))
+    normal = NormalTexts.of([text])
+    starts, ends = _token_bounds(normal.code_points)
+    hashes = _hash(normal.code_points, starts, ends)
+    return Tokens(hashes, *normal.places(starts, ends), np.arange(len(starts)))
 
 
 def spelled_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.int64]]:
     """Cut texts into tokens with their letters.
 
     Returns:
-        Hashes ``(N,)`` uint64, lower-cased code points of all tokens ``(L,)`` uint32, and the offsets of the
+        Hashes ``(N,)`` uint64, normalised code points of all tokens ``(L,)`` uint32, and the offsets of the
         tokens among these ``(N + 1,)`` int64.
     """
-    code_points, _ = _code_points(texts)
+    code_points = NormalTexts.of(texts).code_points
     starts, ends = _token_bounds(code_points)
     offsets = offsets_of(ends - starts)
     letters = code_points[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], ends - starts)]
@@ -108,27 +137,26 @@ def pieces(text: str, size: int) -> Iterator[str]:
 
 def _last_cut(piece: str) -> int:
     """Return the last position before which no token and no apostrophe depends on what follows; 0 if none."""
-    code_points = _code_points([piece])[0][:-1]
-    is_boundary = (letter_table()[0][code_points] != WORD) & (code_points != APOSTROPHE)
-    if is_boundary.any():
-        return int(np.flatnonzero(is_boundary)[-1]) + 1
-    starts, _ = _token_bounds(code_points)  # one long word, which is cut by its length
-    between = starts[1:]
-    quotes = (code_points[between - 1] == APOSTROPHE).astype(int) + (code_points[between] == APOSTROPHE)
-    return int(between[quotes != 1].max(initial=0))
-
-
-def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Lower-cased code points of all texts, with a separator after each, and the end of each text."""
-    joined = "\n".join([*texts, ""])
-    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    return letter_table()[1][raw], np.cumsum(lengths + 1)
+    raw = np.frombuffer(piece.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    code_points, origins = normalise(raw)
+    if origins is None:
+        origins = np.arange(len(raw))
+    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[origins]  # whether a cut before is a cut of the text
+    begins[1:] &= origins[1:] != origins[:-1]
+    classes = unicode_table().classes[code_points]
+    is_boundary = (classes != WORD) & (classes != LETTER) & (code_points != APOSTROPHE)
+    cuts = np.flatnonzero(is_boundary[:-1] & begins[1:]) + 1
+    if not len(cuts):
+        starts, _ = _token_bounds(code_points)  # one long word, which is cut by its length
+        cuts = starts[1:][begins[starts[1:]]]
+        quotes = (code_points[cuts - 1] == APOSTROPHE).astype(int) + (code_points[cuts] == APOSTROPHE)
+        cuts = cuts[quotes != 1]
+    return int(origins[cuts].max(initial=0))
 
 
 def _token_bounds(code_points: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start and end of every token."""
-    classes = letter_table()[0][code_points]
+    classes = unicode_table().classes[code_points]
     is_word = classes == WORD
     apostrophes = np.flatnonzero(code_points == APOSTROPHE)
     apostrophes = apostrophes[(apostrophes > 0) & (apostrophes < len(classes) - 1)]
@@ -161,23 +189,43 @@ def _hash(code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDAr
     powers = np.ones(LONGEST_WORD, dtype=np.uint64)
     np.multiply.accumulate(np.full(LONGEST_WORD - 1, BASE), out=powers[1:])
     characters = code_points[np.repeat(starts, lengths) + index].astype(np.uint64) + np.uint64(1)
-    return mix(np.add.reduceat(characters * powers[index], firsts))
+    hashes = mix(np.add.reduceat(characters * powers[index], firsts)) & ~AFTER_LETTER
+    is_letter = unicode_table().classes[code_points] == LETTER
+    is_letter[1:] &= is_letter[:-1]
+    is_letter[:1] = False
+    return hashes | is_letter[starts].astype(np.uint64)
 
 
-def ngram_hashes(hashes: Hashes, offsets: NDArray[np.int64], n: int) -> tuple[Hashes, NDArray[np.int64]]:
-    """Hash every n-gram within a text, from the hashes ``(N,)`` and offsets ``(B + 1,)`` of its tokens.
+def ngram_hashes(
+    hashes: Hashes, offsets: NDArray[np.int64], ngrams: int, unspaced_ngrams: int
+) -> Iterator[tuple[Hashes, NDArray[np.int64]]]:
+    """Yield the hashes of all n-grams within a text that are features, for ``n`` from 1 on.
 
-    Returns:
-        Hashes ``(M,)`` uint64 of the n-grams in reading order, and their offsets ``(B + 1,)`` int64.
+    Args:
+        hashes: ``(N,)`` uint64, of the tokens of ``B`` texts.
+        offsets: ``(B + 1,)`` int64, of the texts.
+        ngrams: longest n-gram of any tokens.
+        unspaced_ngrams: longest one in which all tokens but the first are letters after letters.
+
+    Yields:
+        For each ``n``, the hashes ``(M,)`` uint64 in reading order, and the first token of each ``(M,)``.
     """
-    lengths = np.diff(offsets)
-    counts = np.maximum(lengths - (n - 1), 0)
-    out_offsets = offsets_of(counts)
-    first = np.arange(out_offsets[-1]) + np.repeat(offsets[:-1] - out_offsets[:-1], counts)
-    grams = hashes[first]
-    for k in range(1, n):
-        grams = mix(grams * LINK + hashes[first + k])
-    return grams, out_offsets
+    first, grams = np.arange(len(hashes)), hashes & ~AFTER_LETTER
+    ends = np.repeat(offsets[1:], np.diff(offsets))
+    yield grams, first
+    for n in range(2, max(ngrams, unspaced_ngrams) + 1):
+        fits = first + n <= ends[first]
+        if n > ngrams:
+            fits[fits] &= _are_letters(hashes, first[fits], n)
+        first, grams = first[fits], grams[fits]
+        grams = mix(grams * LINK + hashes[first + (n - 1)])
+        yield grams, first
+
+
+def _are_letters(hashes: Hashes, first: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    """Whether all tokens but the first of n-grams are letters after letters."""
+    n_letters = np.append(0, np.cumsum(hashes & AFTER_LETTER))
+    return np.asarray(n_letters[first + n] - n_letters[first + 1] == n - 1)
 
 
 def char_ngram_hashes(
@@ -190,7 +238,7 @@ def char_ngram_hashes(
     """Hash the character n-grams of ``N`` tokens ``code_points[start:end]``, whose ends count as letters.
 
     Args:
-        code_points: ``(L,)`` uint32, lower-cased.
+        code_points: ``(L,)`` uint32, normalised.
         starts: ``(N,)``.
         ends: ``(N,)``.
         shortest: letters of the shortest n-gram.

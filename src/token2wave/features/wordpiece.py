@@ -144,9 +144,9 @@ class WordPieceFeatures:
         features = self(texts, advance)
         return features, self.n_unknown(features.lengths, features.lengths)
 
-    def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
+    def n_unknown(self, n_ngrams: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the features of each text that have no row, ``(B,)``: none."""
-        return np.zeros(len(n_tokens), dtype=np.int64)
+        return np.zeros(len(n_ngrams), dtype=np.int64)
 
     def n_known(self, features: Ragged) -> NDArray[np.int64]:
         """Count the pieces of each text, ``(B,)``, without [UNK], [CLS] and [SEP]."""
@@ -176,6 +176,13 @@ class WordPieceFeatures:
         ids = np.insert(ids, ends, rows[SEP])
         lengths = np.diff(offsets) + 2
         return Ragged(ids, offsets_of(lengths), lengths)
+
+    def count_tokens(
+        self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]
+    ) -> tuple[Ragged, NDArray[np.int64]]:
+        """Turn the tokens of texts into features, and count the features of each text, ``(B,)``."""
+        features = self.of_tokens(codes, offsets)
+        return features, features.lengths
 
     def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether each token has a row, ``(N,)``: all have."""

@@ -20,11 +20,10 @@ from token2wave.core import load_core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
-from token2wave.features.hashing import Buckets, count_buckets, select_rows, token_buckets, word_buckets
+from token2wave.features.hashing import Buckets, count_buckets, letters_handle, select_rows, token_buckets, word_buckets
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.text import (
     char_ngram_hashes,
-    letter_table,
     ngram_hashes,
     spelled_tokens,
     tokens_in,
@@ -42,18 +41,23 @@ class WordConfig(Configuration):
 
     Attributes:
         ngrams: longest n-gram of words, 1 to 5; 1 means words alone.
+        unspaced_ngrams: longest n-gram of letters in scripts that do not put blanks between words, such as
+            Thai, 1 to 5. A token there is a letter. Up to ``ngrams`` it changes nothing.
         bits: ``2^bits`` buckets, 10 to 24.
         min_count: how often a bucket must occur in the training texts to get a row.
         cls: whether every text starts with a [CLS] feature.
     """
 
     ngrams: int = 2
+    unspaced_ngrams: int = 4
     bits: int = 22
     min_count: int = 2
     cls: bool = False
 
     def __post_init__(self) -> None:
         require(1 <= self.ngrams <= 5, "ngrams", "a number from 1 to 5", self.ngrams)
+        longest = self.unspaced_ngrams
+        require(1 <= longest <= 5, "unspaced_ngrams", "a number from 1 to 5", longest)
         require(10 <= self.bits <= 24, "bits", "a number from 10 to 24", self.bits)
         require(self.min_count >= 1, "min_count", "at least 1", self.min_count)
 
@@ -94,8 +98,8 @@ class WordFeatures:
     def native_handle(self, native: Any) -> Any:
         """The features as the native core holds them."""
         if self._native_handle is None:  # two threads may both open them; one result is dropped
-            c, arrays = self.config, (*letter_table(), self.buckets, self.oov_hashes)
-            self._native_handle = native.open_words(*arrays, c.ngrams, c.bits, c.cls)
+            c, arrays = self.config, (letters_handle(), self.buckets, self.oov_hashes)
+            self._native_handle = native.open_words(*arrays, c.ngrams, c.unspaced_ngrams, c.bits, c.cls)
         return self._native_handle
 
     def __getstate__(self) -> dict[str, Any]:
@@ -173,10 +177,16 @@ class WordFeatures:
             texts: ``B`` strings.
             advance: called with the number of texts just processed, for a progress bar.
         """
+        return self._encode(texts, advance)[0]
+
+    def _encode(
+        self, texts: Sequence[str], advance: Callable[[int], None] | None
+    ) -> tuple[Ragged, NDArray[np.int64]]:
+        """Turn texts into features, and count the words and n-grams of each, with a row or not, ``(B,)``."""
         ids, lengths, n_ordered = GrowableArray(np.int32), GrowableArray(np.int64), GrowableArray(np.int64)
-        n_oov = GrowableArray(np.int64)
+        n_oov, n_ngrams = GrowableArray(np.int64), GrowableArray(np.int64)
         for hashed in _buckets(texts, self.config):
-            rows = select_rows(hashed, self.config.ngrams, self.row_of_bucket, self.config.cls)
+            rows = select_rows(hashed, self.row_of_bucket, self.config.cls)
             if len(self.oov_hashes):
                 first = n_ordered.n_items
                 rows = self._add_oov(rows, texts[first : first + len(rows)], hashed.n_words)
@@ -185,10 +195,12 @@ class WordFeatures:
             ids.append(rows.ids)
             lengths.append(rows.lengths)
             n_ordered.append(rows.n_ordered)
+            n_ngrams.append(hashed.n_features)
             if advance is not None:
                 advance(len(rows))
         n_oov_tokens = n_oov.whole() if len(self.oov_hashes) else None
-        return Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole(), n_oov_tokens)
+        features = Ragged(ids.whole(), offsets_of(lengths.whole()), n_ordered.whole(), n_oov_tokens)
+        return features, n_ngrams.whole()
 
     def _add_oov(self, features: Ragged, texts: Sequence[str], n_tokens: NDArray[np.int64]) -> Ragged:
         """Add the ids of the OOV table at the end of each text."""
@@ -222,7 +234,7 @@ class WordFeatures:
 
         Args:
             hashes: ``(L,)`` uint64.
-            code_points: uint32, lower-cased; ``code_points[start:end]`` are the letters of a token.
+            code_points: uint32, normalised; ``code_points[start:end]`` are the letters of a token.
             starts: ``(L,)``.
             ends: ``(L,)``.
 
@@ -251,19 +263,17 @@ class WordFeatures:
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None
     ) -> tuple[Ragged, NDArray[np.int64]]:
         """Turn texts into features, and count those of each text that have no row, ``(B,)``."""
-        hashed = HashedTexts.of(texts)
-        features = self(hashed, advance)
-        return features, self.n_unknown(hashed.n_tokens, features.rows(self.n_rows).lengths)
+        features, n_ngrams = self._encode(HashedTexts.of(texts), advance)
+        return features, self.n_unknown(n_ngrams, features.rows(self.n_rows).lengths)
 
-    def n_unknown(self, n_tokens: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
+    def n_unknown(self, n_ngrams: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the words and n-grams of each text that have no row, ``(B,)``.
 
         Args:
-            n_tokens: ``(B,)``, tokens of each text.
+            n_ngrams: ``(B,)``, words and n-grams of each text.
             n_features: ``(B,)``, its features that have a row, with [CLS].
         """
-        n_grams = np.maximum(n_tokens[:, None] - np.arange(self.config.ngrams), 0).sum(axis=1)
-        return np.asarray(n_grams + int(self.config.cls) - n_features)
+        return n_ngrams + int(self.config.cls) - n_features
 
     def n_known(self, features: Ragged) -> NDArray[np.int64]:
         """Count what the model knows of each text, ``(B,)``, without [CLS].
@@ -280,15 +290,25 @@ class WordFeatures:
         return tokens._replace(oov=self._oov_of([text])) if len(self.oov_hashes) else tokens
 
     def of_tokens(self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Ragged:
+        """Turn the tokens of texts into features; see :meth:`count_tokens`."""
+        return self.count_tokens(codes, offsets)[0]
+
+    def count_tokens(
+        self, codes: NDArray[np.uint64], offsets: NDArray[np.int64]
+    ) -> tuple[Ragged, NDArray[np.int64]]:
         """Turn the tokens of texts into features, without ids of the OOV table, which need their letters.
 
         Args:
             codes: ``(N,)`` uint64, of all texts.
             offsets: ``(B + 1,)`` int64, of the texts.
+
+        Returns:
+            The features, and the number of words and n-grams of each text, with a row or not, ``(B,)``.
         """
         config = self.config
-        hashed = token_buckets(codes, np.diff(offsets), config.ngrams, config.bits)
-        return select_rows(hashed, config.ngrams, self.row_of_bucket, config.cls)
+        sizes = config.ngrams, config.unspaced_ngrams, config.bits
+        hashed = token_buckets(codes, np.diff(offsets), *sizes)
+        return select_rows(hashed, self.row_of_bucket, config.cls)
 
     def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether each token, as a word, has a row, ``(N,)``."""
@@ -301,17 +321,17 @@ class WordFeatures:
     def spans(self, codes: NDArray[np.uint64]) -> Spans:
         """Return the features of one text, and the tokens that each covers."""
         by_order = []
-        for n in range(1, self.config.ngrams + 1):
-            grams, _ = ngram_hashes(codes, np.array([0, len(codes)]), n)
+        sizes = self.config.ngrams, self.config.unspaced_ngrams
+        for n, (grams, first) in enumerate(ngram_hashes(codes, np.array([0, len(codes)]), *sizes), 1):
             rows = self.row_of_bucket[grams >> np.uint64(64 - self.config.bits)]
-            first = np.flatnonzero(rows >= 0)
-            by_order.append(Spans(rows[first], first, np.full(len(first), n)))
+            mask = rows >= 0
+            by_order.append(Spans(rows[mask], first[mask], np.full(int(mask.sum()), n)))
         return Spans(*(np.concatenate(column) for column in zip(*by_order, strict=True)))
 
     @property
     def reach(self) -> int:
         """How many tokens before a token share a feature with it."""
-        return self.config.ngrams - 1
+        return max(self.config.ngrams, self.config.unspaced_ngrams) - 1
 
     def arrays(self) -> dict[str, NDArray[np.uint32]]:
         """Return what the model file stores beside the settings."""
@@ -337,7 +357,7 @@ class WordFeatures:
 
 def _buckets(texts: Sequence[str], config: WordConfig) -> Iterator[Buckets]:
     """Hash texts into buckets on all cores, chunk by chunk."""
-    size = config.ngrams, config.bits
+    size = config.ngrams, config.unspaced_ngrams, config.bits
     if isinstance(texts, HashedTexts):
         results = map_ahead(lambda tokens: token_buckets(*tokens, *size), texts.token_chunks())
         return (buckets for _, buckets in results)

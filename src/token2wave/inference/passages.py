@@ -43,9 +43,9 @@ class Passages:
         """Compute the sums of passages, each as a text of its own."""
         offsets = offsets_of(np.array([len(codes) for codes in passages], dtype=np.int64))
         codes = np.concatenate([np.zeros(0, np.uint64), *passages])
-        features = self.features.of_tokens(codes, offsets)
+        features, n_ngrams = self.features.count_tokens(codes, offsets)
         n_known = self.features.n_known(features).astype(np.float64)
-        return replace(self.network.sums(features), n_known=n_known)
+        return replace(self.network.sums(features), n_known=n_known, n_ngrams=n_ngrams.astype(np.float64))
 
     def add_oov(self, sums: Sums, oov: Ragged | None, sign: int = 1) -> Sums:
         """Add the ids of the OOV table of a passage's tokens to the sums of one text, or subtract them."""

@@ -92,7 +92,7 @@ def sums(
         )[0]
         n_oov = with_oov.n_oov_tokens.astype(np.float64)
     lengths = features.lengths.astype(np.float64)
-    return Sums(lengths, lengths, total, squares, first, *words, linear_svm, n_oov)
+    return Sums(lengths, lengths, lengths, total, squares, first, *words, linear_svm, n_oov)
 
 
 def double_precision(arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -22,6 +22,8 @@ class Sums:
         n_features: ``(N,)``, features of each text that have a row.
         n_known: ``(N,)``, those without [CLS], [SEP] and [UNK], plus ``n_oov``. The network counts all
             features; `Passages` corrects it.
+        n_ngrams: ``(N,)``, words and n-grams with a row or not. The network, which does not see them,
+            counts the features; `Passages` corrects it.
         total: ``(N, 2 D)``, sum of both variants; for read-out ``cls``, of all features but the first.
         squares: ``(N, 2 D)``, sum of the squares of the same.
         first: ``(N, 2 D)``, both variants of the first feature for read-out ``cls``, else zero.
@@ -35,6 +37,7 @@ class Sums:
 
     n_features: Numbers
     n_known: Numbers
+    n_ngrams: Numbers
     total: Numbers
     squares: Numbers
     first: Numbers

@@ -27,7 +27,7 @@ from token2wave.storage.atomic import atomic_write
 from token2wave.storage.model_file import parse_header
 from token2wave.storage.outputs import Outputs
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 KEY = "token2wave"
 MAX_BYTES = 2**31 - 1  # the limit of protobuf
 PLACES_CHUNK = 1 << 14  # places of the padded table in a batch; bounds memory

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
-from token2wave.features.text import SYMBOL, Hashes, letter_table, mix, token_hashes
+from token2wave.features.normalisation import unicode_table
+from token2wave.features.text import SYMBOL, Hashes, token_hashes
 from token2wave.storage.atomic import atomic_write
 from token2wave.storage.encodings import EncodedArray, as_delta_varint
 
@@ -138,9 +139,11 @@ def _indices(entries: NDArray[np.unsignedinteger], values: NDArray[np.unsignedin
 @cache
 def _hashes_without_language() -> Hashes:
     """Hashes of symbols and of short numbers, increasing."""
-    symbols = mix(np.flatnonzero(letter_table()[0] == SYMBOL).astype(np.uint64) + np.uint64(1))
+    classes, folded, marks, *_ = unicode_table()
+    is_symbol = (classes == SYMBOL) & (marks == 0) & (folded == np.arange(len(folded)))
+    symbols = map(chr, np.flatnonzero(is_symbol).tolist())
     numbers = [f"{i:0{n}}" for n in range(1, MAX_DIGITS + 1) for i in range(10**n)]
-    return np.unique(np.concatenate([symbols, token_hashes([" ".join(numbers)])[0]]))
+    return np.unique(token_hashes([*symbols, " ".join(numbers)])[0])
 
 
 def _digits(n_levels: int) -> NDArray[np.int64]:

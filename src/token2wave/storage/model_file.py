@@ -30,7 +30,7 @@ from token2wave.storage.atomic import atomic_write
 from token2wave.storage.encodings import MAX_FREE, MAX_PER_BYTE, EncodedArray, suffixes_of
 from token2wave.storage.safetensors_writer import NAMES, TYPES, bytes_of, size_of_arrays, write_arrays
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 KEY = "token2wave"
 FEATURE_PREFIX = "features."
 MAX_HEADER = 8 << 20  # bytes; ten thousand names of classes take about one million

@@ -27,7 +27,7 @@ from token2wave.storage.safetensors_writer import write_arrays
 from token2wave.training.callbacks import Epoch, History
 from token2wave.training.distributed import rank, require_same
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "token2wave.checkpoint"
 READ_ERRORS = (SafetensorError, ModelFileError, ValueError, KeyError, TypeError, IndexError, RecursionError)
 

@@ -2,7 +2,7 @@
 
 import { decompress } from "./lzma.js";
 
-const FORMAT_VERSION = 3;
+const FORMAT_VERSION = 4;
 const TYPES = { F32: Float32Array, F16: Uint16Array, I8: Int8Array, U8: Uint8Array, U32: Uint32Array };
 const DECODERS = {
   float16: (encoded) => new Float32Array(encoded).map(decodeFloat16),
