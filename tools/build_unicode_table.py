@@ -49,7 +49,15 @@ DEFAULT_IGNORABLE = [  # the property of this name, which Python's module lacks
 ]
 IGNORED = frozenset(map(chr, DEFAULT_IGNORABLE))
 IOTA_BELOW = "\u0345"  # stands after all other marks and folds to a letter, so it is folded last
-OWN_FOLDS = {"\u2019": "'", "\u0131": "i", "\u0640": ""}
+# Hangul letters that stand for themselves, as in chats, would join others to syllables that nobody wrote.
+JAMO = [*map(chr, range(0x3131, 0x318F))]
+NARROW_JAMO = {
+    chr(c): chr(int(unicodedata.decomposition(chr(c)).split()[1], 16))
+    for c in range(0xFFA1, 0xFFDD)
+    if unicodedata.decomposition(chr(c))
+}
+OWN_FOLDS = {"\u2019": "'", "\u0131": "i", "\u0640": "", **dict(zip(JAMO, JAMO, strict=True)), **NARROW_JAMO}
+OWN_FOLDS |= dict.fromkeys("\u3164\uffa0", "")  # a Hangul letter without a picture
 OWN_COMPOSITIONS = {("i", "\u0307"): "i"}  # the dot of the Turkish capital letter
 SLOW, REMOVED = 255, 254  # of what needs more than a look at one code point; else the combining class
 SURROGATES = range(0xD800, 0xE000)
@@ -109,7 +117,8 @@ def compositions(forms: list[str]) -> dict[tuple[str, str], str]:
     pairs = dict(OWN_COMPOSITIONS)
     for code_point, form in enumerate(forms):
         parts = unicodedata.decomposition(chr(code_point)).split()
-        if len(parts) == 2 and form == chr(code_point) and code_point not in HANGUL_SYLLABLES:
+        is_canonical = len(parts) == 2 and not parts[0].startswith("<")
+        if is_canonical and form == chr(code_point) and code_point not in HANGUL_SYLLABLES:
             first, second = (chr(int(part, 16)) for part in parts)
             pairs[first, second] = form
     return pairs

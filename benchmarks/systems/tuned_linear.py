@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,53 @@ def _words_and_characters(min_df: int) -> Any:
     return make_union(TfidfVectorizer(**{**WORDS, "min_df": min_df}), TfidfVectorizer(**characters))
 
 
+def segment(text: str) -> list[str]:
+    """Cut a text into words: Chinese with jieba, Japanese with SudachiPy, Thai with PyThaiNLP, others at blanks."""
+    if any("\u3040" <= letter <= "\u30ff" for letter in text):
+        return [morpheme.surface() for morpheme in _japanese_segmenter().tokenize(text)]
+    if any("\u0e00" <= letter <= "\u0e7f" for letter in text):
+        from pythainlp.tokenize import word_tokenize
+
+        words: list[str] = word_tokenize(text, keep_whitespace=False)
+        return words
+    if any("\u4e00" <= letter <= "\u9fff" for letter in text):
+        import jieba
+
+        jieba.setLogLevel(logging.WARNING)
+        return list(jieba.cut(text))
+    return text.split()
+
+
+@cache
+def _japanese_segmenter() -> Any:
+    from sudachipy import dictionary
+
+    return dictionary.Dictionary().create()
+
+
+def _tfidf(min_df: int, **settings: Any) -> TfidfVectorizer:
+    return TfidfVectorizer(**{**WORDS, "min_df": min_df, **settings})
+
+
+WITHIN_WORDS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (2, 5)}
+ACROSS_WORDS: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 4)}
+SEGMENTED: dict[str, Any] = {"tokenizer": segment, "token_pattern": None}
+FEATURES: dict[str, tuple[str, str, list[Callable[[], Any]]]] = {
+    "tfidf_words_tuned": ("words", "words (1, 2)", [partial(_tfidf, n) for n in (1, 2)]),
+    "tfidf_characters_tuned": (
+        "characters",
+        "char (1, 4) or char_wb (2, 5)",
+        [partial(_tfidf, n, **how) for how in (ACROSS_WORDS, WITHIN_WORDS) for n in (1, 2)],
+    ),
+    "tfidf_segmented_tuned": (
+        "segmented words",
+        "words (1, 2) of jieba (Chinese), SudachiPy (Japanese) or PyThaiNLP (Thai)",
+        [partial(_tfidf, n, **SEGMENTED) for n in (1, 2)],
+    ),
+}
+"""Title, description and features to choose from, of systems for languages other than English."""
+
+
 def make_system(name: str) -> TunedLinear:
     """Make a system by its name."""
     bias = (
@@ -199,6 +247,17 @@ def make_system(name: str) -> TunedLinear:
             list(itertools.product(STRENGTHS, MIXINGS)),
             "NB-SVM (Wang and Manning, 2012) on words and word pairs, one class against the rest, LinearSVC "
             f"with {values}, mixed by {', '.join(map(str, MIXINGS))}",
+            bias,
+        )
+    if name in FEATURES:
+        title, what, features_to_try = FEATURES[name]
+        return TunedLinear(
+            f"TF-IDF of {title} + LinearSVC, tuned",
+            "TF-IDF",
+            features_to_try,
+            fit_svms,
+            STRENGTHS,
+            f"scikit-learn's TfidfVectorizer of {what}, sublinear, min_df of 1 or 2, and LinearSVC, {values}",
             bias,
         )
     classifier, path = {"tfidf_svc_tuned": ("LinearSVC", fit_svms)}.get(

@@ -2,6 +2,7 @@
 
 from token2wave.training.auto_settings import (
     LITTLE_TEXT,
+    LITTLE_TO_DROP_WORDS,
     MANY_CLASSES,
     auto_settings,
     few_rows_of_many_classes,
@@ -39,7 +40,7 @@ def test_characters_decide_first_and_then_rows():
     assert few.network["context_width"] == 96
     assert (few.recipe.epochs, few.recipe.batch_size, few.features.min_count) == (6, 8, 1)
     long_but_few = auto_settings(SMALL, ["x" * LITTLE_TEXT] * 4, ())
-    assert long_but_few == for_few_rows(for_long_texts(SMALL, 4 * LITTLE_TEXT, 4, ()), 4, ())
+    assert long_but_few == for_few_rows(for_long_texts(SMALL, 4 * LITTLE_TEXT, 4, ()), 4, 4 * LITTLE_TEXT, ())
     assert long_but_few.network == SMALL.network
     assert auto_settings(SMALL, ["x" * 100] * 20_000, ()) == SMALL
 
@@ -53,22 +54,23 @@ def test_excerpts_of_much_long_text_are_enough():
 
 
 def test_few_rows_keep_rare_words_and_take_many_small_steps():
-    few = for_few_rows(SMALL, 32, ())
+    few = for_few_rows(SMALL, 32, LITTLE_TEXT, ())
     assert few.features.min_count == 1
     assert few.recipe.batch_size == 8
     assert few.recipe.epochs == 60
-    more = for_few_rows(SMALL, 900, ())
+    more = for_few_rows(SMALL, 900, LITTLE_TEXT, ())
     assert more.recipe.epochs * (900 / more.recipe.batch_size) >= 300
-    assert for_few_rows(SMALL, 4_999, ()).features.min_count == 1
-    assert for_few_rows(SMALL, 4_999, ()).recipe == SMALL.recipe
-    assert for_few_rows(SMALL, 5_000, ()) == SMALL
+    assert for_few_rows(SMALL, 4_999, LITTLE_TEXT, ()).features.min_count == 1
+    assert for_few_rows(SMALL, 4_999, LITTLE_TEXT, ()).recipe == SMALL.recipe
+    assert for_few_rows(SMALL, 5_000, LITTLE_TO_DROP_WORDS - 1, ()).features.min_count == 1
+    assert for_few_rows(SMALL, 5_000, LITTLE_TO_DROP_WORDS, ()) == SMALL
 
 
 def test_what_a_user_has_named_stays():
     named = {"features.min_count": 3, "recipe.batch_size": 16}
     preset = SMALL.with_settings(named)
-    assert for_few_rows(preset, 32, named) == preset
-    assert for_few_rows(preset_named("paper"), 32, ()) == preset_named("paper")
+    assert for_few_rows(preset, 32, 0, named) == preset
+    assert for_few_rows(preset_named("paper"), 32, 0, ()) == preset_named("paper")
 
 
 def test_many_classes_do_without_the_linear_svm():

@@ -1,10 +1,12 @@
 """Normalises texts, so that texts that look the same have the same features, bit for bit everywhere.
 
-The normal form is ``NFKC_Casefold`` of the Unicode standard (section 3.13) of the canonical decomposition: marks in canonical order,
-composed letters, compatibility forms replaced, full case folding, code points without a picture left out.
-Three rules come on top: U+2019 becomes U+0027; U+0640, which only stretches Arabic words, is left out; both
-Turkish letters i, with and without a dot, are ``i``. The table ``unicode.npz`` fixes the Unicode version;
-``tools/build_unicode_table.py`` makes it. An implementation does this:
+The normal form is ``NFKC_Casefold`` of the Unicode standard (section 3.13) of the canonical decomposition:
+marks in canonical order, composed letters, compatibility forms replaced, full case folding, and code points
+without a picture left out. Four rules come on top. U+2019 becomes U+0027. U+0640, which only stretches Arabic
+words, is left out. The letter i is the same with and without a dot, as in Turkish. Single Hangul letters
+(U+3131 to U+318E, and half-width ones as these) stay single, because people write them as signs. The table
+``unicode.npz`` fixes the Unicode version; ``tools/build_unicode_table.py`` makes it. An implementation does
+this:
 
 1. Replace each code point: by its letters if it is *expanded*; by nothing if its mark is 254; else by its
    *folded* code point, or by the letters of that one if it is expanded.

@@ -13,8 +13,8 @@ from token2wave.training.presets import Preset
 
 LITTLE_TEXT = 2_000_000
 """With fewer characters training is short, so a larger network and more steps pay off."""
-FEW_TO_DROP_WORDS = 5_000
-"""With fewer rows a word that occurs once is a feature, too."""
+FEW_TO_DROP_WORDS, LITTLE_TO_DROP_WORDS = 5_000, 400_000
+"""With fewer rows, or fewer characters, a word that occurs once is a feature, too."""
 FEW_TO_BATCH = 1_000
 """With fewer rows batches are small and epochs many: they are cheap."""
 BATCH_SIZE = 8
@@ -35,7 +35,8 @@ def auto_settings(
     n_characters = sum(map(len, texts))
     preset = for_little_text(preset, n_characters, overrides)
     preset = for_long_texts(preset, n_characters, len(texts), overrides)
-    return for_many_classes(for_few_rows(preset, len(texts), overrides), n_classes, overrides)
+    preset = for_few_rows(preset, len(texts), n_characters, overrides)
+    return for_many_classes(preset, n_classes, overrides)
 
 
 def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str]) -> Preset:
@@ -76,13 +77,14 @@ def few_rows_of_many_classes(preset: Preset, n_classes: int, n_rows: int) -> tup
     )
 
 
-def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Preset:
+def for_few_rows(preset: Preset, n_rows: int, n_characters: int, overrides: Collection[str]) -> Preset:
     """Use rare words of few rows, and train many epochs in small batches, if the features are words."""
     changes: dict[str, Any] = {}
     recipe = preset.recipe
     if not isinstance(preset.features, WordConfig):
         return preset
-    if n_rows < FEW_TO_DROP_WORDS and "features.min_count" not in overrides:
+    is_little = n_rows < FEW_TO_DROP_WORDS or n_characters < LITTLE_TO_DROP_WORDS
+    if is_little and "features.min_count" not in overrides:
         changes["features.min_count"] = 1
     if n_rows < FEW_TO_BATCH and not {"recipe.epochs", "recipe.batch_size"} & set(overrides):
         batch_size = min(recipe.batch_size, BATCH_SIZE)

@@ -7,6 +7,7 @@ waves learn first, then the SVM from the same texts. Validation texts weigh the 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from token2wave.inference.reference import EMBEDDING
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.calibration import (
-    CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    CHAR_NGRAM_WEIGHTS_FEW_ROWS,
     PRIOR_WEIGHTS_FEW_ROWS,
     LinearSVMChoice,
     branch_logits,
@@ -266,24 +267,23 @@ def choose_by_folds(
     """
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     config = WaveConfig(features.n_rows, n_classes, variants="rows", readout="text")
-    char_ngram_weight = CHAR_NGRAM_WEIGHT_FEW_ROWS if recipe.char_ngrams else 0.0
+    char_ngram_weights = CHAR_NGRAM_WEIGHTS_FEW_ROWS if recipe.char_ngrams else (0.0,)
     prior_weights = (0.0,) if prior is None else PRIOR_WEIGHTS_FEW_ROWS
-    logits = np.zeros((len(prior_weights), len(COSTS), len(examples), n_classes))
+    weights_to_try = list(itertools.product(char_ngram_weights, prior_weights))
+    logits = np.zeros((len(weights_to_try), len(COSTS), len(examples), n_classes))
     for number in np.unique(fold).tolist():
         train, held_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         learnt = add_descriptions(examples.take(train), descriptions)
         problem = _svm_problem(config, features, learnt, recipe, seed, prior)
         texts = examples.take(held_out).encode(_with_oov(features, problem.oov_hashes)).features
-        for place, prior_weight in enumerate(prior_weights):
-            for step, weights in enumerate(problem.solve_path(char_ngram_weight, prior_weight, COSTS)):
+        for place, of_features in enumerate(weights_to_try):
+            for step, weights in enumerate(problem.solve_path(*of_features, COSTS)):
                 logits[place, step, held_out] = problem.compiled(weights, prior).logits(texts)
     losses = [
         [mixture_loss(each[None], examples.labels, examples.weights) for each in path] for path in logits
     ]
     best = int(np.argmin(losses))
-    settings = LinearSVMSettings(
-        char_ngram_weight, prior_weights[best // len(COSTS)], COSTS[best % len(COSTS)]
-    )
+    settings = LinearSVMSettings(*weights_to_try[best // len(COSTS)], COSTS[best % len(COSTS)])
     return LinearSVMChoice(settings)
 
 

@@ -46,8 +46,8 @@ TOLERANCE = 1e-10
 STANDARD_ERRORS = 0.5  # by which settings of the linear SVM must be better than the default ones
 MAX_LOGITS = 1 << 23  # of a branch, texts times classes, that weigh it; a sample of more texts does
 DOUBT = 0.01  # weight of every branch if each is worse than chance: decisions stay, without confidence
-CHAR_NGRAM_WEIGHT_FEW_ROWS = 1.0
-"""Weight of the words' character n-grams: if few words are known, their spelling says most."""
+CHAR_NGRAM_WEIGHTS_FEW_ROWS = (1.0, 2.0, 4.0)
+"""Weights of the words' character n-grams: if few words are known, their spelling says most."""
 FEW_ROWS_STRENGTH = 4.0  # in texts, of the pull towards the linear SVM alone
 PRIOR_WEIGHTS_FEW_ROWS = (0.5, 1.0, 2.0)  # to choose from
 
@@ -156,15 +156,21 @@ def choose_linear_svm(
     if not is_tuned:
         return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
-    for name, weights in (
-        ("char_ngram_weight", CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ()),
-        ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),
-        ("feature_scale", FEATURE_SCALES),
+    paths: tuple[tuple[str, tuple[float | str, ...]], ...]
+    for paths in (
+        tuple(("char_ngram_weight", path) for path in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams),
+        tuple(("prior_weight", path) for path in PRIOR_WEIGHTS if prior is not None),
+        tuple(("feature_scale", path) for path in FEATURE_SCALES),
     ):
-        for weight in weights:
+        for name, path in paths:
             settings = best[0].settings
-            if improve(LinearSVMSettings(**{**settings._asdict(), name: weight}), (settings.cost,)):
-                break  # the others are further away
+            if not improve(settings._replace(**{name: path[0]}), (settings.cost,)):
+                continue
+            for value in path[1:]:
+                settings = best[0].settings
+                if not improve(settings._replace(**{name: value}), (settings.cost,)):
+                    break
+            break  # the other paths lead away
     return best
 
 

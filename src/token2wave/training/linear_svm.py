@@ -31,8 +31,9 @@ MAX_PASSES = 40
 # Of many texts. With costs above 1 it takes more to converge, and they predict held-out texts no better.
 MAX_VISITS, MIN_PASSES = 60_000, 8
 COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
-CHAR_NGRAM_WEIGHTS = (1.0, 0.0)  # to choose from, beside the default
-PRIOR_WEIGHTS = (2.0, 0.0)  # likewise
+# Paths to choose on from the default: the first step that is no better ends a path, another one begins the next.
+CHAR_NGRAM_WEIGHTS = (1.0, 2.0, 4.0), (0.0,)
+PRIOR_WEIGHTS = (2.0,), (0.0,)
 SHORTEST_CHAR_NGRAM = 2  # letters, the ends of the word among them
 MIN_NGRAM_INFORMATION = 0.3  # of a character n-gram, relative to the mean; most are less, and only take time
 MAX_OOV_NUMBERS = 1 << 21  # weights in the OOV table
@@ -42,7 +43,7 @@ TOLERANCE = 0.5  # largest violation of a margin of one; more passes do not chan
 
 Floats = NDArray[np.float32]
 FeatureScale = Literal["information", "idf"]
-FEATURE_SCALES: tuple[FeatureScale, ...] = ("idf",)  # likewise
+FEATURE_SCALES: tuple[tuple[FeatureScale, ...], ...] = (("idf",),)
 
 
 class LinearSVMSettings(NamedTuple):

@@ -40,7 +40,7 @@ from token2wave.training.branches import (
     without_oov,
 )
 from token2wave.training.calibration import (
-    CHAR_NGRAM_WEIGHT_FEW_ROWS,
+    CHAR_NGRAM_WEIGHTS_FEW_ROWS,
     LinearSVMChoice,
     calibrate,
     cross_validate_branches,
@@ -301,7 +301,7 @@ class TrainingRun:
         choice, weights = fitted.svm_choice, fitted.branch_weights
         cross_validation = None
         if has_few_rows(full_train):
-            settings = LinearSVMSettings(char_ngram_weight=CHAR_NGRAM_WEIGHT_FEW_ROWS)
+            settings = LinearSVMSettings(char_ngram_weight=CHAR_NGRAM_WEIGHTS_FEW_ROWS[0])
             choice = LinearSVMChoice(settings)
             if recipe.tune_linear_svm and (fitted.network.config.linear_svm or not weights):
                 choice = self._choose_by_folds(full_train)

@@ -128,7 +128,7 @@ def prepare_stream_run(
     survey = survey_stream(source, config, int(memory * SAMPLE_FRACTION), max_rejected, callback_list)
     preset = for_little_text(preset, survey.n_characters, overrides)
     preset = for_long_texts(preset, survey.n_characters, survey.n_rows, overrides)
-    preset = for_few_rows(preset, survey.n_rows, overrides)
+    preset = for_few_rows(preset, survey.n_rows, survey.n_characters, overrides)
     preset = for_many_classes(preset, len(survey.label_names), overrides)
     if "recipe.epochs" not in overrides:
         enough = -(-MIN_TRAINED_TEXTS // survey.n_rows)
