@@ -1,11 +1,11 @@
-r"""Languages other than English: the default beside TF-IDF as tuned on characters, on words and on segmented words.
+r"""Languages other than English: the default beside TF-IDF, tuned, on characters, words and segmented words.
 
     python benchmarks/languages.py --runs 5 --threads 2
     python benchmarks/languages.py --name quick --data th_wisesight,sib_tha_Thai --systems small --runs 1
 
-A data set ``sib_LANGUAGE`` is one language of ``sib200_35langs``; its validation rows are not used, as a user who
-has one file has none. The other names are those of ``benchmarks/compare.py``, which makes the runs and takes the
-other options. It is one result, ``results/benchmarks/languages.json``.
+A data set ``sib_LANGUAGE`` is one language of ``sib200_35langs``; its validation rows are not used, as a user
+who has one file has none. The other names are those of ``benchmarks/compare.py``, which makes the runs and
+takes the other options. It is one result, ``results/benchmarks/languages.json``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ from measuring import ROOT, comma_list
 
 from token2wave.data import load_splits
 
-SETS = (
-    "ko_hate,ar_arsarcasm2,th_wisesight,hi_bbc,de_germeval2018,zh_chnsenticorp,zh_tnews,ja_jrte_sentiment"
-).split(",")
+SETS = [
+    "ko_hate",
+    "ar_arsarcasm2",
+    "th_wisesight",
+    "hi_bbc",
+    "de_germeval2018",
+    "zh_chnsenticorp",
+    "zh_tnews",
+    "ja_jrte_sentiment",
+]
 ALL = "sib200_35langs"
 SYSTEMS = "small,tfidf_characters_tuned,tfidf_words_tuned,tfidf_segmented_tuned"
 PREFIX = "sib_"
@@ -63,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     names = options.data or [*SETS, ALL, *(PREFIX + language for language in languages())]
     folder = ROOT / "build" / "languages"
     data = [
-        os.path.relpath(write_language(name.removeprefix(PREFIX), folder)) if name.startswith(PREFIX) else name
+        os.path.relpath(write_language(name.removeprefix(PREFIX), folder))
+        if name.startswith(PREFIX)
+        else name
         for name in names
     ]
     defaults = ["--name", "languages", "--systems", SYSTEMS, "--accuracy-alone"]

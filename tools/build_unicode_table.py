@@ -151,7 +151,7 @@ def main() -> None:
         elif not is_simple or not joins_before.isdisjoint((c, ord(form))):
             marks[c] = SLOW
     for c, letters in enumerate(decomposed):
-        if letters and letters != decomposed[folded[c]] or (folded[c] == c and letters not in ("", chr(c))):
+        if (letters and letters != decomposed[folded[c]]) or (folded[c] == c and letters not in ("", chr(c))):
             expansions[c] = letters
     class_starts, classes = runs(np.array([character_class(c) for c in code_points]))
     shift_starts, shifts = runs(folded - code_points)

@@ -173,7 +173,7 @@ def _words_and_characters(min_df: int) -> Any:
 
 
 def segment(text: str) -> list[str]:
-    """Cut a text into words: Chinese with jieba, Japanese with SudachiPy, Thai with PyThaiNLP, others at blanks."""
+    """Cut Chinese into words with jieba, Japanese with SudachiPy, Thai with PyThaiNLP, others at blanks."""
     if any("\u3040" <= letter <= "\u30ff" for letter in text):
         return [morpheme.surface() for morpheme in _japanese_segmenter().tokenize(text)]
     if any("\u0e00" <= letter <= "\u0e7f" for letter in text):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.core import load_core
-from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.normalisation import unicode_table
+from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.text import Hashes, ngram_hashes, token_hashes
 
 

@@ -12,10 +12,10 @@ this:
    *folded* code point, or by the letters of that one if it is expanded.
 2. Sort each run of code points of a *combining* class above 0 by that class; equal ones stay in order.
 3. U+0345 becomes U+03B9.
-4. Go through the code points. The last one of class 0 is the *starter*. A code point that follows it directly,
-   or with only code points of smaller classes above 0 in between, joins it if both are among the
-   *compositions* or are Hangul: a leading consonant and a vowel, or a syllable without a final consonant and
-   one.
+4. Go through the code points. The last one of class 0 is the *starter*. A code point that follows it
+   directly, or with only code points of smaller classes above 0 in between, joins it if both are among the
+   *compositions* or are Hangul: a leading consonant and a vowel, or a syllable without a final consonant
+   and one.
 
 A text in which no mark is 254 or more, and in which marks above 0 never fall, is normal once each code point
 is folded.
@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def unicode_table() -> UnicodeTable:
     with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as archive:
         arrays = dict(archive)
 
-    def of_runs(starts: str, values: str) -> NDArray[np.generic]:
+    def of_runs(starts: str, values: str) -> Any:
         return np.repeat(arrays[values], np.diff(arrays[starts], append=N_CODE_POINTS))
 
     folded = np.arange(N_CODE_POINTS, dtype=np.int32) + of_runs("shift_starts", "shifts")
@@ -172,7 +172,7 @@ def _compose(letters: list[int]) -> list[int]:
     starter, last = -1, 0  # place of the last starter; the class of the last letter after it, -1 for none
     for letter in letters:
         combining_class = int(combining[letter])
-        if starter >= 0 and last < combining_class or last < 0:
+        if (starter >= 0 and last < combining_class) or last < 0:
             joined = _join(composed[starter], letter)
             if joined:
                 composed[starter] = joined

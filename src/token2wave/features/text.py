@@ -3,8 +3,8 @@
 1. A text is its sequence of Unicode code points, normalised (:mod:`token2wave.features.normalisation`). Lone
    surrogates count as code points.
 2. The table gives each code point a class: *separator*, *word*, *symbol*, *single* or *letter*. Singles and
-   letters are of scripts without blanks: singles are whole syllables or ideas (Han, Kana), letters are parts of
-   syllables (Thai, Lao, Khmer, Burmese, Tibetan).
+   letters are of scripts without blanks: singles are whole syllables or ideas (Han, Kana), letters are parts
+   of syllables (Thai, Lao, Khmer, Burmese, Tibetan).
 3. U+0027 between two code points of class word is itself of class word.
 4. A token is a symbol, a single, a letter, or a maximal run of class word, cut after every 64 code points.
 5. The hash of a token with code points ``c[0], c[1], ...`` is
@@ -141,7 +141,9 @@ def _last_cut(piece: str) -> int:
     code_points, origins = normalise(raw)
     if origins is None:
         origins = np.arange(len(raw))
-    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[origins]  # whether a cut before is a cut of the text
+    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[
+        origins
+    ]  # whether a cut before is a cut of the text
     begins[1:] &= origins[1:] != origins[:-1]
     classes = unicode_table().classes[code_points]
     is_boundary = (classes != WORD) & (classes != LETTER) & (code_points != APOSTROPHE)
@@ -193,7 +195,7 @@ def _hash(code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDAr
     is_letter = unicode_table().classes[code_points] == LETTER
     is_letter[1:] &= is_letter[:-1]
     is_letter[:1] = False
-    return hashes | is_letter[starts].astype(np.uint64)
+    return np.asarray(hashes | is_letter[starts])
 
 
 def ngram_hashes(

@@ -20,7 +20,14 @@ from token2wave.core import load_core
 from token2wave.errors import DataError, ModelFileError
 from token2wave.features.growable_array import GrowableArray
 from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
-from token2wave.features.hashing import Buckets, count_buckets, letters_handle, select_rows, token_buckets, word_buckets
+from token2wave.features.hashing import (
+    Buckets,
+    count_buckets,
+    letters_handle,
+    select_rows,
+    token_buckets,
+    word_buckets,
+)
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.features.text import (
     char_ngram_hashes,
@@ -60,6 +67,11 @@ class WordConfig(Configuration):
         require(1 <= longest <= 5, "unspaced_ngrams", "a number from 1 to 5", longest)
         require(10 <= self.bits <= 24, "bits", "a number from 10 to 24", self.bits)
         require(self.min_count >= 1, "min_count", "at least 1", self.min_count)
+
+    @property
+    def hash_settings(self) -> tuple[int, int, int]:
+        """What decides the buckets of a text: the longest n-grams, and the bits of a bucket."""
+        return self.ngrams, self.unspaced_ngrams, self.bits
 
 
 class WordFeatures:
@@ -306,9 +318,8 @@ class WordFeatures:
             The features, and the number of words and n-grams of each text, with a row or not, ``(B,)``.
         """
         config = self.config
-        sizes = config.ngrams, config.unspaced_ngrams, config.bits
-        hashed = token_buckets(codes, np.diff(offsets), *sizes)
-        return select_rows(hashed, self.row_of_bucket, config.cls)
+        hashed = token_buckets(codes, np.diff(offsets), *config.hash_settings)
+        return select_rows(hashed, self.row_of_bucket, config.cls), hashed.n_features
 
     def known(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether each token, as a word, has a row, ``(N,)``."""
@@ -357,7 +368,7 @@ class WordFeatures:
 
 def _buckets(texts: Sequence[str], config: WordConfig) -> Iterator[Buckets]:
     """Hash texts into buckets on all cores, chunk by chunk."""
-    size = config.ngrams, config.unspaced_ngrams, config.bits
+    size = config.hash_settings
     if isinstance(texts, HashedTexts):
         results = map_ahead(lambda tokens: token_buckets(*tokens, *size), texts.token_chunks())
         return (buckets for _, buckets in results)

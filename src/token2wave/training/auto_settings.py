@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from token2wave.features import WordConfig
+from token2wave.features.normalisation import unicode_table
+from token2wave.features.text import SINGLE, NormalTexts
 from token2wave.training.presets import Preset
 
 LITTLE_TEXT = 2_000_000
 """With fewer characters training is short, so a larger network and more steps pay off."""
 FEW_TO_DROP_WORDS, LITTLE_TO_DROP_WORDS = 5_000, 400_000
 """With fewer rows, or fewer characters, a word that occurs once is a feature, too."""
+LETTERS_OF_A_WORD = 5
+MAX_TEXTS_TO_SEE, MAX_CHARACTERS_TO_SEE = 1_000, 1_000
 FEW_TO_BATCH = 1_000
 """With fewer rows batches are small and epochs many: they are cheap."""
 BATCH_SIZE = 8
@@ -32,11 +38,28 @@ def auto_settings(
     preset: Preset, texts: Sequence[str], overrides: Collection[str], n_classes: int = 0
 ) -> Preset:
     """Adapt a preset to the number of training texts, of their characters, and of classes."""
-    n_characters = sum(map(len, texts))
+    n_characters = spaced_characters(sum(map(len, texts)), texts)
     preset = for_little_text(preset, n_characters, overrides)
     preset = for_long_texts(preset, n_characters, len(texts), overrides)
     preset = for_few_rows(preset, len(texts), n_characters, overrides)
     return for_many_classes(preset, n_classes, overrides)
+
+
+def spaced_characters(n_characters: int, texts: Sequence[str]) -> int:
+    """Count characters as if the texts had blanks between words.
+
+    A letter of a script without blanks is a token, so it is as much work as a word, and counts as much.
+
+    Args:
+        n_characters: of all texts.
+        texts: all texts, or some of them; at most :data:`MAX_TEXTS_TO_SEE` are read.
+    """
+    some = texts[:: -(-len(texts) // MAX_TEXTS_TO_SEE) or 1]
+    classes = unicode_table().classes[
+        NormalTexts.of([text[:MAX_CHARACTERS_TO_SEE] for text in some]).code_points
+    ]
+    unspaced = float(np.mean(classes >= SINGLE)) if len(classes) else 0.0
+    return round(n_characters * (1 + (LETTERS_OF_A_WORD - 1) * unspaced))
 
 
 def for_little_text(preset: Preset, n_characters: int, overrides: Collection[str]) -> Preset:

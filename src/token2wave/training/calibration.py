@@ -156,21 +156,20 @@ def choose_linear_svm(
     if not is_tuned:
         return best
     improve(settings, COSTS[3:] if best[0].settings.cost == COSTS[2] else COSTS[:1])
-    paths: tuple[tuple[str, tuple[float | str, ...]], ...]
-    for paths in (
-        tuple(("char_ngram_weight", path) for path in CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams),
-        tuple(("prior_weight", path) for path in PRIOR_WEIGHTS if prior is not None),
-        tuple(("feature_scale", path) for path in FEATURE_SCALES),
-    ):
-        for name, path in paths:
-            settings = best[0].settings
-            if not improve(settings._replace(**{name: path[0]}), (settings.cost,)):
-                continue
-            for value in path[1:]:
+    all_paths: tuple[tuple[str, Sequence[Sequence[Any]]], ...] = (
+        ("char_ngram_weight", CHAR_NGRAM_WEIGHTS if problem.char_ngrams.n_grams else ()),
+        ("prior_weight", PRIOR_WEIGHTS if prior is not None else ()),
+        ("feature_scale", FEATURE_SCALES),
+    )
+    for name, paths in all_paths:
+        for path in paths:
+            before = best[0].settings
+            for value in path:
                 settings = best[0].settings
-                if not improve(settings._replace(**{name: value}), (settings.cost,)):
+                if not improve(LinearSVMSettings(**{**settings._asdict(), name: value}), (settings.cost,)):
                     break
-            break  # the other paths lead away
+            if best[0].settings != before:
+                break  # the other paths lead away
     return best
 
 

@@ -31,7 +31,7 @@ MAX_PASSES = 40
 # Of many texts. With costs above 1 it takes more to converge, and they predict held-out texts no better.
 MAX_VISITS, MIN_PASSES = 60_000, 8
 COSTS = (0.1, 0.3, 1.0, 3.0)  # to choose from
-# Paths to choose on from the default: the first step that is no better ends a path, another one begins the next.
+# Paths from the default. A step that is no better ends a path; if it is the first one, another path begins.
 CHAR_NGRAM_WEIGHTS = (1.0, 2.0, 4.0), (0.0,)
 PRIOR_WEIGHTS = (2.0,), (0.0,)
 SHORTEST_CHAR_NGRAM = 2  # letters, the ends of the word among them

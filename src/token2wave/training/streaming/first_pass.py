@@ -172,7 +172,7 @@ def survey_stream(
     callback_list.stage("first pass, MB", sum(map(segment_size, source.segments)) // MEGABYTE)
 
     def count_words(chunk: LabelledRows) -> Buckets:
-        return word_buckets(chunk.texts, config.ngrams, config.bits)
+        return word_buckets(chunk.texts, *config.hash_settings)
 
     for chunk, buckets in map_ahead(count_words, _with_progress(source, callback_list)):
         survey.counts.add(buckets)

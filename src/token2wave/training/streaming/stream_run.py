@@ -16,7 +16,13 @@ from token2wave.data.labels import data_notes
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
 from token2wave.features.hashing import word_buckets
-from token2wave.training.auto_settings import for_few_rows, for_little_text, for_long_texts, for_many_classes
+from token2wave.training.auto_settings import (
+    for_few_rows,
+    for_little_text,
+    for_long_texts,
+    for_many_classes,
+    spaced_characters,
+)
 from token2wave.training.callbacks import CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import MAX_HELD_OUT, EncodedTexts, hold_out_half
@@ -126,9 +132,10 @@ def prepare_stream_run(
     config = preset.features
     assert isinstance(config, WordConfig)
     survey = survey_stream(source, config, int(memory * SAMPLE_FRACTION), max_rejected, callback_list)
-    preset = for_little_text(preset, survey.n_characters, overrides)
-    preset = for_long_texts(preset, survey.n_characters, survey.n_rows, overrides)
-    preset = for_few_rows(preset, survey.n_rows, survey.n_characters, overrides)
+    n_characters = spaced_characters(survey.n_characters, [row.text for row in survey.drawn])
+    preset = for_little_text(preset, n_characters, overrides)
+    preset = for_long_texts(preset, n_characters, survey.n_rows, overrides)
+    preset = for_few_rows(preset, survey.n_rows, n_characters, overrides)
     preset = for_many_classes(preset, len(survey.label_names), overrides)
     if "recipe.epochs" not in overrides:
         enough = -(-MIN_TRAINED_TEXTS // survey.n_rows)
@@ -147,7 +154,7 @@ def prepare_stream_run(
     n_repeats, n_sample = int(is_repeat.sum()), len(sample)
     sample = sample.take(np.flatnonzero(~is_repeat))
     held_out = BucketCounts(config)
-    held_out.add(word_buckets(drawn.texts, config.ngrams, config.bits))
+    held_out.add(word_buckets(drawn.texts, *config.hash_settings))
     features = _choose_features(
         survey, survey.counts.occurrences - held_out.occurrences, n_drawn, preset, memory
     )
