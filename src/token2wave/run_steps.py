@@ -14,6 +14,7 @@ from token2wave.data import TextDataset
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.options import TrainOptions
 from token2wave.reporting.record import RunContext, make_record
 from token2wave.training.auto_settings import FEW_TO_BATCH, auto_settings
@@ -34,6 +35,8 @@ def prepare_run(
     splits: TextDataset, context: RunContext, budget: Budget, callback_list: CallbackList
 ) -> tuple[TrainingRun, RunContext]:
     """Choose the settings, and encode the texts."""
+    hashed = HashedTexts.of(splits.train.texts)  # once for both
+    splits = replace(splits, train=replace(splits.train, texts=hashed))
     options, data_options = context.options, context.data_options
     overrides = overrides_of(options)
     classes = {label for labels in splits.train.label_sets for label in labels}

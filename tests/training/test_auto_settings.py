@@ -1,8 +1,9 @@
 """What the size of the data changes of a preset, and what it must not."""
 
+import pytest
+
 from token2wave.training.auto_settings import (
     LITTLE_TEXT,
-    LITTLE_TO_DROP_WORDS,
     MANY_CLASSES,
     auto_settings,
     few_rows_of_many_classes,
@@ -10,6 +11,8 @@ from token2wave.training.auto_settings import (
     for_little_text,
     for_long_texts,
     for_many_classes,
+    for_rare_words,
+    spaced_characters,
 )
 from token2wave.training.presets import preset_named
 
@@ -40,7 +43,7 @@ def test_characters_decide_first_and_then_rows():
     assert few.network["context_width"] == 96
     assert (few.recipe.epochs, few.recipe.batch_size, few.features.min_count) == (6, 8, 1)
     long_but_few = auto_settings(SMALL, ["x" * LITTLE_TEXT] * 4, ())
-    assert long_but_few == for_few_rows(for_long_texts(SMALL, 4 * LITTLE_TEXT, 4, ()), 4, 4 * LITTLE_TEXT, ())
+    assert long_but_few == for_few_rows(for_long_texts(SMALL, 4 * LITTLE_TEXT, 4, ()), 4, ())
     assert long_but_few.network == SMALL.network
     assert auto_settings(SMALL, ["x" * 100] * 20_000, ()) == SMALL
 
@@ -54,23 +57,22 @@ def test_excerpts_of_much_long_text_are_enough():
 
 
 def test_few_rows_keep_rare_words_and_take_many_small_steps():
-    few = for_few_rows(SMALL, 32, LITTLE_TEXT, ())
+    few = for_few_rows(SMALL, 32, ())
     assert few.features.min_count == 1
     assert few.recipe.batch_size == 8
     assert few.recipe.epochs == 60
-    more = for_few_rows(SMALL, 900, LITTLE_TEXT, ())
+    more = for_few_rows(SMALL, 900, ())
     assert more.recipe.epochs * (900 / more.recipe.batch_size) >= 300
-    assert for_few_rows(SMALL, 4_999, LITTLE_TEXT, ()).features.min_count == 1
-    assert for_few_rows(SMALL, 4_999, LITTLE_TEXT, ()).recipe == SMALL.recipe
-    assert for_few_rows(SMALL, 5_000, LITTLE_TO_DROP_WORDS - 1, ()).features.min_count == 1
-    assert for_few_rows(SMALL, 5_000, LITTLE_TO_DROP_WORDS, ()) == SMALL
+    assert for_few_rows(SMALL, 4_999, ()).features.min_count == 1
+    assert for_few_rows(SMALL, 4_999, ()).recipe == SMALL.recipe
+    assert for_few_rows(SMALL, 5_000, ()) == SMALL
 
 
 def test_what_a_user_has_named_stays():
     named = {"features.min_count": 3, "recipe.batch_size": 16}
     preset = SMALL.with_settings(named)
-    assert for_few_rows(preset, 32, 0, named) == preset
-    assert for_few_rows(preset_named("paper"), 32, 0, ()) == preset_named("paper")
+    assert for_few_rows(preset, 32, named) == preset
+    assert for_few_rows(preset_named("paper"), 32, ()) == preset_named("paper")
 
 
 def test_many_classes_do_without_the_linear_svm():
@@ -95,3 +97,20 @@ def test_few_rows_of_many_classes_are_told():
     assert not few_rows_of_many_classes(many, MANY_CLASSES, n)
     assert not few_rows_of_many_classes(SMALL, n, n)  # with the SVM
     assert not few_rows_of_many_classes(preset_named("paper"), n, n)
+
+
+def test_words_of_many_forms_are_features_even_if_they_occur_once():
+    frequent = ["the same four words"] * 23
+    rich = [*frequent, *(f"word{i}" for i in range(8))]  # 8 of 100 words occur once
+    assert for_rare_words(SMALL, rich, ()).features.min_count == 1
+    assert for_rare_words(SMALL, [*rich, "the"], ()) == SMALL
+    assert for_rare_words(SMALL, rich, {"features.min_count": 2}) == SMALL
+    assert for_rare_words(preset_named("paper"), rich, ()) == preset_named("paper")
+
+
+def test_letters_of_scripts_without_blanks_count_as_words():
+    assert spaced_characters(100, ["plain words, and 한국어"]) == 100
+    assert spaced_characters(100, ["ไป" * 50]) == pytest.approx(500, rel=0.02)
+    assert spaced_characters(0, []) == 0
+    many = ["漢" * 150] * 3_000  # a token each, so as much work as 2,250,000 characters of words
+    assert auto_settings(SMALL, many, {"features.min_count": 2}).network["context_width"] == 32

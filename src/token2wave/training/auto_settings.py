@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from token2wave.features import WordConfig
+from token2wave.features.hashed_texts import HashedTexts
+from token2wave.features.hashing import count_buckets
 from token2wave.features.normalisation import unicode_table
 from token2wave.features.text import SINGLE, NormalTexts
 from token2wave.training.presets import Preset
 
 LITTLE_TEXT = 2_000_000
 """With fewer characters training is short, so a larger network and more steps pay off."""
-FEW_TO_DROP_WORDS, LITTLE_TO_DROP_WORDS = 5_000, 400_000
-"""With fewer rows, or fewer characters, a word that occurs once is a feature, too."""
+FEW_TO_DROP_WORDS = 5_000
+"""With fewer rows a word that occurs once is a feature, too."""
+MANY_RARE_WORDS = 0.08
+"""So it is if at least this fraction of all words occur once, as where words have many forms."""
 LETTERS_OF_A_WORD = 5
 MAX_TEXTS_TO_SEE, MAX_CHARACTERS_TO_SEE = 1_000, 1_000
 FEW_TO_BATCH = 1_000
@@ -41,7 +45,7 @@ def auto_settings(
     n_characters = spaced_characters(sum(map(len, texts)), texts)
     preset = for_little_text(preset, n_characters, overrides)
     preset = for_long_texts(preset, n_characters, len(texts), overrides)
-    preset = for_few_rows(preset, len(texts), n_characters, overrides)
+    preset = for_rare_words(for_few_rows(preset, len(texts), overrides), texts, overrides)
     return for_many_classes(preset, n_classes, overrides)
 
 
@@ -100,14 +104,13 @@ def few_rows_of_many_classes(preset: Preset, n_classes: int, n_rows: int) -> tup
     )
 
 
-def for_few_rows(preset: Preset, n_rows: int, n_characters: int, overrides: Collection[str]) -> Preset:
+def for_few_rows(preset: Preset, n_rows: int, overrides: Collection[str]) -> Preset:
     """Use rare words of few rows, and train many epochs in small batches, if the features are words."""
     changes: dict[str, Any] = {}
     recipe = preset.recipe
     if not isinstance(preset.features, WordConfig):
         return preset
-    is_little = n_rows < FEW_TO_DROP_WORDS or n_characters < LITTLE_TO_DROP_WORDS
-    if is_little and "features.min_count" not in overrides:
+    if n_rows < FEW_TO_DROP_WORDS and "features.min_count" not in overrides:
         changes["features.min_count"] = 1
     if n_rows < FEW_TO_BATCH and not {"recipe.epochs", "recipe.batch_size"} & set(overrides):
         batch_size = min(recipe.batch_size, BATCH_SIZE)
@@ -115,6 +118,19 @@ def for_few_rows(preset: Preset, n_rows: int, n_characters: int, overrides: Coll
         changes["recipe.batch_size"] = batch_size
         changes["recipe.epochs"] = max(recipe.epochs, min(passes, MAX_EPOCHS))
     return preset.with_settings(changes)
+
+
+def for_rare_words(preset: Preset, texts: Sequence[str], overrides: Collection[str]) -> Preset:
+    """Use rare words where they are many, if the features are words."""
+    config = preset.features
+    if not isinstance(config, WordConfig) or config.min_count == 1:
+        return preset
+    counts = np.zeros(1 << config.bits, dtype=np.uint32)
+    for hashes, _ in HashedTexts.of(texts).token_chunks():
+        count_buckets((hashes >> np.uint64(64 - config.bits)).astype(np.uint32), counts)
+    if np.count_nonzero(counts == 1) < MANY_RARE_WORDS * counts.sum(dtype=np.int64):
+        return preset
+    return _with_changes(preset, {"features.min_count": 1}, overrides)
 
 
 def _with_changes(preset: Preset, changes: Mapping[str, Any], overrides: Collection[str]) -> Preset:

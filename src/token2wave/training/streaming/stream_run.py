@@ -135,7 +135,7 @@ def prepare_stream_run(
     n_characters = spaced_characters(survey.n_characters, [row.text for row in survey.drawn])
     preset = for_little_text(preset, n_characters, overrides)
     preset = for_long_texts(preset, n_characters, survey.n_rows, overrides)
-    preset = for_few_rows(preset, survey.n_rows, n_characters, overrides)
+    preset = for_few_rows(preset, survey.n_rows, overrides)
     preset = for_many_classes(preset, len(survey.label_names), overrides)
     if "recipe.epochs" not in overrides:
         enough = -(-MIN_TRAINED_TEXTS // survey.n_rows)
