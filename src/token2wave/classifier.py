@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.errors import ConfigError, require_text
+from token2wave.errors import ConfigError, InputError, require_text
 from token2wave.formatting import count, join_classes, percent
 from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.loading import load_model
@@ -19,6 +19,7 @@ from token2wave.inference.model import Model
 from token2wave.inference.prediction import Prediction
 from token2wave.inference.routes import Route, choose_route
 from token2wave.inference.state import SlidingWindow, State
+from token2wave.inference.vectors import Neighbours, cosines, nearest, require_vectors
 from token2wave.metrics import Evaluation, evaluate_predictions
 
 if TYPE_CHECKING:
@@ -243,6 +244,69 @@ class Classifier(Model):
         probabilities = self.probabilities(texts, advance)
         return evaluate_predictions(labels, self.decide(probabilities), self.label_names, probabilities)
 
+    # ---- vectors ----
+
+    def encode(self, texts: Any, advance: Callable[[int], None] | None = None) -> NDArray[np.float32]:
+        """Turn texts into vectors of length one, whose product is the cosine of two texts.
+
+        The vector of a text is what the branches of the model see of it: its wave, that of its context, and the
+        scores of the linear SVM.
+
+        Args:
+            texts: ``N`` strings, as for :meth:`probabilities`.
+            advance: as :meth:`probabilities`.
+
+        Returns:
+            ``(N, W)`` float32, C-contiguous; ``W`` is twice the widths of network and context, plus the number
+            of classes with a linear SVM. A text of which nothing is :meth:`known` has a row of zeros.
+
+        Raises:
+            InputError: as :meth:`probabilities`.
+            ConfigError: the network does not compile.
+            ModelFileError: the weights overflow, so a number is not finite.
+        """
+        return _call(self.route.vectors, texts, advance)
+
+    def similarity(self, a: Any, b: Any) -> NDArray[np.float32]:
+        """Compute the cosine of pairs of texts, from -1 to 1; 0 if nothing of one of them is known.
+
+        Args:
+            a: ``N`` strings, as for :meth:`probabilities`.
+            b: ``N`` strings, each of which is compared with the one at its place in ``a``.
+
+        Returns:
+            ``(N,)`` float32.
+
+        Raises:
+            InputError: as :meth:`encode`; or the lengths differ.
+            ConfigError: the network does not compile.
+        """
+        first, second = _to_texts(a, "a"), _to_texts(b, "b")
+        if len(first) != len(second):
+            problem = f"expected as many texts as in a, {len(first):,}, found {len(second):,}"
+            raise InputError(problem, location="b", hint="give two lists of the same length")
+        return cosines(self.encode(first), self.encode(second))
+
+    def nearest(self, texts: Any, rows: Any, k: int = 5) -> Neighbours:
+        """Find the rows that are most like each text, by cosine.
+
+        Args:
+            texts: ``N`` strings, as for :meth:`probabilities`.
+            rows: ``M`` strings, e.g. the training texts; or their vectors from :meth:`encode`.
+            k: number of rows for each text; all, if there are fewer.
+
+        Returns:
+            Indices of the rows and similarities, ``(N, k)`` each, the nearest first.
+
+        Raises:
+            InputError: as :meth:`encode`; or there are no rows, or they are not vectors of this model.
+            ConfigError: the network does not compile, or ``k`` is below 1.
+        """
+        vectors = self.encode(texts)
+        is_encoded = isinstance(rows, np.ndarray) and rows.dtype.kind == "f"
+        encoded = require_vectors(rows, vectors.shape[1]) if is_encoded else self.encode(_to_texts(rows, "rows"))
+        return nearest(vectors, encoded, k)
+
     # ---- streams and explanations ----
 
     def state(self, removable: bool = True) -> State:
@@ -319,8 +383,8 @@ def _call(function: Callable[[Any, Any], T], texts: Any, advance: Callable[[int]
         return function(strings, advance)
 
 
-def _to_texts(texts: Any) -> list[str]:
+def _to_texts(texts: Any, name: str = "texts") -> list[str]:
     """Turn what a user holds into a list of strings."""
     from token2wave.data.objects import to_texts  # here, so that predicting a list starts quickly
 
-    return to_texts(texts, column="text")
+    return to_texts(texts, name, column="text")

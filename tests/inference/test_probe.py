@@ -35,6 +35,8 @@ def answers(classifier: Classifier, text: str) -> Iterator[Callable[[], Any]]:
     yield lambda: classifier.state(removable=False).update(text).probabilities().tolist()
     yield lambda: SlidingWindow(classifier, 3).update(text).predict()
     yield lambda: vars(classifier.explain(text))
+    yield lambda: classifier.encode([text]).tolist()
+    yield lambda: classifier.state().update(text).vector().tolist()
     truth = np.zeros((1, 3), dtype=bool) if classifier.multi_label else np.zeros(1, dtype=np.int64)
     yield lambda: classifier.evaluate([text], truth)
 

@@ -108,12 +108,13 @@ def predict_texts(
     texts: list[str],
     out: Any,
     known: Any,
-    as_probabilities: bool,
+    output: int,
     n_threads: int,
 ) -> None:
-    """Write probabilities or logits of texts into out, (N, C) float32, and whether anything is known of each.
+    """Write numbers of texts into out, float32, and whether anything is known of each.
 
-    known: (N,) bool.
+    output: 0 for logits (N, C), 1 for probabilities (N, C), 2 for waves (N, 2 D + 2 P), with C more columns for
+    a linear SVM. known: (N,) bool.
     """
 
 def predict_utf8(
@@ -122,7 +123,7 @@ def predict_utf8(
     texts: tuple[Any, Any],
     out: Any,
     known: Any,
-    as_probabilities: bool,
+    output: int,
     n_threads: int,
 ) -> None:
     """As :func:`predict_texts`, for a buffer of UTF-8 and int64 offsets, which must not change meanwhile.
@@ -131,9 +132,9 @@ def predict_utf8(
     """
 
 def predict_rows(
-    network: object, texts: tuple[Any, ...], out: Any, as_probabilities: bool, n_threads: int
+    network: object, texts: tuple[Any, ...], out: Any, output: int, n_threads: int
 ) -> None:
-    """Write probabilities or logits of texts that are features already into out, (N, C) float32.
+    """Write numbers of texts that are features already into out, as :func:`predict_texts` does.
 
     texts: ids, offsets, n_ordered, n_oov_tokens (empty if there are none). They must not change meanwhile:
     they are checked once, and the lock of the interpreter is released.

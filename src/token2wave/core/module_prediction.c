@@ -190,6 +190,8 @@ done:
 
 /* ---- prediction ---- */
 
+enum { LOGITS, PROBABILITIES, WAVES }; /* of a text, in inference/compiled.py, too */
+
 /* Run without the interpreter lock; returns 0 with an exception set if it failed. */
 static int run_prediction(prediction *job, int n_threads)
 {
@@ -214,7 +216,7 @@ typedef struct {
 
 /* Predict all texts, some at a time, so that signals are seen and few encoded copies are held. */
 static PyObject *predict_all(PyObject *const capsules[2], text_source source, const Py_buffer *out,
-                             const Py_buffer *known, int as_probabilities, int n_threads)
+                             const Py_buffer *known, int output, int n_threads)
 {
     feature_handle *features = PyCapsule_GetPointer(capsules[0], WORDS);
     network_handle *handle = features ? PyCapsule_GetPointer(capsules[1], NETWORK) : NULL;
@@ -223,7 +225,9 @@ static PyObject *predict_all(PyObject *const capsules[2], text_source source, co
     if (features->index.n_rows != handle->network.shape.n_rows ||
         features->index.oov.n != handle->network.shape.n_oov)
         return refuse(INCONSISTENT);
-    int64_t c = handle->network.shape.n_classes, n = source.n < TEXTS_CHUNK ? source.n : TEXTS_CHUNK, ok = 1;
+    prediction job = {.network = &handle->network, .words = &features->index,
+                      .as_probabilities = output == PROBABILITIES, .as_waves = output == WAVES};
+    int64_t c = numbers_of_text(&job), n = source.n < TEXTS_CHUNK ? source.n : TEXTS_CHUNK, ok = 1;
     if (!has_size(out, source.n * c, 4, "out") || !has_size(known, source.n, 1, "known"))
         return NULL;
     text_bytes *texts = PyMem_Calloc((size_t)n + 1, sizeof *texts);
@@ -239,9 +243,10 @@ static PyObject *predict_all(PyObject *const capsules[2], text_source source, co
                 texts[i] = (text_bytes){source.utf8 + source.offsets[t],
                                         source.offsets[t + 1] - source.offsets[t], NULL};
         }
-        prediction job = {.network = &handle->network, .words = &features->index, .texts = texts,
-                          .n_texts = n, .as_probabilities = as_probabilities,
-                          .out = (float *)out->buf + first * c, .known = (uint8_t *)known->buf + first};
+        job.texts = texts;
+        job.n_texts = n;
+        job.out = (float *)out->buf + first * c;
+        job.known = (uint8_t *)known->buf + first;
         ok = ok && run_prediction(&job, n_threads) && !PyErr_CheckSignals();
         release_texts(texts, (Py_ssize_t)n);
     }
@@ -253,12 +258,12 @@ METHOD(predict_texts)
 {
     PyObject *capsules[2], *list;
     Py_buffer b[2] = {{0}};
-    int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "OOO!w*w*pi", &capsules[0], &capsules[1], &PyList_Type, &list, &b[0], &b[1],
-                          &as_probabilities, &n_threads))
+    int output, n_threads;
+    if (!PyArg_ParseTuple(args, "OOO!w*w*ii", &capsules[0], &capsules[1], &PyList_Type, &list, &b[0], &b[1],
+                          &output, &n_threads))
         return NULL;
     text_source source = {.n = PyList_Size(list), .list = list};
-    PyObject *result = predict_all(capsules, source, &b[0], &b[1], as_probabilities, n_threads);
+    PyObject *result = predict_all(capsules, source, &b[0], &b[1], output, n_threads);
     release(b, 2);
     return result;
 }
@@ -267,16 +272,16 @@ METHOD(predict_utf8)
 {
     PyObject *capsules[2], *result;
     Py_buffer b[4] = {{0}};
-    int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "OO(y*y*)w*w*pi", &capsules[0], &capsules[1], &b[0], &b[1], &b[2], &b[3],
-                          &as_probabilities, &n_threads))
+    int output, n_threads;
+    if (!PyArg_ParseTuple(args, "OO(y*y*)w*w*ii", &capsules[0], &capsules[1], &b[0], &b[1], &b[2], &b[3],
+                          &output, &n_threads))
         return NULL;
     text_source source = {.n = b[1].len / 8 - 1, .utf8 = b[0].buf, .offsets = b[1].buf};
     int legal = source.n >= 0 && b[1].len % 8 == 0 && source.offsets[0] >= 0 &&
                 source.offsets[source.n] <= b[0].len;
     for (int64_t i = 0; i < source.n && legal; i++)
         legal = source.offsets[i] <= source.offsets[i + 1];
-    result = legal ? predict_all(capsules, source, &b[2], &b[3], as_probabilities, n_threads)
+    result = legal ? predict_all(capsules, source, &b[2], &b[3], output, n_threads)
                    : refuse(INCONSISTENT);
     release(b, 4);
     return result;
@@ -286,14 +291,17 @@ METHOD(predict_rows)
 {
     PyObject *capsule, *result = NULL;
     Py_buffer b[5] = {{0}};
-    int as_probabilities, n_threads;
-    if (!PyArg_ParseTuple(args, "O(y*y*y*y*)w*pi", &capsule, &b[0], &b[1], &b[2], &b[3], &b[4],
-                          &as_probabilities, &n_threads))
+    int output, n_threads;
+    if (!PyArg_ParseTuple(args, "O(y*y*y*y*)w*ii", &capsule, &b[0], &b[1], &b[2], &b[3], &b[4],
+                          &output, &n_threads))
         return NULL;
     ragged_texts rows;
     network_handle *handle = PyCapsule_GetPointer(capsule, NETWORK);
+    prediction job = {.as_probabilities = output == PROBABILITIES, .as_waves = output == WAVES};
+    if (handle)
+        job.network = &handle->network;
     if (!handle || !are_texts(b, handle->network.shape.n_rows, handle->network.shape.n_oov, &rows) ||
-        !has_size(&b[4], rows.n_texts * handle->network.shape.n_classes, 4, "out"))
+        !has_size(&b[4], rows.n_texts * numbers_of_text(&job), 4, "out"))
         goto done;
     if (b[3].len) {
         if (!has_size(&b[3], rows.n_texts, 8, "n_oov_tokens"))
@@ -305,8 +313,9 @@ METHOD(predict_rows)
                 goto done;
             }
     }
-    prediction job = {.network = &handle->network, .rows = rows, .n_texts = rows.n_texts,
-                      .as_probabilities = as_probabilities, .out = b[4].buf};
+    job.rows = rows;
+    job.n_texts = rows.n_texts;
+    job.out = b[4].buf;
     if (run_prediction(&job, n_threads))
         result = Py_NewRef(Py_None);
 done:

@@ -260,16 +260,45 @@ static void ragged_sums(const prediction *job, work_space *w, int64_t text, text
 
 /* ---- an item: some texts ---- */
 
+int64_t numbers_of_text(const prediction *p)
+{
+    network_shape shape = p->network->shape;
+    if (!p->as_waves)
+        return shape.n_classes;
+    return 2 * shape.width + 2 * shape.context_width + (shape.has_linear_svm ? shape.n_classes : 0);
+}
+
+/* Overlay both variants of the waves of M texts. */
+static void overlay_texts(const compiled_network *t, work_space *w, int64_t M)
+{
+    int64_t d = t->shape.width;
+    for (int64_t m = 0; m < M; m++) {
+        float *real = w->real + m * 2 * d, *imaginary = w->imaginary + m * 2 * d;
+        overlay(t->shape.modulates, d, real, imaginary, real + d, imaginary + d, w->waves + m * 2 * d);
+    }
+}
+
+/* Write what the branches see of M texts: both waves, and the scores of the linear SVM without its bias. */
+static void write_waves(const prediction *job, work_space *w, int64_t M, float *out)
+{
+    const compiled_network *t = job->network;
+    int64_t r = 2 * t->shape.width, p = 2 * t->shape.context_width, k = numbers_of_text(job) - r - p;
+    overlay_texts(t, w, M);
+    for (int64_t m = 0; m < M; m++, out += r + p + k) {
+        memcpy(out, w->waves + m * r, (size_t)r * sizeof *out);
+        memcpy(out + r, w->context_text + m * p, (size_t)p * sizeof *out);
+        for (int64_t i = 0; i < k; i++)
+            out[r + p + i] = w->svm_scores[m * k + i] * t->dense[t->at.linear_svm + i];
+    }
+}
+
 /* Turn the waves of M texts into logits or probabilities. */
 static void logits_of_texts(const prediction *job, work_space *w, int64_t M, float *out)
 {
     const compiled_network *t = job->network;
     int64_t d = t->shape.width, p = t->shape.context_width, c = t->shape.n_classes;
     const float *dense = t->dense;
-    for (int64_t m = 0; m < M; m++) {
-        float *real = w->real + m * 2 * d, *imaginary = w->imaginary + m * 2 * d;
-        overlay(t->shape.modulates, d, real, imaginary, real + d, imaginary + d, w->waves + m * 2 * d);
-    }
+    overlay_texts(t, w, M);
     if (t->shape.restore == RESTORE_LINEAR)
         linear(M, d, 2 * d, w->waves, t->transposed + t->at.restore, dense + t->at.restore_bias, w->state);
     else
@@ -352,7 +381,7 @@ static void predict_item(void *argument, int64_t item)
             job->known[first + m] = sums.n_oov || sums.n_features > job->words->cls;
         finish_text(t, &w, &sums, m);
     }
-    logits_of_texts(job, &w, M, job->out + first * t->shape.n_classes);
+    (job->as_waves ? write_waves : logits_of_texts)(job, &w, M, job->out + first * numbers_of_text(job));
     free_normal_form(&form);
     free(memory);
 }

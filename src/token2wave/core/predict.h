@@ -18,12 +18,16 @@ typedef struct {
     ragged_texts rows;       /* or, where `words` is NULL, rows of the texts */
     int64_t n_texts;
     int as_probabilities;    /* else logits */
-    float *out;              /* (N, C) */
+    int as_waves;            /* else one of these two */
+    float *out;              /* (N, numbers_of_text) */
     uint8_t *known;          /* of texts: (N,), whether any feature has a row, or any token has entries of the
                                 OOV table */
 } prediction;
 
 enum { PREDICTED, OUT_OF_MEMORY, NOT_UTF8 };
+
+/* Numbers of each text in `out`: C; of waves 2 D + 2 P, and C more with a linear SVM. */
+int64_t numbers_of_text(const prediction *p);
 
 /* Predict all texts. A text's numbers depend neither on the other texts nor on the number of threads. */
 int predict(prediction *p, int n_threads);

@@ -27,6 +27,7 @@ from token2wave.models.wave_config import ParameterCount, WaveConfig
 
 Floats = NDArray[np.float32]
 SMALL_BATCH = 1 << 14  # code points or bytes; one thread is done before another starts
+LOGITS, PROBABILITIES, WAVES = range(3)  # numbers of a text that the native core computes
 # In the native core's order.
 NATIVE_OPERATIONS, NATIVE_READOUTS = ("interference", "modulation"), ("text", "cls")
 NATIVE_RESTORES = ("linear", "real", "magnitude")
@@ -95,18 +96,36 @@ class CompiledNetwork:
 
         A text's logits do not depend on the other texts. It is safe to call from several threads.
         """
+        return self._of_features(features, LOGITS)
+
+    def waves(self, features: Ragged) -> Floats:
+        """Return what the branches see of ``N`` texts, ``(N, W)`` float32; see :func:`reference.waves`."""
+        return self._of_features(features, WAVES)
+
+    def waves_of(self, sums: Sums) -> Floats:
+        """As :meth:`waves`, from sums."""
+        return reference.waves(self.config, self._arrays, sums)
+
+    def width_of(self, output: int) -> int:
+        """Count the numbers of each text: ``C``, or those of :meth:`waves`."""
+        config = self.config
+        svm_width = config.n_classes * config.linear_svm
+        return 2 * (config.width + config.context_width) + svm_width if output == WAVES else config.n_classes
+
+    def _of_features(self, features: Ragged, output: int) -> Floats:
         if self._core is None:
-            return reference.logits_of_features(self.config, self._arrays, features)
-        out = np.empty((len(features), self.config.n_classes), dtype=np.float32)
+            function = reference.waves_of_features if output == WAVES else reference.logits_of_features
+            return function(self.config, self._arrays, features)
+        out = np.empty((len(features), self.width_of(output)), dtype=np.float32)
         n_oov_tokens = np.zeros(0, np.int64) if features.n_oov_tokens is None else features.n_oov_tokens
         long = (features.offsets, features.n_ordered, n_oov_tokens)
         integers = (features.ids, np.int32), *((array, np.int64) for array in long)
         rows = tuple(np.ascontiguousarray(array, dtype) for array, dtype in integers)
-        self._core.predict_rows(self.native_handle(), rows, out, False, n_threads())
+        self._core.predict_rows(self.native_handle(), rows, out, output, n_threads())
         return out
 
     def text_probabilities(
-        self, features: WordFeatures, texts: list[str] | Utf8
+        self, features: WordFeatures, texts: list[str] | Utf8, output: int = PROBABILITIES
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """Compute probabilities ``(N, C)`` in the native core, which must be there.
 
@@ -115,6 +134,7 @@ class CompiledNetwork:
         Args:
             features: those of the model.
             texts: ``N`` strings, or the bytes of an Arrow array.
+            output: ``PROBABILITIES``, or ``WAVES`` for those of :meth:`waves`.
 
         Raises:
             TypeError: an element of ``texts`` is not a string.
@@ -127,10 +147,10 @@ class CompiledNetwork:
         else:
             predict, n = native.predict_utf8, len(texts.offsets) - 1
             size = int(texts.offsets[-1] - texts.offsets[0])
-        out = np.empty((n, self.config.n_classes), dtype=np.float32)
+        out = np.empty((n, self.width_of(output)), dtype=np.float32)
         threads = n_threads() if n > 1 and size > SMALL_BATCH else 1
         known = np.empty(n, dtype=bool)
-        predict(features.native_handle(native), self.native_handle(), texts, out, known, True, threads)
+        predict(features.native_handle(native), self.native_handle(), texts, out, known, output, threads)
         return out, known
 
     def logits_without_parts(

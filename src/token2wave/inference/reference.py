@@ -7,7 +7,7 @@ the two variants of a token.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,24 @@ TEXTS_CHUNK = 1 << 15  # features of the texts computed at once: bounds memory
 
 def logits_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> Floats:
     """Compute the logits of ``N`` texts, ``(N, C)``, chunk by chunk."""
+    return _by_chunks(logits, config, arrays, features)
+
+
+def waves_of_features(config: WaveConfig, arrays: Arrays, features: Ragged) -> Floats:
+    """Compute the waves of ``N`` texts, ``(N, W)``, chunk by chunk."""
+    return _by_chunks(waves, config, arrays, features)
+
+
+def _by_chunks(
+    function: Callable[[WaveConfig, Arrays, Sums], Floats],
+    config: WaveConfig,
+    arrays: Arrays,
+    features: Ragged,
+) -> Floats:
     if len(features.ids) <= TEXTS_CHUNK:
-        return logits(config, arrays, sums(config, arrays, features))
+        return function(config, arrays, sums(config, arrays, features))
     chunks = (features.take(np.arange(*texts)) for texts in groups(features.offsets, TEXTS_CHUNK))
-    return np.concatenate([logits(config, arrays, sums(config, arrays, chunk)) for chunk in chunks])
+    return np.concatenate([function(config, arrays, sums(config, arrays, chunk)) for chunk in chunks])
 
 
 # ---- from features to sums ----
@@ -210,28 +224,49 @@ def energies(config: WaveConfig, arrays: Arrays, ids: NDArray[np.int32]) -> Numb
     return np.asarray(np.square(variants_of(config, arrays, ids), dtype=np.float64).sum(axis=1))
 
 
-# ---- from sums to logits ----
+# ---- from sums to waves and logits ----
+
+
+@np.errstate(all="ignore")
+def waves(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
+    """Return what the branches see of texts, side by side, ``(N, W)``.
+
+    That is real and imaginary part of the text, ``2 D``; those of its context states, ``2 P``; and the scores
+    of the linear SVM without its bias, ``C`` with an SVM.
+    """
+    context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
+    scores = [_svm_scores(arrays, of)] if config.linear_svm else []
+    return np.concatenate([_text_wave(config, of), *context, *scores], axis=1)
 
 
 @np.errstate(all="ignore")
 def logits(config: WaveConfig, arrays: Arrays, of: Sums) -> Floats:
     """Compute the logits of texts, ``(N, C)``, from their sums."""
+    overlay = _text_wave(config, of)
+    result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
+    if config.context_width:
+        context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
+        result += _linear(arrays, "context.head", np.concatenate(context, axis=1))
+    if config.linear_svm:
+        result += _svm_scores(arrays, of) + arrays["linear_svm.bias"]
+    return result
+
+
+def _text_wave(config: WaveConfig, of: Sums) -> Floats:
+    """Wave of each text, both variants overlaid, ``concat(Re, Im)``, ``(N, 2 D)``."""
     if config.readout == "text":
         real, imaginary = _mean_and_deviation(of.n_features, of.total, of.squares)
     elif config.readout == "cls":  # its own value, and the magnitude of all the others
         real, imaginary = of.first.astype(np.float32), np.sqrt(np.maximum(of.squares, 0)).astype(np.float32)
     else:
         raise ValueError(f"expected read-out cls or text, found {config.readout!r}")
-    overlay = _overlay(config, _halves(real), _halves(imaginary))
-    result = _linear(arrays, "head", _norm(arrays, "norm", _restore(config, arrays, overlay)))
-    if config.context_width:
-        context = _mean_and_deviation(of.n_words, of.context_total, of.context_squares)
-        result += _linear(arrays, "context.head", np.concatenate(context, axis=1))
-    if config.linear_svm:
-        root = 1 / np.sqrt(np.maximum(of.n_features + of.n_oov, 1))[:, None]
-        scores = (of.linear_svm * root).astype(np.float32)
-        result += scores * arrays["linear_svm.weight"] + arrays["linear_svm.bias"]
-    return result
+    return _overlay(config, _halves(real), _halves(imaginary))
+
+
+def _svm_scores(arrays: Arrays, of: Sums) -> Floats:
+    """Score of each class by the linear SVM, without its bias, ``(N, C)``."""
+    root = 1 / np.sqrt(np.maximum(of.n_features + of.n_oov, 1))[:, None]
+    return np.asarray((of.linear_svm * root).astype(np.float32) * arrays["linear_svm.weight"])
 
 
 @np.errstate(all="ignore")
@@ -248,7 +283,7 @@ def probabilities(logits: NDArray[Any], multi_label: bool) -> NDArray[Any]:
     return require_finite(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def require_finite(numbers: NDArray[Any]) -> NDArray[Any]:
+def require_finite(numbers: NDArray[Any], what: str = "probabilities") -> NDArray[Any]:
     """Return numbers that a label may rest on: finite weights can overflow, perhaps only for some texts.
 
     Raises:
@@ -256,7 +291,7 @@ def require_finite(numbers: NDArray[Any]) -> NDArray[Any]:
     """
     if not np.isfinite(numbers).all():
         raise ModelFileError(
-            "expected finite probabilities, found others",
+            f"expected finite {what}, found others",
             hint="the weights of the model overflow: use another file, or train again",
         )
     return numbers

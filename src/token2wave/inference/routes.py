@@ -14,9 +14,10 @@ from token2wave.features import WordFeatures
 from token2wave.features.text import pieces
 from token2wave.inference import reference
 from token2wave.inference.arrow_texts import NOT_UTF8, Utf8, is_arrow, strings_of, utf8_of
-from token2wave.inference.compiled import CompiledNetwork
+from token2wave.inference.compiled import PROBABILITIES, WAVES, CompiledNetwork
 from token2wave.inference.model import Model
 from token2wave.inference.state import State
+from token2wave.inference.vectors import to_vectors
 
 TEXTS_CHUNK = 8_192  # between two reports to a progress bar
 LONG_TEXT = 1 << 16  # code points
@@ -52,6 +53,16 @@ class Route:
         probabilities = reference.probabilities(network.logits(features), network.config.multi_label)
         return probabilities, self.model.features.n_known(features) > 0
 
+    def vectors(self, texts: Any, advance: Advance = None) -> Floats:
+        """Compute the vectors of texts, ``(N, W)``; see :mod:`token2wave.inference.vectors`.
+
+        Raises:
+            ConfigError: the network does not compile.
+        """
+        network = self.model.compiled()
+        features = self.model.features(strings_of(texts) if is_arrow(texts) else texts, advance)
+        return to_vectors(network.waves(features), self.model.features.n_known(features) > 0)
+
 
 @dataclass(frozen=True)
 class NumpyRoute(Route):
@@ -64,11 +75,26 @@ class NumpyRoute(Route):
             short_texts = ["" if len(text) > LONG_TEXT else text for text in texts]
         probabilities, known = super().of_strings(short_texts if long_texts else texts, advance)
         for i in long_texts:
-            state = State(self.model, removable=False)
-            for piece in pieces(texts[i], LONG_TEXT):
-                state.update(piece)
+            state = self._state_of(texts[i])
             probabilities[i], known[i] = state.probabilities(), state.known
         return probabilities, known
+
+    def vectors(self, texts: Any, advance: Advance = None) -> Floats:
+        """As :class:`Route`, with bounded memory."""
+        strings = strings_of(texts) if is_arrow(texts) else texts
+        long_texts = [i for i, text in enumerate(strings) if len(text) > LONG_TEXT]
+        if long_texts:
+            short_texts = ["" if len(text) > LONG_TEXT else text for text in strings]
+        vectors = super().vectors(short_texts if long_texts else strings, advance)
+        for i in long_texts:
+            vectors[i] = self._state_of(strings[i]).vector()
+        return vectors
+
+    def _state_of(self, text: str) -> State:
+        state = State(self.model, removable=False)
+        for piece in pieces(text, LONG_TEXT):
+            state.update(piece)
+        return state
 
 
 @dataclass(frozen=True)
@@ -80,27 +106,34 @@ class NativeRoute(Route):
 
     def predict(self, texts: Any, advance: Advance = None) -> tuple[Floats, Mask]:
         """As :class:`Route`; the core reads the bytes of an Arrow array in place."""
+        probabilities, known = self._run(texts, advance, PROBABILITIES)
+        return reference.require_finite(probabilities), known
+
+    def vectors(self, texts: Any, advance: Advance = None) -> Floats:
+        """As :class:`Route`."""
+        return to_vectors(*self._run(texts, advance, WAVES))
+
+    def _run(self, texts: Any, advance: Advance, output: int) -> tuple[Floats, Mask]:
         chunks: Iterable[list[str] | Utf8]
         if is_arrow(texts):
             chunks = utf8_of(texts)
         elif advance is None:
-            probabilities, known = self.network.text_probabilities(self.features, list(texts))
-            return reference.require_finite(probabilities), known
+            return self.network.text_probabilities(self.features, list(texts), output)
         else:
             starts = range(0, len(texts), TEXTS_CHUNK)
             chunks = (list(texts[first : first + TEXTS_CHUNK]) for first in starts)
-        results = [(np.zeros((0, self.network.config.n_classes), np.float32), np.zeros(0, bool))]
+        results = [(np.zeros((0, self.network.width_of(output)), np.float32), np.zeros(0, bool))]
         try:
             for chunk in chunks:
-                results.append(self.network.text_probabilities(self.features, chunk))
+                results.append(self.network.text_probabilities(self.features, chunk, output))
                 if advance is not None:
                     advance(len(results[-1][1]))
         except InputError:
             raise
         except ValueError as error:
             raise InputError(NOT_UTF8, location="texts") from error
-        probabilities, known = (np.concatenate(column) for column in zip(*results, strict=True))
-        return reference.require_finite(probabilities), known
+        numbers, known = (np.concatenate(column) for column in zip(*results, strict=True))
+        return numbers, known
 
 
 def choose_route(model: Model) -> Route:

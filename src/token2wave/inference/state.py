@@ -20,6 +20,7 @@ from token2wave.inference.passages import Codes, Passages
 from token2wave.inference.prediction import Prediction
 from token2wave.inference.reference import probabilities
 from token2wave.inference.sums import Sums
+from token2wave.inference.vectors import to_vectors
 
 CODE_BYTES = 8
 MAX_SUM = 1e15
@@ -151,6 +152,10 @@ class State:
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
         return probabilities(self._logits()[0], self.model.multi_label)
+
+    def vector(self) -> NDArray[np.float32]:
+        """Vector of the text so far, ``(W,)`` float32; see :meth:`Classifier.encode`."""
+        return to_vectors(self._passages.network.waves_of(self._sums), np.array([self.known]))[0]
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far, with its novelty."""
