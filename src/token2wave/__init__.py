@@ -33,6 +33,7 @@ _HOME = {
     "TrainOptions": "token2wave.options",
     "TrainingResult": "token2wave.pipeline",
     "WaveClassifier": "token2wave.integrations.sklearn",
+    "WaveTransformer": "token2wave.integrations.sklearn",
     "WaveConfig": "token2wave.models",
     "WaveNetwork": "token2wave.models",
     "audit": "token2wave.auditing.audit",

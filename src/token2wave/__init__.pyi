@@ -18,6 +18,7 @@ from token2wave.inference.prediction import Prediction as Prediction
 from token2wave.inference.state import SlidingWindow as SlidingWindow
 from token2wave.inference.state import State as State
 from token2wave.integrations.sklearn import WaveClassifier as WaveClassifier
+from token2wave.integrations.sklearn import WaveTransformer as WaveTransformer
 from token2wave.labelling.answers import AnswersResult as AnswersResult
 from token2wave.labelling.selection import SelectionResult as SelectionResult
 from token2wave.model_comparison import ComparisonResult as ComparisonResult

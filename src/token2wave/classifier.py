@@ -249,16 +249,16 @@ class Classifier(Model):
     def encode(self, texts: Any, advance: Callable[[int], None] | None = None) -> NDArray[np.float32]:
         """Turn texts into vectors of length one, whose product is the cosine of two texts.
 
-        The vector of a text is what the branches of the model see of it: its wave, that of its context, and the
-        scores of the linear SVM.
+        The vector of a text is what the branches of the model see of it: its wave, that of its context, and
+        the scores of the linear SVM.
 
         Args:
             texts: ``N`` strings, as for :meth:`probabilities`.
             advance: as :meth:`probabilities`.
 
         Returns:
-            ``(N, W)`` float32, C-contiguous; ``W`` is twice the widths of network and context, plus the number
-            of classes with a linear SVM. A text of which nothing is :meth:`known` has a row of zeros.
+            ``(N, W)`` float32, C-contiguous; ``W`` is twice the widths of network and context, plus the
+            number of classes with a linear SVM. A text of which nothing is :meth:`known` has a row of zeros.
 
         Raises:
             InputError: as :meth:`probabilities`.
@@ -304,7 +304,9 @@ class Classifier(Model):
         """
         vectors = self.encode(texts)
         is_encoded = isinstance(rows, np.ndarray) and rows.dtype.kind == "f"
-        encoded = require_vectors(rows, vectors.shape[1]) if is_encoded else self.encode(_to_texts(rows, "rows"))
+        encoded = (
+            require_vectors(rows, vectors.shape[1]) if is_encoded else self.encode(_to_texts(rows, "rows"))
+        )
         return nearest(vectors, encoded, k)
 
     # ---- streams and explanations ----

@@ -19,6 +19,7 @@ FILES = (
     ["update", "model.safetensors", "reviews.csv", "--out", "new.safetensors", "--epochs", "1"],
     ["compress", "model.safetensors", "--data", "reviews.csv", "--out", "new.safetensors"],
     ["export", "model.safetensors", "--to", "html", "--out", "page.html"],
+    ["encode", "model.safetensors", "reviews.csv", "--output", "vectors.npy"],
     ["score", "model.safetensors", "reviews.csv", "--output", "scored", "--prefix", "p_", "--workers", "1"],
 )
 """Commands that write files."""

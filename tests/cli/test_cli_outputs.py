@@ -92,7 +92,13 @@ INPUTS = {
         MODEL,
         CONFIG,
     ),
-    "explain": (MODEL, CONFIG, Input("file", "texts.txt", "texts.txt")),
+    "encode": (MODEL, CONFIG, Input("file", "data.csv", "data.csv")),
+    "explain": (
+        MODEL,
+        CONFIG,
+        Input("file", "texts.txt", "texts.txt"),
+        Input("nearest", "data.csv", "data.csv"),
+    ),
     "score": (
         MODEL,
         CONFIG,
@@ -153,6 +159,7 @@ OUTPUTS = {
     "compress": (Output("out"),),
     "select": (Output("out"),),
     "label-plan": (Output("out"), Output("prompts")),
+    "encode": (Output("output"),),
     "explain": (Output("html"),),
     "score": tuple(Output("output", below=f"{name}/file") for name in ("_job/staging", "parts", "rejected")),
     "export": (
@@ -185,7 +192,7 @@ NO_FILES = {
         "split",
     ),
     *("by", "text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
-    *("host", "allow_origin", "allow_host", "strategy", "instructions"),
+    *("id_column", "host", "allow_origin", "allow_host", "strategy", "instructions"),
 }
 """Options with values that are texts, but name no file."""
 REQUIRED = {
@@ -196,6 +203,7 @@ REQUIRED = {
     "compare": {"a": "model", "b": "model2", "data": "data.csv", "out": "new.csv"},
     "predict": {"model": "model", "file": "texts.txt", "out": "new.csv"},
     "compress": {"model": "model", "data": "named", "out": "new"},
+    "encode": {"model": "model", "file": "data.csv", "output": "new.npy"},
     "explain": {"model": "model", "file": "texts.txt", "html": "new"},
     "score": {"model": "model", "inputs": "data.csv", "output": "new"},
     "export": {"model": "model", "out": "new"},

@@ -154,7 +154,7 @@ def test_similarity_is_the_cosine_of_pairs() -> None:
     assert classifier.similarity([], []).shape == (0,)
     with pytest.raises(InputError, match=r"^b: expected as many texts as in a, 2, found 1"):
         classifier.similarity(["good", "bad"], ["good"])
-    with pytest.raises(InputError, match="^b"):
+    with pytest.raises(InputError, match=r"^b"):
         classifier.similarity(["good"], "good")
 
 

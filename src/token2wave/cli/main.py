@@ -17,6 +17,7 @@ from token2wave.cli.audit_command import audit
 from token2wave.cli.compare_command import compare
 from token2wave.cli.doctor_command import doctor
 from token2wave.cli.drift_command import drift
+from token2wave.cli.encode_command import encode
 from token2wave.cli.export_command import export
 from token2wave.cli.labelling_commands import label_plan, select
 from token2wave.cli.model_commands import compress, evaluate, explain, info, predict
@@ -78,6 +79,7 @@ for command in (
     info,
     explain,
     score,
+    encode,
     drift,
     select,
     label_plan,

@@ -251,6 +251,15 @@ def explain(
         ),
     ] = "word",
     html: Annotated[Path | None, typer.Option(help="Write a page with the texts in colour.")] = None,
+    nearest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labelled file: also list its rows that are most like each text."),
+    ] = None,
+    n_nearest: Annotated[int, typer.Option(min=1, help="How many rows --nearest lists.")] = 5,
+    label_column: Annotated[str, typer.Option(help="The column of the labels, of --nearest.")] = "label",
+    id_column: Annotated[
+        str | None, typer.Option(help="A column whose value names a row, of --nearest.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -259,7 +268,7 @@ def explain(
     from token2wave.explanation import explanation_page, print_explanation
     from token2wave.storage.outputs import Outputs
 
-    outputs = Outputs([model, file], overwrite=overwrite)
+    outputs = Outputs([model, file, nearest], overwrite=overwrite)
     if html is not None:
         outputs.check_file(html, "page of explanations")
     classifier = load(model)
@@ -270,15 +279,26 @@ def explain(
         for line in texts:
             explanations.append(classifier.explain(line, unit))
             callback.on_advance(1)
+    neighbours: list[list[dict[str, Any]]] = [[] for _ in texts]
+    if nearest is not None:
+        from token2wave.cli.nearest_rows import nearest_rows, print_nearest
+
+        of_rows = {**options, "label_column": label_column}
+        neighbours = nearest_rows(classifier, texts, nearest, of_rows, id_column, n_nearest)
     if html is not None:
         page = explanation_page(explanations, f"Explained by {model.name}")
         with private_files(outputs.is_private), atomic_write(html) as temporary:
             temporary.write_text(page, encoding="utf-8")
     if as_json:
-        print_json([explanation.to_dict() for explanation in explanations])
+        documents = [explanation.to_dict() for explanation in explanations]
+        if nearest is not None:
+            documents = [{**each, "nearest": rows} for each, rows in zip(documents, neighbours, strict=True)]
+        print_json(documents)
         return
-    for explanation in explanations:
+    for explanation, entries in zip(explanations, neighbours, strict=True):
         print_explanation(explanation)
+        if entries:
+            print_nearest(entries)
     if html is not None and not terminal.verbosity.is_quiet:
         print(f"page: {html}")
 

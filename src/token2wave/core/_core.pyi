@@ -113,8 +113,8 @@ def predict_texts(
 ) -> None:
     """Write numbers of texts into out, float32, and whether anything is known of each.
 
-    output: 0 for logits (N, C), 1 for probabilities (N, C), 2 for waves (N, 2 D + 2 P), with C more columns for
-    a linear SVM. known: (N,) bool.
+    output: 0 for logits (N, C), 1 for probabilities (N, C), 2 for waves (N, 2 D + 2 P), with C more columns
+    for a linear SVM. known: (N,) bool.
     """
 
 def predict_utf8(
@@ -131,9 +131,7 @@ def predict_utf8(
     Text i is utf8[offsets[i]:offsets[i + 1]].
     """
 
-def predict_rows(
-    network: object, texts: tuple[Any, ...], out: Any, output: int, n_threads: int
-) -> None:
+def predict_rows(network: object, texts: tuple[Any, ...], out: Any, output: int, n_threads: int) -> None:
     """Write numbers of texts that are features already into out, as :func:`predict_texts` does.
 
     texts: ids, offsets, n_ordered, n_oov_tokens (empty if there are none). They must not change meanwhile:

@@ -155,7 +155,8 @@ class State:
 
     def vector(self) -> NDArray[np.float32]:
         """Vector of the text so far, ``(W,)`` float32; see :meth:`Classifier.encode`."""
-        return to_vectors(self._passages.network.waves_of(self._sums), np.array([self.known]))[0]
+        (vector,) = to_vectors(self._passages.network.waves_of(self._sums), np.array([self.known]))
+        return np.asarray(vector)
 
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far, with its novelty."""

@@ -42,13 +42,14 @@ def to_vectors(waves: NDArray[np.float32], known: NDArray[np.bool_]) -> Vectors:
     lengths = np.sqrt(np.einsum("nw,nw->n", waves, waves, dtype=np.float64))
     factors = np.where(known & (lengths > 0), 1 / np.where(lengths > 0, lengths, 1), 0)
     require_finite(np.where(known, lengths, 0), "vectors")
-    return np.where(known[:, None], waves * factors[:, None], 0).astype(np.float32)
+    vectors: Vectors = np.where(known[:, None], waves * factors[:, None], 0).astype(np.float32)
+    return vectors
 
 
 def cosines(a: Vectors, b: Vectors) -> NDArray[np.float32]:
     """Cosines of the rows of two arrays of vectors, ``(N,)`` float32."""
     products = np.einsum("nw,nw->n", a, b, dtype=np.float64)
-    return np.clip(products, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(products, -1, 1), np.float32)
 
 
 def nearest(vectors: Vectors, rows: Vectors, k: int) -> Neighbours:

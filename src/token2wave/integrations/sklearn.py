@@ -1,9 +1,10 @@
-"""The classifier as a scikit-learn estimator on raw texts."""
+"""The classifier as a scikit-learn estimator on raw texts, and its vectors as a transformer."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from numbers import Integral
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.classifier import Classifier
+from token2wave.classifier import Classifier, load
 from token2wave.data import TextDataset, TextSplit
 from token2wave.data.splits import in_order
 from token2wave.data.values import join_names
@@ -25,7 +26,13 @@ from token2wave.training.callbacks import Callback
 from token2wave.training.incremental import update
 
 with import_extra("sklearn", "WaveClassifier", "sklearn"):
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        TransformerMixin,
+        clone,
+    )
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted
 
@@ -321,6 +328,75 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         by_class = np.full((len(values), len(column)), default, dtype=np.float32)
         by_class[:, [column[name] for name in self.classifier_.label_names]] = values
         return by_class
+
+
+class WaveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turns raw texts into vectors for scikit-learn's clusterings, neighbours and models.
+
+    Args:
+        estimator: a :class:`WaveClassifier`, of which :meth:`fit` trains a copy; None for one with defaults.
+            Or a trained :class:`token2wave.Classifier`, or the path of a model file: :meth:`fit` then learns
+            nothing, and needs no labels.
+
+    Attributes:
+        classifier_: the trained :class:`token2wave.Classifier`, whose
+            :meth:`~token2wave.Classifier.encode` makes the vectors.
+
+    Example:
+        >>> from token2wave import WaveClassifier, WaveTransformer
+        >>> texts = ["great film", "a great joy", "awful film", "an awful bore"] * 5
+        >>> transformer = WaveTransformer(WaveClassifier("fast")).fit(texts, [1, 1, 0, 0] * 5)
+        >>> transformer.transform(["great, a joy", "a bore"]).shape
+        (2, 66)
+    """
+
+    def __init__(self, estimator: WaveClassifier | Classifier | str | os.PathLike[str] | None = None) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train the classifier whose vectors are used, unless it is trained.
+
+        Args:
+            X: texts, as for :meth:`WaveClassifier.fit`.
+            y: their labels.
+            sample_weight: how much each text counts.
+
+        Raises:
+            InputError: as :meth:`WaveClassifier.fit`.
+            ConfigError: a parameter is illegal, or the network does not compile.
+            ModelFileError: ``estimator`` is not the path of a model file.
+        """
+        if isinstance(self.estimator, str | os.PathLike):
+            self.classifier_ = load(self.estimator)
+        elif isinstance(self.estimator, Classifier):
+            self.classifier_ = self.estimator
+        else:
+            estimator = WaveClassifier() if self.estimator is None else clone(self.estimator)
+            self.classifier_ = estimator.fit(X, y, sample_weight).classifier_
+        self._n_features_out = self.classifier_.encode([""]).shape[1]
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Turn ``N`` texts into vectors of length one, ``(N, W)`` float32; zeros if nothing is known.
+
+        Raises:
+            InputError: ``X`` cannot be used as texts.
+        """
+        check_is_fitted(self)
+        return self.classifier_.encode(to_rows(X))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that the transformer takes strings, and labels unless it is trained."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.target_tags.required = self.estimator is None or isinstance(self.estimator, WaveClassifier)
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classifier_")
 
 
 def _validation(X_val: Any, y_val: Any, targets: Targets) -> TextSplit | None:

@@ -25,6 +25,7 @@ FILE_TYPES = {
     "file of probabilities": rb"PK\x03\x04.{26}\w+\.npy",
     "list of bad rows": rb"(?:\xef\xbb\xbf)?file,row,line,problem,beginning\r\n",
     "table of predictions": rb"\xef\xbb\xbf.*label[,;\t](?:predicted_)*probability[,;\t\r]",
+    "file of vectors": rb"(?!)",  # never replaced unasked: it looks like any array or table
     "selected rows": rb"\xef\xbb\xbf[^\n]*predicted[,\t](?:model_)*probability[,\t](?:model_)*runner_up",
     "new sheet": rb"(?!)",  # never replaced unasked: people write into it
     "prompts": rb'\{"id": "\d+-[0-9a-f]{8}", "messages":',
