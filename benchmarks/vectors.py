@@ -135,8 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all data sets."""
     parser = make_parser(__doc__, data=DATA, preset="small", seed=0)
     parser.add_argument("--unseen", type=comma_list, default=["banking77"], help="sets of unseen classes")
-    parser.add_argument("--rows", type=int, default=5000, help="of the training set, at most")
-    parser.add_argument("--texts", type=int, default=1500, help="held out of it")
+    parser.add_argument("--rows", type=int, default=4000, help="of the training set, at most")
+    parser.add_argument("--texts", type=int, default=1000, help="held out of it")
     parser.add_argument("--neighbours", type=comma_integers, default=[1, 10], help="by commas")
     options = parser.parse_args(arguments)
     document: dict[str, Any] = {
