@@ -992,6 +992,26 @@ def text_columns_table(document: Document) -> str:
     return join(markdown(head, rows, n_left=2), [note, *caveat_lines(document["caveats"])])
 
 
+def vectors_table(document: Document) -> str:
+    """Accuracy of the nearest rows, by vectors."""
+    names = {"wave": "`encode`", "tfidf": "TF-IDF", "tfidf_svd": "TF-IDF, SVD"}
+    ks = list(document["runs"][0]["vectors"]["wave"]["accuracy"])
+    rows = []
+    for run in document["runs"]:
+        accuracies = [run["vectors"][name]["accuracy"][k] for name in names for k in ks]
+        model = "" if run["model_accuracy"] is None else f"{100 * run['model_accuracy']:.1f}"
+        data = f"{run['data']}, unseen classes" if run["unseen"] else run["data"]
+        width = run["vectors"]["wave"]["width"]
+        rows.append([data, count(run["rows"]), *(f"{100 * each:.1f}" for each in accuracies), model, width])
+    head = ["data", "rows", *(f"{name}, k={k}" for name in names.values() for k in ks)]
+    note = (
+        f"Accuracy in % of {document['runs'][0]['texts']:,} training rows held out (fewer of unseen classes), "
+        f"by the labels of the k nearest rows; of the model itself, preset `{document['preset']}`; and the "
+        "width of its vectors."
+    )
+    return join(markdown([*head, "the model itself", "width"], rows), [note])
+
+
 def sentences_block(document: Document) -> str:
     """What the audit says of the built-in corpus."""
     lines = chain.from_iterable(textwrap.wrap(each, 110) for each in document["example"]["sentences"])

@@ -1,12 +1,13 @@
 r"""What the vectors of texts are worth: how often the nearest training rows have the label of a text.
 
     python benchmarks/vectors.py
+    python benchmarks/vectors.py --name vectors-variants --variants     # what else a vector could be
 
 Rows held out of the training set are the texts; no test set is read. Each is given the label of most of its
 nearest rows, by cosine: of the vectors of a model that is trained on these rows, defaults only, and of TF-IDF
 with and without a singular value decomposition. Where ``--unseen`` names a data set, the model learns half of
 its classes, and rows and texts are those of the other half: the vectors have to tell classes apart that the
-model has never seen. Writes ``results/benchmarks/vectors.json``.
+model has never seen. Writes ``results/benchmarks/NAME.json``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from token2wave.classifier import Classifier
 from token2wave.core import n_threads
 from token2wave.data import encode_labels, label_names_of, load_splits
 from token2wave.pipeline import train
@@ -72,6 +74,28 @@ def svd_encoder(texts: Sequence[str]) -> Encoder:
     return lambda some: normalize(svd.transform(vectorizer.transform(some)))
 
 
+def variant_encoders(classifier: Classifier) -> dict[str, Encoder]:
+    """Other vectors of the same model: some of the numbers of ``encode``, or with other lengths."""
+    network = classifier.compiled()
+    width, context_width = 2 * network.config.width, 2 * network.config.context_width
+
+    def encoder(make: Callable[[list[NDArray[Any]]], Sequence[NDArray[Any]]]) -> Encoder:
+        def encode(texts: Sequence[str]) -> Any:
+            waves = network.waves(classifier.features(texts))
+            parts = np.split(waves, [width, width + context_width], axis=1)
+            return normalize(np.hstack(make([part for part in parts if part.shape[1]])))
+
+        return encode
+
+    return {
+        "text": encoder(lambda parts: parts[:1]),
+        "svm": encoder(lambda parts: parts[-1:]),
+        "without_svm": encoder(lambda parts: parts[:-1]),
+        "equal_parts": encoder(lambda parts: [normalize(part) for part in parts]),
+        "logits": lambda texts: normalize(network.logits(classifier.features(texts))),
+    }
+
+
 def measure(
     encode: Encoder, rows: Sequence[str], labels: Labels, texts: Sequence[str], truth: Labels, ks: list[int]
 ) -> dict[str, Any]:
@@ -90,7 +114,14 @@ def measure(
 
 
 def compare(
-    data: str, unseen: bool, n_rows: int, n_texts: int, seed: int, preset: str, ks: list[int]
+    data: str,
+    unseen: bool,
+    n_rows: int,
+    n_texts: int,
+    seed: int,
+    preset: str,
+    ks: list[int],
+    variants: bool = False,
 ) -> dict[str, Any]:
     """Train on rows of a training set, and measure all vectors on others."""
     split = load_splits(data).train
@@ -114,6 +145,7 @@ def compare(
         "tfidf": tfidf_encoder(texts_of(rows)),
         "tfidf_svd": svd_encoder(texts_of(rows)),
     }
+    encoders |= variant_encoders(classifier) if variants else {}
     right = [
         label == names[truth] for label, truth in zip(classifier.labels(texts), labels[held_out], strict=True)
     ]
@@ -133,15 +165,16 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all data sets."""
-    parser = make_parser(__doc__, data=DATA, preset="small", seed=0)
+    parser = make_parser(__doc__, data=DATA, name="vectors", preset="small", seed=0)
     parser.add_argument("--unseen", type=comma_list, default=["banking77"], help="sets of unseen classes")
     parser.add_argument("--rows", type=int, default=4000, help="of the training set, at most")
     parser.add_argument("--texts", type=int, default=1000, help="held out of it")
     parser.add_argument("--neighbours", type=comma_integers, default=[1, 10], help="by commas")
+    parser.add_argument("--variants", action="store_true", help="measure other vectors of the model, too")
     options = parser.parse_args(arguments)
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "name": "vectors",
+        "name": options.name,
         "command": command_line(__file__, arguments),
         **describe_origin(n_threads(), BASELINE_PACKAGES),
         "preset": options.preset,
@@ -152,10 +185,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *((each, True) for each in options.unseen),
     ]:
         run = compare(
-            data, unseen, options.rows, options.texts, options.seed, options.preset, options.neighbours
+            data,
+            unseen,
+            options.rows,
+            options.texts,
+            options.seed,
+            options.preset,
+            options.neighbours,
+            options.variants,
         )
         document["runs"].append(run)
-        write_document(options.results / "vectors.json", document)
+        write_document(options.results / f"{options.name}.json", document)
         figures = {
             name: [round(100 * accuracy, 2) for accuracy in figures["accuracy"].values()]
             for name, figures in run["vectors"].items()

@@ -49,6 +49,16 @@ def test_suspicious_rows_keep_columns_and_are_relabelled(rows, tmp_path, suffix)
     assert len(suspicious) > 8
     assert all(row["fields"]["id"] == f"{start}{row['row'] - 1}" for row in result.suspicious)
     assert all(row["words"] for row in result.suspicious)
+    for row in result.suspicious:
+        assert [each["similarity"] for each in row["nearest"]] == sorted(
+            (each["similarity"] for each in row["nearest"]), reverse=True
+        )
+        assert len({row["row"], *(each["row"] for each in row["nearest"])}) == 4
+        assert all(each["label"] == rows["label"][each["row"] - 1] for each in row["nearest"])
+    nearest_labels = [
+        each["label"] == row["proposed"] for row in result.suspicious for each in row["nearest"]
+    ]
+    assert sum(nearest_labels) > 0.6 * len(nearest_labels)
     with (tmp_path / "out" / "suspicious.csv").open(encoding="utf-8-sig") as file:
         table = list(csv.DictReader(file))
     assert {row["id"] for row in table} == {

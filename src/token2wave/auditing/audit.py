@@ -28,15 +28,17 @@ from token2wave.data.sources import is_name
 from token2wave.data.splits import label_names_of
 from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import Described, percent
+from token2wave.inference.vectors import nearest as nearest_vectors
 from token2wave.options import AuditOptions, DataOptions
 from token2wave.storage.atomic import atomic_write, make_folder, private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.storage.tables import write_table
 from token2wave.training.callbacks import Callback, CallbackList
-from token2wave.training.label_quality import LabelQuality, assess_labels
+from token2wave.training.label_quality import MAX_NEIGHBOUR_ROWS, LabelQuality, assess_labels
 
 FILES = ("audit.json", "audit.html", "suspicious.csv", "findings.csv")
 EXPLAIN_SECONDS = 5.0
+N_NEAREST = 3  # rows beside a suspicious one
 MAX_CHARACTERS = 10_000  # of a text in the document; longer ones are cut there, and not explained
 AUDIT_COLUMNS = ("row", "label", "proposed", "suspicion", "probability", "label_probability")
 
@@ -332,6 +334,7 @@ def _explained(audited: AuditRows, max_rows: int, callback_list: CallbackList) -
     rows, table = audited.rows, audited.rows.table
     order = suspicious_rows(audited.quality)[:max_rows].tolist()
     callback_list.stage("explanations", len(order))
+    nearest = _nearest_rows(audited, order)
     end, entries = time.monotonic() + EXPLAIN_SECONDS, []
     for row in order:
         text = rows.texts[row]
@@ -345,10 +348,40 @@ def _explained(audited: AuditRows, max_rows: int, callback_list: CallbackList) -
                 "text": text[:MAX_CHARACTERS],
                 "fields": {name: _plain(of[row]) for name, of in columns.items() if name not in ours},
                 "words": _words(audited, row) if time.monotonic() < end else None,
+                "nearest": nearest.get(row),
             }
         )
         callback_list.advance(1)
     return entries
+
+
+def _nearest_rows(audited: AuditRows, order: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """For rows the most similar other rows, by the vectors of a model that has not seen the row.
+
+    Nothing if there are too many rows, or a network does not compile.
+    """
+    rows, quality = audited.rows, audited.quality
+    nearest: dict[int, list[dict[str, Any]]] = {}
+    if quality is None or len(rows) > MAX_NEIGHBOUR_ROWS:
+        return nearest
+    for fold in sorted({int(quality.fold[row]) for row in order}):
+        members = [row for row in order if quality.fold[row] == fold]
+        try:
+            vectors = quality.classifiers[fold].encode(list(rows.texts))
+        except ConfigError:
+            return {}
+        neighbours = nearest_vectors(vectors[members], vectors, N_NEAREST + 1)
+        for row, others, cosines in zip(members, *map(np.ndarray.tolist, neighbours), strict=True):
+            pairs = [pair for pair in zip(others, cosines, strict=True) if pair[0] != row]
+            nearest[row] = [
+                {
+                    "row": rows.row(other),
+                    "label": list(rows.label_sets[other]) if rows.multi_label else rows.labels[other],
+                    "similarity": round(cosine, 4),
+                }
+                for other, cosine in pairs[:N_NEAREST]
+            ]
+    return nearest
 
 
 def _words(audited: AuditRows, row: int) -> list[tuple[str, float]] | None:
