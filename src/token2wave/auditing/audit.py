@@ -371,7 +371,9 @@ def _nearest_rows(audited: AuditRows, order: Sequence[int]) -> dict[int, list[di
         except ConfigError:
             return {}
         neighbours = nearest_vectors(vectors[members], vectors, N_NEAREST + 1)
-        for row, others, cosines in zip(members, *map(np.ndarray.tolist, neighbours), strict=True):
+        for row, others, cosines in zip(
+            members, neighbours.rows.tolist(), neighbours.similarity.tolist(), strict=True
+        ):
             pairs = [pair for pair in zip(others, cosines, strict=True) if pair[0] != row]
             nearest[row] = [
                 {
