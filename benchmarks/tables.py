@@ -1005,7 +1005,7 @@ def vectors_table(document: Document) -> str:
         rows.append([data, count(run["rows"]), *(f"{100 * each:.1f}" for each in accuracies), model, width])
     head = ["data", "rows", *(f"{name}, k={k}" for name in names.values() for k in ks)]
     note = (
-        f"Accuracy in % of {document['runs'][0]['texts']:,} training rows held out (fewer of unseen classes), "
+        f"Accuracy in % of {document['runs'][0]['texts']:,} training rows held out (fewer of unseen ones), "
         f"by the labels of the k nearest rows; of the model itself, preset `{document['preset']}`; and the "
         "width of its vectors."
     )
