@@ -13,6 +13,7 @@ PACKAGE = Path(token2wave.__file__).parent
 # share a line do not import each other.
 STAIRS = (
     ("errors", "formatting", "versions", "process_memory"),
+    ("score_metrics", "score_scale"),
     ("config", "metrics"),
     ("paired_tests",),
     ("options",),

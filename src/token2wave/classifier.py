@@ -18,9 +18,11 @@ from token2wave.inference.loading import load_model
 from token2wave.inference.model import Model
 from token2wave.inference.prediction import Prediction
 from token2wave.inference.routes import Route, choose_route
+from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.inference.state import SlidingWindow, State
 from token2wave.inference.vectors import Neighbours, cosines, nearest, require_vectors
 from token2wave.metrics import Evaluation, evaluate_predictions
+from token2wave.score_scale import ScoreScale
 
 if TYPE_CHECKING:
     from token2wave.explanation import Explanation
@@ -96,13 +98,42 @@ class Classifier(Model):
                 mapping, a set, or a table of several columns.
             ModelFileError: the weights overflow, so a probability is not finite.
         """
-        return _call(self.route.probabilities, texts, advance)
+        return self.probabilities_and_known(texts, advance)[0]
 
     def probabilities_and_known(
         self, texts: Any, advance: Callable[[int], None] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Compute :meth:`probabilities` and :meth:`known` together, which is faster."""
-        return _call(self.route.predict, texts, advance)
+        outputs, known = _call(self.route.predict, texts, advance)
+        return outputs if self.scale is None else self.scale.class_probabilities(outputs), known
+
+    def scores(self, texts: Any, advance: Callable[[int], None] | None = None) -> NDArray[np.float32]:
+        """Compute the expected score of every text, for a model trained with a target of scores or grades.
+
+        Args:
+            texts: as :meth:`probabilities`.
+            advance: likewise.
+
+        Returns:
+            ``(N,)`` float32, within the scores of training.
+
+        Raises:
+            InputError: as :meth:`probabilities`.
+            ConfigError: the model is one of labels.
+        """
+        return self.require_scale("scores").scores(self.probabilities(texts, advance))
+
+    def require_scale(self, purpose: str) -> ScoreScale:
+        """Return the scale of a model of scores.
+
+        Raises:
+            ConfigError: the model is one of labels.
+        """
+        if self.scale is None:
+            problem = "expected a model of scores, found one of labels"
+            hint = "train it with target='score' or target='ordinal'"
+            raise ConfigError(problem, location=purpose, hint=hint)
+        return self.scale
 
     def known(self, texts: Any) -> NDArray[np.bool_]:
         """Whether the model has any word, word n-gram or character n-gram of each text, ``(N,)``.
@@ -118,6 +149,8 @@ class Classifier(Model):
     def labels(self, texts: Any) -> list[str]:
         """Name the most probable class of every text. This is the fastest way to classify many texts.
 
+        A model of scores names the median grade, or range of scores.
+
         Raises:
             InputError: as :meth:`probabilities`.
             ConfigError: the model is multi-label.
@@ -129,7 +162,7 @@ class Classifier(Model):
                 hint="use label_sets",
             )
         names = self.label_names
-        return [names[best] for best in self.probabilities(texts).argmax(axis=1).tolist()]
+        return [names[best] for best in self.decide(self.probabilities(texts)).tolist()]
 
     def label_sets(self, texts: Any) -> list[tuple[str, ...]]:
         """Name all classes of every text, in the order of the classes.
@@ -141,16 +174,6 @@ class Classifier(Model):
             return [(label,) for label in self.labels(texts)]
         decisions = self.decide(self.probabilities(texts))
         return [tuple(self.label_names[i] for i in np.flatnonzero(row)) for row in decisions]
-
-    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
-        """Choose the class of every text, ``(N,)`` int64; with several labels, which it has, ``(N, C)`` bool.
-
-        Args:
-            probabilities: ``(N, C)``, as :meth:`probabilities` gives them.
-        """
-        if not self.multi_label:
-            return np.asarray(probabilities.argmax(axis=1))
-        return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
 
     def novelty(self, texts: Any) -> NDArray[np.float64] | None:
         """Measure how unlike the training texts each text is.
@@ -223,12 +246,15 @@ class Classifier(Model):
         Args:
             texts: ``N`` strings; or, without ``labels``, what :func:`token2wave.train` takes.
             labels: ``N`` true labels, as numbers of the classes or as their names, e.g. ``(N,)`` int64. For a
-                multi-label model ``(N, C)`` bool, or the names of each text's labels.
+                multi-label model ``(N, C)`` bool, or the names of each text's labels. For a model of scores
+                they are numbers.
             advance: as :meth:`probabilities`.
 
         Raises:
             InputError: as :meth:`probabilities`; or a label is not one of the classes.
         """
+        if self.scale is not None:
+            return self._evaluate_scores(self.scale, texts, labels, advance)
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in ("b" if self.multi_label else "iu"):
             from token2wave.data import DataOptions, TextSplit, encode_label_sets, encode_labels, load_split
             from token2wave.data.objects import to_labels
@@ -243,6 +269,15 @@ class Classifier(Model):
             labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)
         return evaluate_predictions(labels, self.decide(probabilities), self.label_names, probabilities)
+
+    def _evaluate_scores(
+        self, scale: ScoreScale, texts: Any, labels: Any, advance: Callable[[int], None] | None
+    ) -> Evaluation:
+        """As :meth:`evaluate`, for a model of scores."""
+        from token2wave.data import load_split
+
+        rows = load_split(texts, labels=labels, as_numbers=True)
+        return evaluate_scale(scale, rows.read_scores(), self.probabilities(list(rows.texts), advance))
 
     # ---- vectors ----
 
@@ -362,6 +397,7 @@ class Classifier(Model):
         return {
             "labels": list(self.label_names),
             **({"thresholds": list(self.thresholds)} if self.multi_label else {}),
+            **({} if self.scale is None else {"target": self.scale.to_dict()}),
             "parameters": parameters.total,
             "parameters_without_embedding": parameters.without_embedding,
             "features": {"kind": self.features.type_name, **self.features.config.to_dict()},

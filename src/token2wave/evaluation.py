@@ -24,8 +24,9 @@ from token2wave.data.datasets import possible_paths
 from token2wave.data.objects import python_value
 from token2wave.data.sources import is_name
 from token2wave.data.values import is_missing, join_names
-from token2wave.errors import DataError
+from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import NUMBER, Described, join_classes, percent
+from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.metrics import (
     Evaluation,
     GroupScore,
@@ -34,7 +35,7 @@ from token2wave.metrics import (
 )
 from token2wave.options import DataOptions
 from token2wave.process_memory import peak_memory
-from token2wave.reporting.summary import evaluation_headline
+from token2wave.reporting.summary import evaluation_headline, score_figures
 from token2wave.storage.atomic import private_files
 from token2wave.storage.outputs import Outputs
 from token2wave.storage.tables import require_table_name, write_table
@@ -77,11 +78,14 @@ class EvaluationResult(Described):
     def headline(self) -> str:
         """A sentence that says how many texts were right, and what the most frequent class would give."""
         evaluation, majority = self.evaluation, None
-        if evaluation.micro_f1 is None and evaluation.rows:
+        if evaluation.micro_f1 is None and evaluation.classes and evaluation.rows:
             majority = max(score.support for score in evaluation.classes) / evaluation.rows
         return evaluation_headline(evaluation.to_dict(), None, majority)
 
     def _describe(self) -> tuple[str, dict[str, str]]:
+        if self.evaluation.scores is not None:
+            scores = score_figures(asdict(self.evaluation.scores))
+            return self.headline, {name: f"{value}, {remark}" for name, value, remark in scores}
         facts = {"classes": join_classes([score.label for score in self.evaluation.classes])}
         facts["macro-F1"] = percent(self.evaluation.macro_f1)
         for column, groups in self.groups.items():
@@ -100,6 +104,7 @@ def evaluate(
     split: str = "test",
     errors: str | os.PathLike[str] | None = None,
     by: str | Sequence[str] = (),
+    cut: float | None = None,
     overwrite: bool = False,
     data_options: DataOptions,
     callbacks: Sequence[Callback] = (),
@@ -115,6 +120,8 @@ def evaluate(
             of the data.
         by: columns whose groups are scored, e.g. ``language``. Dates become months, and many different
             numbers five bins. ``length`` is the number of words, if no column has that name.
+        cut: for a model of scores, the number that separates low from high scores in the area under the ROC
+            curve. The default halves the texts.
         overwrite: replace a file of another kind than such a table. An input is never replaced.
         data_options: how to read the data (:class:`token2wave.DataOptions`). You give its fields as keyword
             arguments. The default label separator is that of training.
@@ -123,25 +130,41 @@ def evaluate(
     Raises:
         DataError: the data cannot be read, or the model knows none of its labels. If it knows some, the other
             rows count as wrong, and the caveats say so.
+        ConfigError: ``cut``, but the model is one of labels; or ``errors`` or ``by``, but it is one of scores
+            that are no grades.
     """
     start = time.perf_counter()
-    record, multi_label = classifier.training, classifier.multi_label
+    record, multi_label, scale = classifier.training, classifier.multi_label, classifier.scale
+    if cut is not None:
+        classifier.require_scale("cut")
     outputs = Outputs(possible_paths(data), overwrite=overwrite)
     if errors is not None:
         outputs.check_file(errors, "table of wrong predictions")
         require_table_name(Path(errors))
     by = [by] if isinstance(by, str) else list(by)
+    if scale is not None and scale.kind == "score":
+        for name, value in (("errors", errors), ("by", by)):
+            if value:
+                problem = "counts right and wrong predictions, which scores are not"
+                raise ConfigError(problem, location=name, hint="leave it out, or train with target='ordinal'")
     with_table = errors is not None or bool(by)
     dataset = read_test_rows([classifier], data, labels, split, data_options, outputs, with_table=with_table)
     groups = {column: group_rows(dataset, column) for column in by}
     encode: Callable[..., NDArray[Any]] = encode_label_sets if multi_label else encode_labels
-    classes = encode(dataset, classifier.label_names)
+    if scale is None:
+        classes = encode(dataset, classifier.label_names)
+    else:
+        true_scores = dataset.read_scores()
+        classes = scale.classes_of(true_scores)
     callback_list = CallbackList.with_logging(callbacks)
     callback_list.stage("evaluation", len(dataset))
     predicting = time.perf_counter()
     probabilities, known = classifier.probabilities_and_known(dataset.texts, callback_list.advance)
     predicted = classifier.decide(probabilities)
-    result = evaluate_predictions(classes, predicted, classifier.label_names, probabilities)
+    if scale is None:
+        result = evaluate_predictions(classes, predicted, classifier.label_names, probabilities)
+    else:
+        result = evaluate_scale(scale, true_scores, probabilities, cut)
     seconds = time.perf_counter() - predicting
     novelty = classifier.novelty(dataset.texts)
     scored = {
@@ -184,7 +207,9 @@ def evaluate(
         "by": {column: [asdict(score) for score in scores] for column, scores in scored.items()},
         "evaluation": result.to_dict(),
     }
-    rows = error_rows(dataset, classifier.label_names, classes, predicted, probabilities, novelty)
+    rows = {}
+    if scale is None or scale.kind == "ordinal":
+        rows = error_rows(dataset, classifier.label_names, classes, predicted, probabilities, novelty)
     if errors is not None:
         segment = None if dataset.table is None else dataset.table.segment
         delimiter = ";" if segment is not None and segment.dialect.delimiter == ";" else ","
@@ -219,8 +244,13 @@ def read_test_rows(
         normalise_labels=normalise,
     )
     check_bad_rows(data_options, outputs)
-    dataset = load_split(data, split, data_options, labels=labels, with_table=with_table)
+    has_scores = classifiers[0].scale is not None
+    dataset = load_split(
+        data, split, data_options, labels=labels, with_table=with_table, as_numbers=has_scores
+    )
     write_bad_rows(data_options, dataset.bad_rows, outputs)
+    if has_scores:
+        return dataset
     names = tuple(dict.fromkeys(name for each in classifiers for name in each.label_names))
     renamed = dataset.rename_labels(names, normalise)
     for each in classifiers[1:]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.formatting import shorten
+from token2wave.score_metrics import ScoreEvaluation
 
 Floats = NDArray[np.floating]
 Ids = NDArray[np.int64]
@@ -114,6 +115,7 @@ class Evaluation:
             multi-label case.
         interval: 95 % confidence interval of the accuracy (:func:`wilson_interval`), in the multi-label case
             of micro-F1. It covers the chance in the choice of texts; None without texts.
+        scores: the figures of a model of scores; None for one of labels.
     """
 
     rows: int
@@ -126,6 +128,7 @@ class Evaluation:
     micro_f1: float | None = None
     hamming_loss: float | None = None
     interval: tuple[float, float] | None = None
+    scores: ScoreEvaluation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that JSON can hold."""

@@ -102,13 +102,15 @@ def compare(
 
     Raises:
         DataError: the data cannot be read, or the models know none of its labels.
-        ConfigError: only one of the models is multi-label.
+        ConfigError: only one of the models is multi-label, or one is a model of scores.
     """
     outputs = Outputs([a, b, *possible_paths(data)], overwrite=overwrite)
     if out is not None:
         outputs.check_file(out, "table of changed rows")
         require_table_name(Path(out))
     models = [each if isinstance(each, Classifier) else load(each) for each in (a, b)]
+    for each in models:
+        each.require_labels("compare")
     multi_label = models[0].multi_label
     if models[1].multi_label != multi_label:
         problem = "expected two models of one kind, found a multi-label model and one with a label a text"

@@ -22,6 +22,7 @@ from token2wave.errors import ConfigError
 
 DIALECT_OPTIONS = ("delimiter", "encoding", "header", "quoting")
 QUOTINGS = ("auto", "none", "standard", "single", "backslash", "escapes")
+LABEL = "label"
 DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
@@ -165,6 +166,7 @@ def find_codec(name: str) -> str:
     raise ConfigError(f"expected an encoding, found {name!r}", location="encoding", hint=hint)
 
 
+TARGETS = (LABEL, "score", "ordinal")
 PathLike = str | os.PathLike[str]
 LABEL_CLEANINGS = ("drop_suspicious", "reweight", "relabel")
 """Options that train without the labels that look wrong; one at a time."""
@@ -182,6 +184,12 @@ IN_MEMORY_OPTIONS = (
 )
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
 MAX_FOLDS = 100
+LABEL_OPTIONS = (
+    *("class_weights", "teacher", "unlabelled", "label_descriptions", "cv", "baseline", "max_size", "stream"),
+    *("time_budget", "candidates"),
+    *LABEL_CLEANINGS,
+)
+"""Options that are for labels alone, and cannot be combined with a target of scores or grades."""
 SMALL_TEACHER = "small"
 """The teacher without an encoder: models of preset ``small``, trained on other rows than they label."""
 
@@ -195,6 +203,10 @@ class TrainOptions:
         out: where the model file goes. Without it no file is written.
         test: data to evaluate on at the end, instead of the data's own test set.
         validation: data that chooses the epoch and settings, instead of rows held out from training.
+        target: ``label``, ``score`` or ``ordinal``: what the labels are. Scores are any numbers. Ordinal
+            labels are grades: few numbers, such as 1 to 5, whose order counts. A model of either predicts a
+            number.
+        ordinal: short for the target ``ordinal``.
         operation: ``interference`` or ``modulation``. The default is the preset's.
         epochs: passes over the training texts. The default is the preset's.
         batch_size: texts in a step. The default is the preset's.
@@ -255,13 +267,15 @@ class TrainOptions:
 
     EVERYDAY: ClassVar = (
         *("preset", "out", "test", "validation", "epochs", "seed", "class_weights", "baseline", "cv"),
-        *("report", "time_budget", "max_size"),
+        *("target", "report", "time_budget", "max_size"),
     )
 
     preset: str = "small"
     out: PathLike | None = None
     test: Any = None
     validation: Any = None
+    target: str = LABEL
+    ordinal: bool = False
     operation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -295,6 +309,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", require_seed(self.seed))
+        self._check_target()
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"expected auto, cpu or cuda, found {self.device!r}", location="device")
         if self.lr is not None:
@@ -333,6 +348,20 @@ class TrainOptions:
             if getattr(self, name) is not None:
                 parse_size(getattr(self, name), name)
         self._check_checkpoint()
+
+    def _check_target(self) -> None:
+        """Refuse options that are for labels alone, with another target."""
+        require_choice(self.target, "target", TARGETS)
+        if self.ordinal:
+            if self.target == "score":
+                raise ConfigError(
+                    "cannot be combined with target score", location="ordinal", hint="choose one"
+                )
+            object.__setattr__(self, "target", "ordinal")
+        for name in LABEL_OPTIONS if self.target != LABEL else ():
+            if getattr(self, name) is not None and getattr(self, name) is not False:
+                problem = f"is for labels alone, found the target {self.target}"
+                raise ConfigError(problem, location=name, hint=f"leave {name} out, or train on labels")
 
     def _check_label_cleaning(self) -> None:
         """Refuse two ways of cleaning labels, and what does not go together with one."""

@@ -25,7 +25,7 @@ from token2wave.data.sources import is_name, names_files
 from token2wave.errors import ConfigError, DataError
 from token2wave.formatting import Described, count, duration, join_classes, size
 from token2wave.metrics import majority_score
-from token2wave.options import LABEL_CLEANINGS, TrainOptions
+from token2wave.options import LABEL, LABEL_CLEANINGS, TrainOptions
 from token2wave.reporting.record import (
     Measurement,
     RunContext,
@@ -50,6 +50,7 @@ from token2wave.training.presets import Preset, overrides_of, preset_named
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import Summary
 from token2wave.training.run import FitResult, TrainingRun
+from token2wave.training.score_targets import grade_notes, to_decisions
 from token2wave.training.streaming.stream_run import prepare_stream_run
 from token2wave.training.streaming.stream_source import open_stream
 from token2wave.tuning.budget import Budget, parse_seconds
@@ -121,6 +122,11 @@ def train(
     callback_list = CallbackList(callbacks) if rank() else CallbackList.with_logging(callbacks)
     context = RunContext(options=options, data_options=data_options, command=command)
     preset = preset_named(options.preset).with_settings(overrides_of(options))
+    if options.target != LABEL:
+        for name in ("multi_label", "label_separator"):
+            if getattr(data_options, name):
+                problem = "a text has one score, and cannot have several labels"
+                raise ConfigError(problem, location=name, hint="leave it out, or train on labels")
     if options.stream:
         require_one_process("training on a stream")
         if data_options.group_column is not None:
@@ -235,7 +241,7 @@ def _measure(
     pairs = run.evaluated_pairs(last)
     majority = baseline = None
     peak_memory_bytes = peak_memory_of(run.computed_on)
-    if pairs:
+    if pairs and run.texts.scale is None:
         truth = np.concatenate([rows.labels for _, rows in pairs])
         majority = majority_score(pairs[0][0].labels if len(pairs) == 1 else truth, truth)
         wants_baseline = options.baseline
@@ -271,10 +277,21 @@ def _read(data: Any, labels: Any, context: RunContext) -> TextDataset:
     if data is None and tests.label_descriptions is not None:
         splits = _without_rows(tests, options)
     else:
-        splits = load_splits(data, options, labels=labels, test=tests.test, validation=tests.validation)
+        splits = load_splits(
+            data,
+            options,
+            labels=labels,
+            test=tests.test,
+            validation=tests.validation,
+            as_numbers=tests.target != LABEL,
+        )
     if tests.label_descriptions is not None:
         splits = replace(splits, label_descriptions=read_descriptions(tests.label_descriptions))
+    if tests.target != LABEL:
+        return to_decisions(splits, tests.target)
     notes = data_notes(splits.train.texts, splits.train.label_sets, splits.train.source)
+    if splits.label_names is None:
+        notes += grade_notes(splits.train.label_sets)
     if splits.test is not None and splits.label_names is None:
         classes = {label for labels in splits.train.label_sets for label in labels}
         test_split = splits.test.for_classes((*classes, *(splits.label_descriptions or ())))

@@ -34,7 +34,11 @@ def cross_validate(run: TrainingRun, last: FitResult, context: RunContext) -> Fi
     options, texts = context.options, run.texts
     is_measured = texts.test is not None or texts.held_out is not None or last.cross_validation is not None
     cannot_repeat = (
-        not run.n_rows or options.stream or options.teacher is not None or options.time_budget is not None
+        not run.n_rows
+        or texts.scale is not None
+        or options.stream
+        or options.teacher is not None
+        or options.time_budget is not None
     )
     if is_measured or cannot_repeat or is_distributed():
         return last

@@ -100,6 +100,8 @@ def _holds_out(splits: TextDataset, recipe: Recipe, options: TrainOptions) -> bo
     """
     if splits.test is not None or options.cv is not None:
         return False
+    if splits.scale is not None:
+        return True
     has_few_rows = len(splits.train) < FEW_TO_BATCH and splits.validation is None
     is_refit = sum(map(len, splits.train.texts)) < recipe.refit_below
     has_more_choices = options.searches or options.max_bytes is not None or options.teacher is not None
@@ -129,7 +131,7 @@ def make_classifiers(
         The classifier, the one that has not seen the validation texts, and the latter's validation.
     """
     record = make_record(run, first, last, context)
-    classifier, holdout_model = first.classifiers(last, run.texts.label_names, record)
+    classifier, holdout_model = first.classifiers(last, run.texts.class_names, record)
     limit = context.options.max_bytes
     if limit is None or final_size(classifier.to_file()) <= limit:
         return classifier, holdout_model, first.validated

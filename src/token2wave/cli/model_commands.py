@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from token2wave.inference.prediction import Prediction
 
 NO_LABEL = "-"  # printed if the classifier abstains
+SCORE_COLUMNS = ("score", "score_low", "score_high")
 MAX_COUNTED = 8  # labels that are counted where the predictions go to a file
 NOTHING_KNOWN = "(nothing known)"  # printed after a text of which the model knows no word and no n-gram
 
@@ -56,6 +57,10 @@ def evaluate(
             "number of words. May be repeated.",
         ),
     ] = None,
+    cut: Annotated[
+        float | None,
+        typer.Option(help="Of a model of scores: the number that separates low from high scores in the AUC."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -72,6 +77,7 @@ def evaluate(
             split=split,
             errors=errors,
             by=by or (),
+            cut=cut,
             overwrite=overwrite,
             **options,
             callbacks=[callback],
@@ -141,6 +147,9 @@ def predict(
     if classifier.multi_label and abstain_below:
         problem = "a multi-label model abstains if no label reaches its threshold"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
+    if classifier.scale is not None and classifier.scale.kind == "score" and abstain_below:
+        problem = "is the probability of a label, and the model predicts scores"
+        raise ConfigError(problem, location="--abstain-below", hint="leave it out")
     if file is None or text:
         texts = read_input(text, file, options)
         table = TextTable(texts, {"text": list(texts)}, ",")
@@ -154,17 +163,21 @@ def predict(
 
     documents: list[dict[str, Any]] = []
     decisions: list[list[tuple[str, float]]] = []
+    scores: list[list[float]] = []
     for line, prediction in zip(texts, predictions, strict=True):
         no_label = should_abstain(prediction, abstain_below, abstain_above_novelty)
         documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
         classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
         decisions.append(classes)
+        scores.append(_printed_scores(prediction, no_label))
         if not as_json and out is None:
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
+            cells = [*map("{:.4g}".format, _printed_scores(prediction, no_label)), *cells]
             print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
     if out is not None:
         with private_files(outputs.is_private):
-            _write_predictions(out, table, decisions, classifier.multi_label and top_k == 1)
+            columns = SCORE_COLUMNS if classifier.scale is not None else ()
+            _write_predictions(out, table, decisions, classifier.multi_label and top_k == 1, columns, scores)
     if as_json:
         print_json(documents)
     elif out is not None and not terminal.verbosity.is_quiet:
@@ -310,13 +323,30 @@ def _printed_classes(prediction: Prediction, all_labels: bool, abstains: bool) -
         return [none, *prediction.top[1:]]
     if all_labels:
         return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [none]
+    if prediction.score is not None and len(prediction.top) == 1:
+        return [(prediction.label, prediction.probability)]  # the median grade
     return list(prediction.top)
 
 
+def _printed_scores(prediction: Prediction, abstains: bool) -> list[float]:
+    """Return the score of a text and the bounds of its interval, as far as there are any."""
+    if prediction.score is None or abstains:
+        return []
+    return [prediction.score, *(prediction.interval or ())]
+
+
 def _write_predictions(
-    out: Path, table: TextTable, decisions: Sequence[Sequence[tuple[str, float]]], all_labels: bool
+    out: Path,
+    table: TextTable,
+    decisions: Sequence[Sequence[tuple[str, float]]],
+    all_labels: bool,
+    score_columns: Sequence[str],
+    scores: Sequence[Sequence[float]],
 ) -> None:
-    """Write the columns of a table, and beside them the label of each row, or its most probable classes."""
+    """Write the columns of a table, and beside them the label of each row, or its most probable classes.
+
+    In a model of scores, ``scores`` of a row stand first: those that there are of ``score_columns``.
+    """
     from token2wave.storage.tables import write_table
 
     def unused(name: str) -> str:
@@ -326,6 +356,7 @@ def _write_predictions(
     ranks = ["", *(f"_{rank}" for rank in range(2, n_classes + 1))]
     header = [
         *table.columns,
+        *map(unused, score_columns),
         *(unused(f"{name}{rank}") for rank in ranks for name in ("label", "probability")),
     ]
     rows = []
@@ -333,6 +364,8 @@ def _write_predictions(
         cells: list[object] = [
             "" if column[index] is None else column[index] for column in table.columns.values()
         ]
+        numbers = [round(score, 4) for score in scores[index]]
+        cells += [*numbers, *[""] * (len(score_columns) - len(numbers))]
         if all_labels:
             cells += ["; ".join(label for label, _ in classes), "; ".join(f"{p:.4f}" for _, p in classes)]
         else:

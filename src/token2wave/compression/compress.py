@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from token2wave.classifier import Classifier, load
 from token2wave.compression.compressor import Compressor, prune_oov, recipe_of, seed_of
 from token2wave.config import accept_options, parse_size, require_choice
@@ -24,7 +22,6 @@ from token2wave.data.datasets import possible_paths
 from token2wave.distillation.targets import distillation_targets
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.formatting import Described, count, percent, size
-from token2wave.inference.reference import probabilities
 from token2wave.reporting.record import evaluation_record
 from token2wave.storage.atomic import atomic_write, private_files
 from token2wave.storage.model_file import write_model_file
@@ -32,6 +29,7 @@ from token2wave.storage.outputs import Outputs
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
 from token2wave.training.preparation import EncodedTexts, prepare
+from token2wave.training.score_targets import scale_decisions
 
 STORAGES = ("auto", "float32", "float16", "int8", "lzma")
 TEACHER_UNKNOWN = "The model had a teacher, which is not available, so the rows learn from the labels alone"
@@ -150,8 +148,14 @@ def _compare(old: Classifier, new: Classifier, texts: EncodedTexts, has_seen_row
     if rows is not None:
         figures = {"evaluated_on": "held-out" if texts.test is None else "test", "evaluated_rows": len(rows)}
     for when, classifier in (("before", old), ("after", new)):
-        scores = None if rows is None else classifier.evaluate(rows.texts, rows.labels)
+        scores = None
+        if rows is not None:
+            truth = rows.labels if rows.scores is None else rows.scores
+            scores = classifier.evaluate(list(rows.texts), truth)
         figures[f"accuracy_{when}"] = None if scores is None else scores.accuracy
+        if classifier.scale is not None:
+            of_scores = None if scores is None else scores.scores
+            figures[f"spearman_{when}"] = None if of_scores is None else of_scores.spearman
         if classifier.multi_label:
             figures[f"micro_f1_{when}"] = None if scores is None else scores.micro_f1
     new.training["evaluation"] = evaluation_record(scores, figures["evaluated_on"])
@@ -163,10 +167,7 @@ def _agreement(old: Classifier, new: Classifier, examples: Examples) -> float:
     decisions = []
     for classifier in (old, new):
         logits = classifier.network.logits(examples.encode(classifier.features).features)
-        if classifier.multi_label:
-            decisions.append(probabilities(logits, multi_label=True) >= np.array(classifier.thresholds))
-        else:
-            decisions.append(logits.argmax(axis=1)[:, None])
+        decisions.append(classifier.decide(classifier.class_probabilities(logits)).reshape(len(logits), -1))
     return float((decisions[0] == decisions[1]).all(axis=1).mean())
 
 
@@ -191,16 +192,20 @@ def _load_texts(
         normalise_labels=bool(record.get("normalise_labels")),
     )
     try:
-        splits = load_splits(data, options, test=test)
+        splits = load_splits(data, options, test=test, as_numbers=classifier.scale is not None)
     except DataError:
         if options.weight_column is None and options.group_column is None:
             raise
         options = replace(options, weight_column=None, group_column=None)  # other rows may lack these
-        splits = load_splits(data, options, test=test)
+        splits = load_splits(data, options, test=test, as_numbers=classifier.scale is not None)
     class_weights, evaluation = record.get("class_weights"), record.get("evaluation")
-    test_split = splits.test and splits.test.for_classes(classifier.label_names)
+    if classifier.scale is None:
+        test_split = splits.test and splits.test.for_classes(classifier.label_names)
+        splits = replace(splits, label_names=classifier.label_names, test=test_split)
+    else:
+        splits = scale_decisions(splits, classifier.scale)
     texts = prepare(
-        replace(splits, label_names=classifier.label_names, test=test_split),
+        splits,
         recipe_of(record),
         seed_of(record),
         class_weights if isinstance(class_weights, str | dict) else None,

@@ -214,6 +214,7 @@ class Compressor:
             validation = validation.encode(fewer)
             weights = () if learns_from_validation else calibrate(network, validation)
             thresholds = thresholds_of(network, validation, learns_from_validation)
+            thresholds = () if self.texts.scale is not None else thresholds
             decision = RetrainDecision(history.best.epoch, weights, thresholds)
         return self._encode(fewer, network.arrays(), storage, limit, decision)
 

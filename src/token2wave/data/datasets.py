@@ -73,6 +73,7 @@ def load_splits(
     test: Any = None,
     validation: Any = None,
     with_table: bool = False,
+    as_numbers: bool = False,
 ) -> TextDataset:
     """Load a data set with its splits.
 
@@ -91,6 +92,7 @@ def load_splits(
             label names of ``data`` unless it has its own.
         validation: the same for the validation split.
         with_table: whether the training split keeps all columns of its source, in :attr:`TextSplit.table`.
+        as_numbers: whether numbers are labels as they are, even where label names are known.
 
     Returns:
         The splits, with all rows in their order, and their caveats.
@@ -102,6 +104,8 @@ def load_splits(
     """
     options = options or DataOptions()
     source = _find_source(data, options, labels=labels, weights=weights)
+    if as_numbers:
+        source = replace(source, label_names=None)
     if "train" not in source.splits:
         raise DataError(
             f"expected a split 'train', found {join_names(source.splits)}",
@@ -115,6 +119,8 @@ def load_splits(
     for split, other in (("validation", validation), ("test", test)):
         if other is not None:
             other_source = _find_source(other, options, argument=split)
+            if as_numbers:
+                other_source = replace(other_source, label_names=None)
             key = _require_split(other_source, split)
             splits[split] = _read_other_split(other_source, key, options, source.label_names)
             caveats += [caveat for caveat in other_source.caveats if caveat not in caveats]
@@ -142,6 +148,7 @@ def load_split(
     labels: Any = None,
     label_names: Sequence[str] | None = None,
     with_table: bool = False,
+    as_numbers: bool = False,
 ) -> TextSplit:
     """Load one split of a data set, to evaluate a model on it.
 
@@ -153,6 +160,7 @@ def load_split(
         label_names: the names of the classes, length ``C``, such as those of a model. They count only if
             the data set itself has none. See `read_labelled` for what they do.
         with_table: whether to keep all columns of the source, in :attr:`TextSplit.table`.
+        as_numbers: as in `load_splits`.
 
     Returns:
         All rows of the split in their order, length ``N >= 1``.
@@ -165,6 +173,8 @@ def load_split(
     require_choice(split, "split", tuple(SPLIT_STEMS))
     options = options or DataOptions()
     source = _find_source(data, options, labels=labels)
+    if as_numbers:
+        source = replace(source, label_names=None)
     rows = source.read(_require_split(source, split), options, label_names, with_table=with_table)
     return _require_rows(rows)
 

@@ -21,10 +21,12 @@ from token2wave.data.values import (
     parse_labels,
     parse_texts,
     parse_weights,
+    quote,
 )
 from token2wave.errors import DataError, locate
 from token2wave.features.hashed_texts import HashedTexts
 from token2wave.options import DataOptions
+from token2wave.score_scale import ScoreScale
 
 SPLIT_STEMS = {
     "train": ("train",),
@@ -32,6 +34,7 @@ SPLIT_STEMS = {
     "test": ("test",),
 }
 """The splits, and their names in file names and on the hub."""
+MAX_SCORE = 1e30  # float32 has to hold scores, and float64 their squares
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class TextSplit:
         bad_rows: the rows of the source that were left out.
         notes: sentences about the source.
         table: all columns of the source, if they were asked for.
+        scores: the number that each label is, length ``N``, where numbers are learnt; None: labels are.
 
     Raises:
         DataError: texts, labels and weights are not of one length.
@@ -91,6 +95,7 @@ class TextSplit:
     bad_rows: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     table: SourceTable | None = field(default=None, compare=False, repr=False)
+    scores: list[float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("texts", "labels", "weights", "groups"):
@@ -168,7 +173,7 @@ class TextSplit:
         labels = [self.labels[i] for i in numbers]
         others: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else [values[i] for i in numbers]
-            for name in ("weights", "groups", "row_numbers")
+            for name in ("weights", "groups", "row_numbers", "scores")
         }
         others["table"] = None if self.table is None else self.table.take(numbers)
         return replace(self, texts=texts, labels=labels, **others)
@@ -220,6 +225,27 @@ class TextSplit:
         problem = "test texts have labels without a class, and count as wrong"
         return [f"{n_rows:,} of {len(self):,} {problem}: {join_names(self.unknown_labels)}."]
 
+    def read_scores(self) -> NDArray[np.float64]:
+        """Read the labels as numbers, ``(N,)``.
+
+        Raises:
+            DataError: one is no number; names its row.
+        """
+        scores = np.empty(len(self))
+        for row, labels in enumerate(self.label_sets):
+            try:
+                scores[row] = float(labels[0]) if len(labels) == 1 and "_" not in labels[0] else np.nan
+            except ValueError:
+                scores[row] = np.nan
+            if not abs(scores[row]) <= MAX_SCORE:
+                value = quote(labels[0]) if len(labels) == 1 else f"{len(labels)} labels"
+                raise DataError(
+                    f"expected a number as score, found {value}",
+                    location=self.location(row),
+                    hint="name the column of scores with --label-column, or train on labels",
+                )
+        return scores
+
     def as_multi_label(self) -> TextSplit:
         """The same texts, each with a set of labels."""
         return replace(self, labels=self.label_sets)
@@ -237,6 +263,7 @@ class TextDataset:
         label_names: the names of the classes in their official order; None if the source does not state them.
         caveats: sentences to print beside every figure.
         label_descriptions: texts that describe each label; None without descriptions.
+        scale: the scale of the scores, where numbers are learnt (:mod:`token2wave.score_scale`).
     """
 
     name: str
@@ -246,6 +273,7 @@ class TextDataset:
     label_names: tuple[str, ...] | None = None
     caveats: tuple[str, ...] = ()
     label_descriptions: Mapping[str, Sequence[str]] | None = None
+    scale: ScoreScale | None = None
 
     @property
     def multi_label(self) -> bool:

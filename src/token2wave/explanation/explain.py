@@ -14,7 +14,6 @@ from token2wave.errors import ConfigError, require_text
 from token2wave.explanation.effects import UNITS, Explanation, TextPart
 from token2wave.explanation.removal import part_logits
 from token2wave.inference.model import Model
-from token2wave.inference.reference import probabilities as to_probabilities
 from token2wave.inference.reference import require_finite
 
 MAX_SECONDS = 2.0  # for the texts of a report
@@ -44,8 +43,9 @@ def explain(
     require_text(text)
     require_choice(unit, "unit", UNITS)
     parts = part_logits(model, text, unit, should_stop)
-    logits = require_finite(parts.logits.astype(np.float64))  # (1 + P, C)
-    probabilities = to_probabilities(logits, model.multi_label)
+    logits = require_finite(parts.logits.astype(np.float64))
+    probabilities = model.class_probabilities(logits).astype(np.float64)  # (1 + P, C)
+    logits = model.class_logits(logits)
     columns = (
         *parts.spans.T.tolist(),
         parts.energy.tolist(),

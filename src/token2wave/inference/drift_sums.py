@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
 from token2wave.features import Ragged
-from token2wave.inference.reference import probabilities
 
 BOUNDS: dict[str, tuple[float, ...]] = {
     "confidence": (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999),
@@ -102,7 +101,7 @@ class DriftSums:
             name: histogram(name, values) if name in BOUNDS else int(values.sum())
             for name, values in measures.items()
         }
-        return replace(cls.empty(0), **sums).with_predictions(model, probabilities(logits, model.multi_label))
+        return replace(cls.empty(0), **sums).with_predictions(model, model.class_probabilities(logits))
 
     def with_predictions(self, model: Model, probabilities: NDArray[Any]) -> Self:
         """Replace the sums of predictions by those of ``(N, C)`` probabilities, perhaps of further texts."""
@@ -112,7 +111,7 @@ class DriftSums:
             labels = decisions.sum(axis=0)
             confidence = np.where(decisions, exact, 1 - exact).prod(axis=1)
         else:
-            labels = np.bincount(exact.argmax(axis=1), minlength=exact.shape[1])
+            labels = np.bincount(model.decide(exact), minlength=exact.shape[1])
             confidence = exact.max(axis=1)
         confidence = np.round(confidence / STEP) * STEP
         return replace(

@@ -18,6 +18,7 @@ from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model, Network
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.models.wave_config import WaveConfig
+from token2wave.score_scale import ScoreScale
 from token2wave.storage.model_file import FEATURE_PREFIX, Expected, ModelFile, read_model_file
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def expected_arrays(header: dict[str, Any]) -> Expected:
         Token2WaveError: the settings are illegal, or contradict each other.
     """
     config, features = WaveConfig.from_dict(header["network"]), header["features"]
-    if len(header["labels"]) != config.n_classes:
-        raise ModelFileError(f"expected {config.n_classes} names of classes, found {len(header['labels'])}")
+    n_names = config.n_classes + (header.get("target") is not None)  # K cuts part K + 1 classes
+    if len(header["labels"]) != n_names:
+        raise ModelFileError(f"expected {n_names} names of classes, found {len(header['labels'])}")
     if not isinstance(features.get("settings"), dict):
         raise ModelFileError("expected settings of the features, found none")
     words = feature_config(str(features.get("kind")), features["settings"])
@@ -75,7 +77,9 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     with np.errstate(all="ignore"):  # the probe finds what overflows
         network = build_network(config, arrays, device)
         _probe(network, arrays)
-    if config.multi_label and len(file.thresholds) not in (0, config.n_classes):
+    scale = None if file.target is None else ScoreScale.from_dict(file.target)
+    has_thresholds = config.multi_label and scale is None
+    if has_thresholds and len(file.thresholds) not in (0, config.n_classes):
         raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(file.thresholds)}")
     return model_class(
         features,
@@ -84,9 +88,10 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
         file.training,
         file.versions,
         file.encoded,
-        tuple(file.thresholds) if config.multi_label else (),
+        tuple(file.thresholds) if has_thresholds else (),
         None if file.novelty is None else NoveltyReference.from_dict(file.novelty),
         None if file.drift is None else DriftSums.from_dict(file.drift, len(file.labels)),
+        scale,
     )
 
 

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
 from token2wave.features import Features, Ragged, WordFeatures, describe_features
+from token2wave.inference import reference
 from token2wave.inference.compiled import CompiledNetwork, compile_network
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.prediction import Prediction, make_prediction
 from token2wave.models.wave_config import ParameterCount, WaveConfig
+from token2wave.score_scale import ScoreScale
 from token2wave.storage.encodings import EncodedArray
 from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, write_model_file
 from token2wave.storage.outputs import Outputs
@@ -50,7 +52,8 @@ class Model:
     Attributes:
         features: turns texts into rows of the embedding.
         network: turns rows into logits.
-        label_names: names of the ``C`` classes, in the order of the logits.
+        label_names: names of the ``C`` classes, in the order of the logits. In a model of scores they are its
+            grades or ranges of scores, one more than the network has logits (:mod:`token2wave.score_scale`).
         training: record of the training run, plain data.
         written_by: versions of the packages that trained it.
         encoded: encoded arrays of the model file, by name; an unchanged array is saved as it was read.
@@ -60,6 +63,7 @@ class Model:
             too few of them.
         drift_reference: sums of predictions that drift is measured against, of texts that the model has not
             learnt from; None if there were too few of them, or the model was updated.
+        scale: what the classes of a model of scores mean; None for a model of labels.
     """
 
     features: Features
@@ -71,6 +75,7 @@ class Model:
     thresholds: tuple[float, ...] = ()
     novelty_reference: NoveltyReference | None = None
     drift_reference: DriftSums | None = None
+    scale: ScoreScale | None = None
 
     def __post_init__(self) -> None:
         lacks_cls = isinstance(self.features, WordFeatures) and not self.features.config.cls
@@ -80,6 +85,12 @@ class Model:
         if n_oov != self.network.config.n_oov:
             problem = f"expected {self.network.config.n_oov} entries of the OOV table, found {n_oov}"
             raise ConfigError(problem, location="features")
+        if self.scale is not None and (
+            not self.network.config.multi_label
+            or self.network.config.n_classes != len(self.scale.cuts)
+            or self.label_names != self.scale.class_names
+        ):
+            raise ConfigError("expected the classes of the scale of scores, found others", location="labels")
         if self.multi_label and not self.thresholds:
             object.__setattr__(self, "thresholds", (0.5,) * len(self.label_names))
         expected = len(self.label_names) if self.multi_label else 0
@@ -91,7 +102,43 @@ class Model:
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several classes, or none."""
-        return self.network.config.multi_label
+        return self.network.config.multi_label and self.scale is None
+
+    def class_logits(self, logits: NDArray[np.floating]) -> NDArray[Any]:
+        """Turn the network's logits into those of the classes, ``(N, C)``; a model of labels has the same."""
+        return logits if self.scale is None else self.scale.class_logits(logits)
+
+    def class_probabilities(self, logits: NDArray[np.floating]) -> NDArray[Any]:
+        """Turn the network's logits into the probabilities of the classes, ``(N, C)``."""
+        outputs = reference.probabilities(logits, self.network.config.multi_label)
+        return outputs if self.scale is None else self.scale.class_probabilities(outputs)
+
+    def decide(self, probabilities: NDArray[np.floating]) -> NDArray[Any]:
+        """Choose the class of every text, ``(N,)`` int64; with several labels, which it has, ``(N, C)`` bool.
+
+        It is the most probable class; in a model of scores the median, whose expected error is least.
+
+        Args:
+            probabilities: ``(N, C)``, of the classes.
+        """
+        if self.scale is not None:
+            return self.scale.decide(probabilities)
+        if not self.multi_label:
+            return np.asarray(probabilities.argmax(axis=1))
+        return np.asarray(probabilities.astype(np.float64) >= np.array(self.thresholds))
+
+    def require_labels(self, purpose: str) -> None:
+        """Refuse a model of scores.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        if self.scale is not None:
+            raise ConfigError(
+                "expected a model of labels, found one of scores",
+                location=purpose,
+                hint="train on the labels, without a target of scores or grades",
+            )
 
     def compiled(self) -> CompiledNetwork:
         """Return the compiled network; compile it now if it is still in torch.
@@ -104,15 +151,36 @@ class Model:
             return network
         return compile_network(network.config, network.arrays())
 
-    def prediction(self, probabilities: Sequence[float], top_k: int = 1, known: bool = True) -> Prediction:
-        """Turn the probabilities of one text into a prediction."""
-        return make_prediction(probabilities, self.label_names, top_k, self.thresholds, known)
+    def prediction(
+        self,
+        probabilities: Sequence[float],
+        top_k: int = 1,
+        known: bool = True,
+        threshold: float | None = None,
+    ) -> Prediction:
+        """Turn the probabilities of one text into a prediction; ``threshold`` replaces the thresholds."""
+        thresholds = self.thresholds if threshold is None else (threshold,) * len(self.label_names)
+        prediction = make_prediction(probabilities, self.label_names, top_k, thresholds, known)
+        if self.scale is None:
+            return prediction
+        row = np.array([probabilities])
+        best, intervals = int(self.scale.decide(row)[0]), self.scale.intervals(row)
+        label, probability = self.label_names[best], probabilities[best]
+        return prediction._replace(
+            label=label,
+            probability=probability,
+            labels=(label,),
+            probabilities=(probability,),
+            score=float(self.scale.scores(row)[0]),
+            interval=None if intervals is None else tuple(intervals[0].tolist()),
+        )
 
     @cached_property
     def fingerprint(self) -> int:
         """A checksum of everything that a prediction depends on. It tells models apart."""
         settings = [self.features.type_name, self.features.config.to_dict(), self.network.config.to_dict()]
         names = [*settings, self.label_names, *([self.thresholds] if self.multi_label else [])]
+        names += [] if self.scale is None else [self.scale.to_dict()]
         checksum = zlib.crc32(json.dumps(names, sort_keys=True).encode())
         for arrays in (self.features.arrays(), self.network.arrays()):
             for name in sorted(arrays):
@@ -152,6 +220,7 @@ class Model:
             thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
             drift=None if self.drift_reference is None else self.drift_reference.to_dict(),
+            target=None if self.scale is None else self.scale.to_dict(),
         )
 
     def _tensors(self) -> dict[str, NDArray[Any]]:

@@ -23,6 +23,10 @@ class Prediction(NamedTuple):
             or unknown to the model.
         known: whether the model has any word, word n-gram or character n-gram of the text; else the
             prediction rests on nothing, like that of an empty text.
+        score: the expected score, in a model of scores; else None. Then ``label`` is the median grade, or
+            range of scores, not the most probable one.
+        interval: lower and upper bound of the true score of four in five such texts; None without a score, or
+            without validation texts.
     """
 
     label: str
@@ -32,6 +36,8 @@ class Prediction(NamedTuple):
     probabilities: tuple[float, ...] = ()
     novelty: float | None = None
     known: bool = True
+    score: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 def make_prediction(
@@ -73,6 +79,9 @@ def prediction_to_dict(prediction: Prediction, several: bool, abstains: bool) ->
         labels = [] if abstains else zip(prediction.labels, prediction.probabilities, strict=True)
         decision = {"labels": _pairs(labels)}
     decision |= {"novelty": prediction.novelty, "known": prediction.known}
+    if prediction.score is not None:
+        decision |= {"score": None if abstains else prediction.score}
+        decision["interval"] = prediction.interval and list(prediction.interval)
     return {**decision, "top": _pairs(prediction.top)}
 
 

@@ -76,7 +76,7 @@ class NumpyRoute(Route):
         probabilities, known = super().of_strings(short_texts if long_texts else texts, advance)
         for i in long_texts:
             state = self._state_of(texts[i])
-            probabilities[i], known[i] = state.probabilities(), state.known
+            probabilities[i], known[i] = state.network_probabilities(), state.known
         return probabilities, known
 
     def vectors(self, texts: Any, advance: Advance = None) -> Floats:

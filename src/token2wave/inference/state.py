@@ -151,7 +151,11 @@ class State:
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of every class, ``(C,)`` float32."""
-        return probabilities(self._logits()[0], self.model.multi_label)
+        return np.asarray(self.model.class_probabilities(self._logits())[0])
+
+    def network_probabilities(self) -> NDArray[np.float32]:
+        """Probability of every output of the network; in a model of scores these are no classes."""
+        return probabilities(self._logits()[0], self.model.network.config.multi_label)
 
     def vector(self) -> NDArray[np.float32]:
         """Vector of the text so far, ``(W,)`` float32; see :meth:`Classifier.encode`."""
@@ -161,7 +165,7 @@ class State:
     def predict(self, top_k: int = 1) -> Prediction:
         """Classify the text so far, with its novelty."""
         logits = self._logits()
-        row = probabilities(logits[0], self.model.multi_label)
+        row = self.model.class_probabilities(logits)[0]
         prediction = self.model.prediction(row.tolist(), top_k, self.known)
         return prediction._replace(novelty=self._novelty(logits))
 

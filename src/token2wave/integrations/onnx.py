@@ -52,7 +52,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str], *, overwri
         Size of the file in bytes.
 
     Raises:
-        ConfigError: the network does not compile; the message says why.
+        ConfigError: the network does not compile, or the model is one of scores; the message says why.
         OutputError: the file cannot be written, is of another kind, or is larger than ONNX allows.
         MissingExtraError: the package ``onnx`` is not installed.
     """
@@ -62,6 +62,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str], *, overwri
 
         from token2wave.integrations.onnx_graph import build_graph
 
+    classifier.require_labels("export to ONNX")
     network = classifier.compiled()
     arrays = network.arrays()
     encoded = {

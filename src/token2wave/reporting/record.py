@@ -95,7 +95,9 @@ def make_record(
         record |= {"weighted": True, "weight_column": context.data_options.weight_column}
     if context.data_options.group_column is not None:
         record["group_column"] = context.data_options.group_column
-    if run.texts.multi_label:
+    if run.texts.scale is not None:
+        record["target"] = run.texts.scale.kind
+    elif run.texts.multi_label:
         record |= {
             "label_separator": context.data_options.label_separator,
         }
@@ -121,6 +123,15 @@ def evaluation_record(evaluation: Evaluation | None, evaluated_on: str) -> dict[
     if evaluation is None or evaluation.interval is None:
         return None
     measures = ["accuracy", "macro_f1"] + (["micro_f1"] if evaluation.micro_f1 is not None else [])
+    scores = evaluation.scores
+    if scores is not None and scores.spearman is not None:
+        names = ["spearman", "mae", "rmse", "kappa"]
+        return {
+            "evaluated_on": evaluated_on,
+            "rows": evaluation.rows,
+            **{name: round(value, 6) for name in names if (value := getattr(scores, name)) is not None},
+            "interval": [round(bound, 6) for bound in scores.intervals["spearman"]],
+        }
     return {
         "evaluated_on": evaluated_on,
         "rows": evaluation.rows,
@@ -140,7 +151,7 @@ def make_plan(run: TrainingRun, command: str | None) -> RunPlan:
         train_rows=run.n_train_rows,
         validation_rows=0 if texts.learns_from_validation else len(texts.validation),
         test_rows=None if texts.test is None else len(texts.test),
-        label_names=texts.label_names,
+        label_names=texts.class_names,
         settings={
             f"{group}.{key}": value
             for group, values in _settings_of(preset).items()
@@ -169,6 +180,7 @@ def make_identity(run: TrainingRun, context: RunContext) -> dict[str, Any]:
         "version": versions()["token2wave"],
         "rows": run.n_rows,
         "labels": list(texts.label_names),
+        "target": "label" if texts.scale is None else texts.scale.kind,
         "class weights": None if positive is None else positive.tolist(),
         **_settings_of(preset),
         "seed": run.seed,
@@ -212,7 +224,7 @@ def make_summary(
         macro_f1=None if evaluation is None else evaluation.macro_f1,
         validation_accuracy=validated.accuracy,
         micro_f1=None if evaluation is None else evaluation.micro_f1,
-        validation_micro_f1=validated.micro_f1 if texts.multi_label else None,
+        validation_micro_f1=validated.micro_f1 if texts.multi_label and texts.scale is None else None,
         train_seconds=last.train_seconds,
         total_seconds=time.perf_counter() - start,
         texts_per_second=first.fitted.history.texts_per_second,

@@ -20,6 +20,7 @@ from token2wave.reporting.summary import (
     describe_rows,
     headline,
     run_figures,
+    score_figures,
 )
 from token2wave.storage.atomic import make_folder
 from token2wave.storage.outputs import Outputs
@@ -120,6 +121,8 @@ def _headline(summary: Summary) -> str:
         (name, percent(getattr(summary, measure)), remarks.get(measure, ""))
         for name, measure in summary.measures
     ]
+    if summary.evaluation is not None and summary.evaluation["scores"] is not None:
+        measures = score_figures(summary.evaluation["scores"])
     return f'<p class="lead">{html.escaped(headline(summary))}</p>' + html.definitions(measures)
 
 
@@ -162,7 +165,7 @@ def _folds_section(summary: Summary) -> str:
 
 
 def _class_section(summary: Summary) -> str:
-    if summary.evaluation is None:
+    if summary.evaluation is None or not summary.evaluation["classes"]:
         return ""
     rows = [
         [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
+from token2wave.score_scale import INTERVAL
 from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from token2wave.training.result import Summary
 
 MEASURES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "micro_f1": "Micro-F1"}
+SCORE_MEASURES = {"spearman": "Spearman", "mae": "Mean absolute error"}
 LANGUAGES = {"en": "English"}
 """Names of the priors' languages, by code."""
 LABEL_COLUMNS = 32  # of the terminal
@@ -33,6 +35,8 @@ def render_summary(summary: Summary) -> list[str]:
             difference = "" if value is None else f"  ({100 * (value - of_baseline):+.2f} points)"
             name_of_baseline = printable(baseline["name"]) + difference
             figures.append(("  baseline", percent(of_baseline), name_of_baseline))
+    if evaluation is not None and evaluation["scores"] is not None:
+        figures += score_figures(evaluation["scores"])
     figures += run_figures(summary)
     if summary.search is not None:
         figures.append(("Search", describe_search(summary.search), ""))
@@ -41,7 +45,7 @@ def render_summary(summary: Summary) -> list[str]:
     # Caveats qualify the accuracy, so they come next.
     lines += [f"Note: {printable(caveat)}" for caveat in summary.caveats]
     lines += [f"{name:<{width}}  {value}  {remark}".rstrip() for name, value, remark in figures]
-    if evaluation is not None:
+    if evaluation is not None and evaluation["classes"]:
         classes, title = evaluation["classes"], f"Classes, on the {describe_rows(summary.evaluated_on)}"
         if len(classes) > MAX_CLASSES:
             title += f": the {WEAKEST_CLASSES} of {len(classes)} with the lowest F1"
@@ -75,11 +79,18 @@ def evaluation_headline(
         evaluated_on: which rows it is of, as :attr:`Summary.evaluated_on`.
         majority: what predicting the most frequent class gives on the same rows, if it is known.
     """
-    n_rows, micro_f1 = evaluation["rows"], evaluation["micro_f1"]
+    n_rows, micro_f1, scores = evaluation["rows"], evaluation["micro_f1"], evaluation.get("scores")
     digits = _digits(n_rows)
     rows = {"test": "test text", "held-out": "held-back row"}.get(str(evaluated_on), "row")
     rows = f"{count(n_rows)} {rows}{'' if n_rows == 1 else 's'}"
     unseen = ", each predicted by a model that has not seen it," * (evaluated_on == "cross-validation")
+    if scores is not None:
+        spearman = "unknown, as scores do not differ"
+        if scores["spearman"] is not None:
+            low, high = scores["intervals"]["spearman"]
+            spearman = f"{scores['spearman']:.3f} (95% interval {low:.3f} to {high:.3f})"
+        text = f"On {rows} the rank correlation of predicted and true scores (Spearman) is {spearman}"
+        return f"{text}; the mean absolute error is {scores['mae']:.3g}"
     interval = ""
     if evaluation["interval"] is not None:
         low, high = (_rate(bound, max(digits - 1, 0)) for bound in evaluation["interval"])
@@ -99,6 +110,33 @@ def evaluation_headline(
         )
         alone = "always the most frequent labels would give"
     return text if majority is None else f"{text}; {alone} {_rate(majority, max(digits - 1, 0))}"
+
+
+def score_figures(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """List the figures of a model of scores, as name, value and remark with the 95 % interval.
+
+    Args:
+        scores: a `ScoreEvaluation` as a dictionary.
+    """
+    cut = "" if scores["cut"] is None else f"AUC, scores above {scores['cut']:g}"
+    names = {
+        "spearman": "Spearman",
+        "pearson": "Pearson",
+        "mae": "Mean absolute error",
+        "rmse": "Root mean squared error",
+        "kappa": "Quadratic weighted kappa",
+        "auc": cut,
+        "coverage": f"{percent(INTERVAL, 0)} intervals that hold",
+    }
+    figures = []
+    for key, name in names.items():
+        if (value := scores[key]) is not None:
+            low, high = scores["intervals"].get(key, (value, value))
+            written, *bounds = (
+                percent(each, 1) if key == "coverage" else f"{each:.4g}" for each in (value, low, high)
+            )
+            figures.append((name, written, f"95% interval {' to '.join(bounds)}"))
+    return figures
 
 
 def _digits(n_rows: int) -> int:
@@ -169,7 +207,8 @@ def recorded_evaluation(record: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         low, high = map(float, evaluation["interval"])
         figures = {"evaluated_on": str(evaluation["evaluated_on"]), "rows": int(evaluation["rows"])}
-        measures = {name: float(evaluation[name]) for name in MEASURES if name in evaluation}
+        names = (*MEASURES, *SCORE_MEASURES)
+        measures = {name: float(evaluation[name]) for name in names if name in evaluation}
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return {**figures, **measures, "interval": (low, high)}
@@ -182,9 +221,12 @@ def describe_recorded(record: Mapping[str, Any]) -> tuple[str, str] | None:
         return None
     measure = "micro_f1" if "micro_f1" in evaluation else "accuracy"
     low, high = map(percent, evaluation["interval"])
+    if "spearman" in evaluation:
+        measure, (low, high) = "spearman", (f"{bound:.3f}" for bound in evaluation["interval"])
     rows = f"{count(evaluation['rows'])} {describe_rows(evaluation['evaluated_on'])}"
     updated = " before it was updated" if "updates" in record else ""
-    return MEASURES[measure], f"{percent(evaluation.get(measure))} ({low} to {high}) on {rows}{updated}"
+    value = f"{evaluation[measure]:.3f}" if measure == "spearman" else percent(evaluation.get(measure))
+    return (MEASURES | SCORE_MEASURES)[measure], f"{value} ({low} to {high}) on {rows}{updated}"
 
 
 def describe_rows(evaluated_on: str | None) -> str:

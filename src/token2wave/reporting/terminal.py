@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from token2wave.reporting.summary import (
     describe_rows,
     render_classes,
     render_table,
+    score_figures,
 )
 from token2wave.training.callbacks import Callback
 from token2wave.training.distributed import rank
@@ -163,6 +164,10 @@ def print_error(error: Token2WaveError) -> None:
 def print_evaluation(headline: str, result: Evaluation) -> None:
     """Print the figures of an evaluation, and a line for each class."""
     print(headline)
+    if result.scores is not None:
+        print("\n".join(render_table(["", "value"], score_figures(asdict(result.scores)))))
+    if not result.classes:
+        return
     figures = f"accuracy {percent(result.accuracy)}, macro-F1 {percent(result.macro_f1)}"
     if result.micro_f1 is not None:
         figures = f"micro-F1 {percent(result.micro_f1)}, macro-F1 {percent(result.macro_f1)}"
@@ -242,6 +247,7 @@ def print_compression(out: Path, summary: dict[str, Any]) -> None:
         ("Rows", "rows", count, ""),
         ("Accuracy", "accuracy", percent, texts),
         ("Micro-F1", "micro_f1", percent, texts),
+        ("Spearman", "spearman", "{:.4f}".format, texts),
     ]
     print(f"{'':10}{'before':>12}{'after':>12}")
     for name, key, render, remark in rows:

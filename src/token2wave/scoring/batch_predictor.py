@@ -181,15 +181,23 @@ class Predictions:
         """The most probable class of each text; for multi-label models the assigned classes, best first."""
         names = self.classifier.label_names
         if not self.classifier.multi_label:
-            return [names[i] for i in self.probabilities.argmax(axis=1).tolist()]
+            return [names[i] for i in self.classifier.decide(self.probabilities).tolist()]
         masks = self.probabilities.astype(np.float64) >= np.array(self.classifier.thresholds)
         ranking = self._ranking(len(names)).tolist()
         return [[names[i] for i in row if mask[i]] for row, mask in zip(ranking, masks, strict=True)]
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """The probability of the most probable class, ``(N,)``."""
+        """The probability of the most probable class, ``(N,)``; in a model of scores of the label."""
+        if self.classifier.scale is not None:
+            labels = self.classifier.decide(self.probabilities)
+            return np.asarray(self.probabilities[np.arange(len(labels)), labels])
         return np.asarray(self.probabilities.max(axis=1))
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """The expected score of each text, ``(N,)``, of a model of scores."""
+        return self.classifier.require_scale("score").scores(self.probabilities)
 
     def _ranking(self, top_k: int) -> NDArray[np.int64]:
         """The most probable classes of each text, ``(N, top_k)``."""
@@ -203,6 +211,8 @@ class Predictions:
             "confidence": self.confidence.tolist(),
             "known": self.known.tolist(),
         }
+        if self.classifier.scale is not None:
+            columns["score"] = self.scores.tolist()
         if self.novelty is not None:
             columns["novelty"] = self.novelty.tolist()
         if options.top_k > 1:
@@ -225,6 +235,8 @@ class Predictions:
         columns = {self._label_column: pyarrow.array(self.labels, label_type)}
         columns["confidence"] = pyarrow.array(self.confidence)
         columns["known"] = pyarrow.array(self.known)
+        if self.classifier.scale is not None:
+            columns["score"] = pyarrow.array(self.scores)
         if self.novelty is not None:
             columns["novelty"] = pyarrow.array(self.novelty)
         names, options = self.classifier.label_names, self.options

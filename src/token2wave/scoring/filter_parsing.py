@@ -24,6 +24,7 @@ PREDICTION_TYPES = {
     "labels": "list",
     "confidence": "number",
     "novelty": "number",
+    "score": "number",
     "known": "bool",
 }
 """The names of predictions and the types of their values."""

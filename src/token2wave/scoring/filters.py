@@ -58,7 +58,12 @@ class Filter:
         return any(field.source == "prediction" and field.name == "novelty" for field in self.fields)
 
     def check(
-        self, classes: Sequence[str], multi_label: bool, columns: Mapping[str, str], is_open: bool = False
+        self,
+        classes: Sequence[str],
+        multi_label: bool,
+        columns: Mapping[str, str],
+        is_open: bool = False,
+        has_scores: bool = False,
     ) -> None:
         """Check the names and types before the work begins.
 
@@ -68,11 +73,12 @@ class Filter:
             columns: the value type of each input column: ``text``, ``number``, ``bool``, ``list`` or
                 ``unknown``.
             is_open: whether the input may have further columns; ``column['name']`` then accepts any name.
+            has_scores: whether the model is one of scores.
 
         Raises:
             ConfigError: a name does not exist, or a comparison can never be true.
         """
-        _TypeChecker(classes, multi_label, columns, is_open).check_condition(self.root)
+        _TypeChecker(classes, multi_label, columns, is_open, has_scores).check_condition(self.root)
 
     def mask(self, n_rows: int, values_of: Callable[[Field], Any]) -> NDArray[np.bool_]:
         """Compute for which rows the filter is true, ``(n_rows,)`` bool.
@@ -120,6 +126,7 @@ class _TypeChecker:
     multi_label: bool
     columns: Mapping[str, str]
     is_open: bool
+    has_scores: bool
 
     def check_condition(self, node: Node) -> None:
         if self.type_of(node) not in ("bool", "unknown"):
@@ -192,6 +199,9 @@ class _TypeChecker:
             refuse(field.position, "a text may have several labels with this model", hint)
         if field.name == "labels" and not self.multi_label:
             refuse(field.position, "a text has one label with this model", "write label")
+        if field.name == "score" and not self.has_scores:
+            hint = "write column['score'] for a column of that name"
+            refuse(field.position, "the model predicts labels, no scores", hint)
         return PREDICTION_TYPES[field.name]
 
     def _refuse_name(self, field: Field, what: str, names: Sequence[str]) -> None:

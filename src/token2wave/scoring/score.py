@@ -115,7 +115,11 @@ def score(
     require_columns(input_schema, output_columns or [], predictor.added_columns())
     if row_filter is not None:
         row_filter.check(
-            classifier.label_names, classifier.multi_label, input_schema.value_types, input_schema.is_open
+            classifier.label_names,
+            classifier.multi_label,
+            input_schema.value_types,
+            input_schema.is_open,
+            classifier.scale is not None,
         )
     config = JobConfig(
         predictor.model,

@@ -254,6 +254,8 @@ def _field_values(field: Field, rows: RowBlock, predictions: Predictions) -> Any
             return predictions.confidence
         case "prediction", "novelty":
             return predictions.novelty
+        case "prediction", "score":
+            return predictions.scores
         case "prediction", "known":
             return predictions.known
         case "prediction", _:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.inference.drift_sums import DriftSums
-from token2wave.inference.prediction import make_prediction, prediction_to_dict, should_abstain
+from token2wave.inference.prediction import prediction_to_dict, should_abstain
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.openapi import docs_page, openapi_document
 from token2wave.serving.page import page_html
@@ -389,11 +389,10 @@ def predictions_response(
         result: for each text, the probability of each class.
         novelty: of each text, if it was computed.
     """
-    classifier, names = result.classifier, result.classifier.label_names
-    thresholds = classifier.thresholds if request.threshold is None else (request.threshold,) * len(names)
+    classifier = result.classifier
     documents = []
     for i, (row, known) in enumerate(zip(result.probabilities, result.known, strict=True)):
-        prediction = make_prediction(row, names, request.top_k, thresholds, known)
+        prediction = classifier.prediction(row, request.top_k, known, request.threshold)
         if novelty is not None:
             prediction = prediction._replace(novelty=novelty[i])
         has_no_label = should_abstain(prediction, request.abstain_below, request.abstain_above_novelty)

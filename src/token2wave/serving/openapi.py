@@ -107,7 +107,17 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
         "description": "False if the model knows nothing of the text: the prediction rests on nothing.",
     }
     label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
+    labels: dict[str, Schema]
     labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}
+    if classifier.scale is not None:
+        bounds = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+        labels |= {
+            "score": {"type": ["number", "null"], "description": "The expected score; null if abstaining."},
+            "interval": {
+                "oneOf": [bounds, {"type": "null"}],
+                "description": "Bounds of the true score of four in five such texts.",
+            },
+        }
     info: dict[str, Schema] = {
         **{name: {"type": "object"} for name in ("features", "network", "training")},
         "version": {**STRING, "description": "Version of token2wave that serves."},

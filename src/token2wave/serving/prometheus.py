@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.parser import text_string_to_metric_families
@@ -139,9 +140,11 @@ class ModelMetrics:
                         self._labels[i].inc()
                 observe(math.prod(p if yes else 1 - p for p, yes in zip(row, decisions, strict=True)))
             else:
-                confidence = max(row)
-                self._labels[row.index(confidence)].inc()
-                observe(confidence)
+                best = row.index(max(row))
+                if self.classifier.scale is not None:
+                    best = int(self.classifier.decide(np.array([row]))[0])
+                self._labels[best].inc()
+                observe(row[best])
         if not all(known):
             self._unknown_texts.inc(known.count(False))
         now = time.perf_counter()

@@ -57,6 +57,7 @@ class Examples:
         n_unlabelled: texts at the end that only a teacher labels.
         groups: ``N`` names of groups; see :class:`token2wave.data.TextSplit`.
         rows: ``(N,)``, numbers of the texts in the split that they were held out of, from 0; None if unknown.
+        scores: ``(N,)``, the numbers that the labels stand for in a model of scores; else None.
     """
 
     features: Ragged
@@ -68,6 +69,7 @@ class Examples:
     n_unlabelled: int = 0
     groups: list[str | None] | None = None
     rows: NDArray[np.int64] | None = None
+    scores: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,6 +111,7 @@ class Examples:
             self.positive_weights,
             self.texts.take(rows) if len(self.texts) else self.texts,
             groups=None if self.groups is None else [self.groups[row] for row in rows.tolist()],
+            scores=None if self.scores is None else self.scores[rows],
         )
 
     def labelled(self) -> Examples:

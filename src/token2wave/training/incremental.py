@@ -105,6 +105,7 @@ def update(
         MissingExtraError: torch is needed and not installed.
     """
     require_choice(parts, "parts", PARTS)
+    classifier.require_labels("update")
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
     multi_label = classifier.multi_label if separator is None else None

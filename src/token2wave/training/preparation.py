@@ -23,10 +23,12 @@ from token2wave.data.label_descriptions import described_names
 from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
+from token2wave.score_scale import ScoreScale
 from token2wave.training.described_examples import add_descriptions, encode_descriptions
 from token2wave.training.examples import Examples
 from token2wave.training.presets import Preset
 from token2wave.training.recipe import Recipe
+from token2wave.training.score_targets import soft_decisions
 from token2wave.training.validation_split import Rows, hold_out
 from token2wave.training.weighting import ClassWeights, positive_weights, text_weights
 
@@ -53,6 +55,7 @@ class EncodedTexts:
         descriptions: of the labels, further texts to learn from; None without them.
         other_rows: ``(M,)``, numbers of the other rows in ``full_train``, or in the validation file;
             None: all.
+        scale: what the decisions of a model of scores mean; None for a model of labels.
     """
 
     train: Examples
@@ -64,11 +67,17 @@ class EncodedTexts:
     held_out: Examples | None = None
     descriptions: Examples | None = None
     other_rows: Rows | None = None
+    scale: ScoreScale | None = None
 
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several classes, or none."""
         return self.train.multi_label
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the model's classes: the label names, or the grades or ranges of scores."""
+        return self.label_names if self.scale is None else self.scale.class_names
 
     @property
     def all_rows(self) -> Examples:
@@ -89,6 +98,14 @@ def prepare(
     *,
     holds_out: bool = False,
 ) -> EncodedTexts:
+    """Encode the texts of a data set, as :func:`_prepare`, with the scale of its scores."""
+    texts = _prepare(splits, recipe, seed, class_weights, holds_out)
+    return replace(texts, scale=splits.scale)
+
+
+def _prepare(
+    splits: TextDataset, recipe: Recipe, seed: int, class_weights: ClassWeights, holds_out: bool
+) -> EncodedTexts:
     """Encode the labels, weigh the texts, and split off validation rows if there are none.
 
     ``holds_out`` says whether to split off rows to report on first; these choose nothing.
@@ -103,9 +120,11 @@ def prepare(
     else:
         names = described_names(splits.train, splits.label_names, descriptions)
     multi_label = splits.multi_label
-    train = encode_rows(splits.train, names, multi_label, class_weights)
+    train = encode_rows(splits.train, names, multi_label, class_weights, splits.scale)
     validation, test = (
-        None if split is None else encode_rows(replace(split, weights=None), names, multi_label)
+        None
+        if split is None
+        else encode_rows(replace(split, weights=None), names, multi_label, scale=splits.scale)
         for split in (splits.validation, splits.test)
     )
     caveats = (*splits.caveats, *_duplicate_caveats(train, test), *_group_caveats(splits))
@@ -228,7 +247,11 @@ def _group_caveats(splits: TextDataset) -> list[str]:
 
 
 def encode_rows(
-    rows: TextSplit, names: Sequence[str], multi_label: bool, class_weights: ClassWeights = None
+    rows: TextSplit,
+    names: Sequence[str],
+    multi_label: bool,
+    class_weights: ClassWeights = None,
+    scale: ScoreScale | None = None,
 ) -> Examples:
     """Encode the labels of rows, and weigh their texts.
 
@@ -246,7 +269,15 @@ def encode_rows(
     sets = encode_label_sets(rows, names)
     weights = text_weights(np.zeros(len(rows), np.int64), names, None, rows.weights)
     positive = positive_weights(sets, names, class_weights)
-    return replace(Examples.of_texts(rows.texts, sets, weights, positive), groups=rows.groups)
+    examples = replace(Examples.of_texts(rows.texts, sets, weights, positive), groups=rows.groups)
+    if rows.scores is None or scale is None:
+        return examples
+    scores = np.array(rows.scores, dtype=np.float64)
+    import os
+
+    if os.environ.get("HARD"):
+        return replace(examples, scores=scores)
+    return replace(examples, scores=scores, targets=soft_decisions(scale, scores))
 
 
 def features_for(

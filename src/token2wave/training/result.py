@@ -152,6 +152,8 @@ class Summary(Described):
     @property
     def measures(self) -> list[tuple[str, str]]:
         """Names of the measures, the most important first, and the fields that hold them."""
+        if self.evaluation is not None and self.evaluation["scores"] is not None:
+            return []  # they are no fractions: see the scores of the evaluation
         if not self.multi_label:
             return [("Accuracy", "accuracy"), ("Macro-F1", "macro_f1")]
         return [("Micro-F1", "micro_f1"), ("Macro-F1", "macro_f1"), ("Exact match", "accuracy")]

@@ -21,6 +21,7 @@ from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, probabilities
+from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.metrics import (
     EvaluatedText,
     Evaluation,
@@ -29,6 +30,7 @@ from token2wave.metrics import (
 )
 from token2wave.models.wave_config import WaveConfig
 from token2wave.prior.language_prior import LanguagePrior
+from token2wave.score_scale import ScoreScale
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import (
     branch_names,
@@ -61,6 +63,7 @@ from token2wave.training.preparation import EncodedTexts, features_for
 from token2wave.training.presets import Preset
 from token2wave.training.prior_rows import RowVectors, add_rows, prior_of_texts
 from token2wave.training.recipe import Recipe
+from token2wave.training.score_targets import calibrate_scale
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
@@ -139,6 +142,7 @@ class ValidatedFit:
         validated: figures of the validation texts.
         thresholds: one a class in a multi-label run; else none.
         novelty_reference: of the validation texts; None if no rows could be held out.
+        scale: of a model of scores, calibrated by the validation texts; None for a model of labels.
     """
 
     fitted: FitResult
@@ -146,6 +150,7 @@ class ValidatedFit:
     validated: Validation
     thresholds: tuple[float, ...]
     novelty_reference: NoveltyReference | None
+    scale: ScoreScale | None = None
 
     def classifiers(
         self, last: FitResult, label_names: tuple[str, ...], record: dict[str, Any]
@@ -163,6 +168,7 @@ class ValidatedFit:
             training={**record, **refit_svm},
             thresholds=self.thresholds,
             novelty_reference=self.novelty_reference,
+            scale=self.scale,
         )
         fitted, first_record = self.fitted, {**record, "refit": False}
         first = replace(classifier, features=fitted.features, network=fitted.network, training=first_record)
@@ -268,9 +274,13 @@ class TrainingRun:
             mix_logits(network, grades)
         if not network.config.n_oov:
             validation = replace(validation, features=validation.features.rows(features.n_rows))
-        novelty = None
+        novelty, scale = None, self.texts.scale
         if not unvalidated:
             logits = network.logits(validation.features)
+            if scale is not None:
+                assert validation.scores is not None
+                classes = scale.class_probabilities(probabilities(logits, multi_label=True))
+                scale = calibrate_scale(scale, classes, validation.scores, validation.weights)
             rows = validation.features.rows(fitted.features.n_rows)
             novelty = NoveltyReference.of(n_unknown, rows.lengths, logits)
         return ValidatedFit(
@@ -279,8 +289,9 @@ class TrainingRun:
             ),
             best,
             validate(network, validation),
-            thresholds_of(network, validation, unvalidated),
+            () if scale is not None else thresholds_of(network, validation, unvalidated),
             novelty,
+            scale,
         )
 
     def fit_all_rows(self, first: ValidatedFit) -> FitResult:
@@ -470,7 +481,7 @@ class TrainingRun:
             self.callback_list.stage("evaluation", len(texts.held_out))
             rows = texts.held_out.encode(first.features, advance)  # its texts are hashed already
             model = first
-            predicted = probabilities(first.network.logits(rows.features), first.multi_label)
+            predicted = first.class_probabilities(first.network.logits(rows.features))
             numbers = rows.rows
         elif last.cross_validation is not None:
             model = first
@@ -483,15 +494,18 @@ class TrainingRun:
         if self.evaluated_on == "cross-validation" and last.cross_validation is not None:
             models = [Model(*parts, names) for parts in last.cross_validation.models]
             model_of_text = last.cross_validation.fold_of_rows()
-        if decisions is None and model.multi_label:
-            decisions = predicted.astype(np.float64) >= np.array(model.thresholds)
-        elif decisions is None:
-            decisions = predicted.argmax(axis=1)
-        evaluation = evaluate_predictions(rows.labels, decisions, names, predicted)
+        truth, evaluation = rows.labels, None
+        if model.scale is not None and rows.scores is not None:
+            truth = model.scale.classes_of(rows.scores)
+            evaluation = evaluate_scale(model.scale, rows.scores, predicted)
+            if not evaluation.classes:
+                return evaluation, ()  # texts are shown by their grade
+        if decisions is None:
+            decisions = model.decide(predicted)
+        if evaluation is None:
+            evaluation = evaluate_predictions(truth, decisions, names, predicted)
         explain = limited_explainer(models, model_of_text, rows.texts) if explains else None
-        return evaluation, evaluated_texts(
-            rows.texts, rows.labels, decisions, names, predicted, numbers, explain
-        )
+        return evaluation, evaluated_texts(rows.texts, truth, decisions, names, predicted, numbers, explain)
 
     def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
         """The rows that each model of the evaluation has learnt from, and those that it was evaluated on."""

@@ -46,6 +46,7 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
     Raises:
         ConfigError: the network uses an operation or read-out that this export does not support.
     """
+    classifier.require_labels("export to Hugging Face")
     classifier.network.config.require_backend(HUGGING_FACE)
     novelty, drift = classifier.novelty_reference, classifier.drift_reference
     config = WaveNetworkConfig.of_network(

@@ -69,7 +69,8 @@ def export_html(
         Size of the file in bytes.
 
     Raises:
-        ConfigError: the network does not compile, the model is too large, or there are too many examples.
+        ConfigError: the network does not compile, the model is too large or one of scores, or there are too
+            many examples.
         OutputError: the file cannot be written, or is of another kind; an existing file stays as it is.
     """
     path = Path(path)
@@ -78,6 +79,7 @@ def export_html(
         raise ConfigError(
             f"expected at most {MAX_EXAMPLES} examples, found {len(examples):,}", location="examples"
         )
+    classifier.require_labels("a page that predicts in the browser")
     classifier.compiled().config.require_backend(PAGE)
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
