@@ -76,8 +76,10 @@ def test_unknown_options_are_refused_with_the_nearest_name() -> None:
         token2wave.train("data.csv", epoch=3)
     with pytest.raises(TypeError, match=r"^train\(\) has no option 'zzz'; see help\(train\)$"):
         token2wave.train("data.csv", zzz=3)
-    with pytest.raises(TypeError, match=r"has no option 'target'; see help"):  # 'test' is another thing
-        token2wave.train("data.csv", target="label")
+    with pytest.raises(TypeError, match=r"has no option 'truth'; see help"):  # 'test' is another thing
+        token2wave.train("data.csv", truth="label")
+    with pytest.raises(ConfigError, match="target: expected one of label, score, ordinal, found 'stars'"):
+        token2wave.train("data.csv", target="stars")  # a column is named by label_column
     with pytest.raises(TypeError, match="WaveClassifier"):
         WaveClassifier(epoch=3)
 

@@ -397,7 +397,7 @@ class Classifier(Model):
         return {
             "labels": list(self.label_names),
             **({"thresholds": list(self.thresholds)} if self.multi_label else {}),
-            **({} if self.scale is None else {"target": self.scale.to_dict()}),
+            **({} if self.scale is None else {"scale": self.scale.to_dict()}),
             "parameters": parameters.total,
             "parameters_without_embedding": parameters.without_embedding,
             "features": {"kind": self.features.type_name, **self.features.config.to_dict()},

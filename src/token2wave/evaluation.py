@@ -142,7 +142,7 @@ def evaluate(
         outputs.check_file(errors, "table of wrong predictions")
         require_table_name(Path(errors))
     by = [by] if isinstance(by, str) else list(by)
-    if scale is not None and scale.kind == "score":
+    if scale is not None and scale.target == "score":
         for name, value in (("errors", errors), ("by", by)):
             if value:
                 problem = "counts right and wrong predictions, which scores are not"
@@ -208,7 +208,7 @@ def evaluate(
         "evaluation": result.to_dict(),
     }
     rows = {}
-    if scale is None or scale.kind == "ordinal":
+    if scale is None or scale.target == "ordinal":
         rows = error_rows(dataset, classifier.label_names, classes, predicted, probabilities, novelty)
     if errors is not None:
         segment = None if dataset.table is None else dataset.table.segment

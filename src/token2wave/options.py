@@ -185,8 +185,7 @@ IN_MEMORY_OPTIONS = (
 """Options that need all texts in memory, and so cannot be combined with ``stream``."""
 MAX_FOLDS = 100
 LABEL_OPTIONS = (
-    *("class_weights", "teacher", "unlabelled", "label_descriptions", "cv", "baseline", "max_size", "stream"),
-    *("time_budget", "candidates"),
+    *("class_weights", "teacher", "unlabelled", "label_descriptions", "cv", "baseline", "stream"),
     *LABEL_CLEANINGS,
 )
 """Options that are for labels alone, and cannot be combined with a target of scores or grades."""
@@ -267,7 +266,7 @@ class TrainOptions:
 
     EVERYDAY: ClassVar = (
         *("preset", "out", "test", "validation", "epochs", "seed", "class_weights", "baseline", "cv"),
-        *("target", "report", "time_budget", "max_size"),
+        *("report", "time_budget", "max_size"),
     )
 
     preset: str = "small"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError, ModelFileError
 
-KINDS = ("score", "ordinal")
+TARGETS = ("score", "ordinal")
 INTERVAL = 0.8
 """Fraction of texts whose true score lies in their interval, if they are like the validation texts."""
 MAX_CUTS = 99
@@ -34,7 +34,7 @@ class ScoreScale:
     """What the classes of a model of scores mean.
 
     Attributes:
-        kind: ``ordinal`` for grades, ``score`` for any numbers.
+        target: ``ordinal`` for grades, ``score`` for any numbers.
         cuts: ``K`` increasing numbers between the classes. Class ``c`` has the scores above ``cuts[c - 1]``
             that are not above ``cuts[c]``.
         levels: ``C`` increasing numbers: the grades, or the mean training score of each range.
@@ -49,7 +49,7 @@ class ScoreScale:
         ConfigError: the numbers are no scale.
     """
 
-    kind: str
+    target: str
     cuts: tuple[float, ...]
     levels: tuple[float, ...]
     lowest: float
@@ -62,7 +62,7 @@ class ScoreScale:
         factor = 1.0 if self.interval_factor is None else self.interval_factor
         edges = [(self.lowest, *self.cuts, self.highest), self.levels]
         is_scale = (
-            self.kind in KINDS
+            self.target in TARGETS
             and 1 <= len(self.cuts) == len(self.levels) - 1 <= MAX_CUTS
             and all(map(math.isfinite, (*edges[0], *self.levels, self.slope, self.intercept, factor)))
             and all(np.all(np.diff(numbers) > 0) for numbers in (self.cuts, self.levels))
@@ -79,7 +79,7 @@ class ScoreScale:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the ``C`` classes: the grades, or ranges such as ``2.5 to 3``."""
-        if self.kind == "ordinal":
+        if self.target == "ordinal":
             return tuple(f"{level:.15g}" for level in self.levels)
         edges = (self.lowest, *self.cuts, self.highest)
         for digits in range(3, 18):
@@ -173,7 +173,7 @@ class ScoreScale:
             }
             return cls(**numbers)
         except (ConfigError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError("expected a scale of scores in the section 'target'") from error
+            raise ModelFileError("expected a scale of scores in the section 'scale'") from error
 
 
 def _isotonic(values: Floats) -> Floats:

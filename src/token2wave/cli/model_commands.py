@@ -147,7 +147,7 @@ def predict(
     if classifier.multi_label and abstain_below:
         problem = "a multi-label model abstains if no label reaches its threshold"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
-    if classifier.scale is not None and classifier.scale.kind == "score" and abstain_below:
+    if classifier.scale is not None and classifier.scale.target == "score" and abstain_below:
         problem = "is the probability of a label, and the model predicts scores"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
     if file is None or text:

@@ -19,6 +19,7 @@ from token2wave.inference.novelty import NoveltyReference
 from token2wave.inference.reference import EMBEDDING, OOV
 from token2wave.models.wave_config import WaveConfig
 from token2wave.prior.language_prior import load_prior
+from token2wave.score_scale import ScoreScale
 from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
 from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
@@ -32,6 +33,7 @@ from token2wave.training.presets import Preset
 from token2wave.training.prior_rows import RowVectors
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import document_frequency
+from token2wave.training.score_targets import calibrated_scale
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.validation import Validation, validate
 
@@ -82,6 +84,7 @@ class RetrainDecision(NamedTuple):
     best_epoch: int
     branch_weights: tuple[float, ...]
     thresholds: tuple[float, ...]
+    scale: ScoreScale | None = None
 
 
 class Compressor:
@@ -130,7 +133,9 @@ class Compressor:
         features, record = self.classifier.features, model.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
             return next(self._candidates("lzma", limit, retrain=False), None)
-        decision = RetrainDecision(record["best_epoch"], tuple(record["branch_weights"]), model.thresholds)
+        decision = RetrainDecision(
+            record["best_epoch"], tuple(record["branch_weights"]), model.thresholds, model.scale
+        )
         return self._retrain(features, "lzma", limit, model.features.n_rows, decision)
 
     def with_novelty(self, model: Classifier, limit: int | None) -> Classifier:
@@ -215,7 +220,10 @@ class Compressor:
             weights = () if learns_from_validation else calibrate(network, validation)
             thresholds = thresholds_of(network, validation, learns_from_validation)
             thresholds = () if self.texts.scale is not None else thresholds
-            decision = RetrainDecision(history.best.epoch, weights, thresholds)
+            scale = self.classifier.scale
+            if not learns_from_validation:
+                scale = calibrated_scale(scale, network, validation)
+            decision = RetrainDecision(history.best.epoch, weights, thresholds, scale)
         return self._encode(fewer, network.arrays(), storage, limit, decision)
 
     def _prune(self, features: WordFeatures, storage: str, limit: int) -> Classifier | None:
@@ -338,6 +346,7 @@ class Compressor:
             training=record,
             encoded=encoded,
             thresholds=decision.thresholds if decision else old.thresholds,
+            scale=decision.scale if decision else old.scale,
         )
 
 

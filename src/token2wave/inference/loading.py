@@ -48,7 +48,7 @@ def expected_arrays(header: dict[str, Any]) -> Expected:
         Token2WaveError: the settings are illegal, or contradict each other.
     """
     config, features = WaveConfig.from_dict(header["network"]), header["features"]
-    n_names = config.n_classes + (header.get("target") is not None)  # K cuts part K + 1 classes
+    n_names = config.n_classes + (header.get("scale") is not None)  # K cuts part K + 1 classes
     if len(header["labels"]) != n_names:
         raise ModelFileError(f"expected {n_names} names of classes, found {len(header['labels'])}")
     if not isinstance(features.get("settings"), dict):
@@ -77,7 +77,7 @@ def _build(file: ModelFile, device: str, model_class: type[M]) -> M:
     with np.errstate(all="ignore"):  # the probe finds what overflows
         network = build_network(config, arrays, device)
         _probe(network, arrays)
-    scale = None if file.target is None else ScoreScale.from_dict(file.target)
+    scale = None if file.scale is None else ScoreScale.from_dict(file.scale)
     has_thresholds = config.multi_label and scale is None
     if has_thresholds and len(file.thresholds) not in (0, config.n_classes):
         raise ModelFileError(f"expected {config.n_classes} thresholds, found {len(file.thresholds)}")

@@ -220,7 +220,7 @@ class Model:
             thresholds=list(self.thresholds),
             novelty=None if self.novelty_reference is None else self.novelty_reference.to_dict(),
             drift=None if self.drift_reference is None else self.drift_reference.to_dict(),
-            target=None if self.scale is None else self.scale.to_dict(),
+            scale=None if self.scale is None else self.scale.to_dict(),
         )
 
     def _tensors(self) -> dict[str, NDArray[Any]]:

@@ -29,7 +29,7 @@ def evaluate_scale(
         cut: for the area under the ROC curve; see :func:`evaluate_scores`.
     """
     truth, predicted = scale.classes_of(scores), scale.decide(probabilities)
-    is_ordinal = scale.kind == "ordinal"
+    is_ordinal = scale.target == "ordinal"
     measured = evaluate_scores(
         scores,
         scale.scores(probabilities),

@@ -96,7 +96,7 @@ def make_record(
     if context.data_options.group_column is not None:
         record["group_column"] = context.data_options.group_column
     if run.texts.scale is not None:
-        record["target"] = run.texts.scale.kind
+        record["target"] = run.texts.scale.target
     elif run.texts.multi_label:
         record |= {
             "label_separator": context.data_options.label_separator,
@@ -180,7 +180,7 @@ def make_identity(run: TrainingRun, context: RunContext) -> dict[str, Any]:
         "version": versions()["token2wave"],
         "rows": run.n_rows,
         "labels": list(texts.label_names),
-        "target": "label" if texts.scale is None else texts.scale.kind,
+        "target": "label" if texts.scale is None else texts.scale.target,
         "class weights": None if positive is None else positive.tolist(),
         **_settings_of(preset),
         "seed": run.seed,

@@ -110,7 +110,7 @@ def unsupported_options(classifier: Classifier) -> dict[str, tuple[str, str]]:
         reason = "the model assigns only labels that reach their thresholds"
         unsupported["abstain_below"] = reason, "leave it out, or use threshold"
     else:
-        if classifier.scale is not None and classifier.scale.kind == "score":
+        if classifier.scale is not None and classifier.scale.target == "score":
             unsupported["abstain_below"] = "the model predicts scores, no labels", "leave it out"
         unsupported["threshold"] = (
             "the model assigns one label to each text",

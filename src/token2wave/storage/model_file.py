@@ -3,7 +3,7 @@
 ``docs/format.md`` specifies it. The tensors of the network have their own names, those of the features
 ``features.NAME``. The metadata has one key, ``token2wave``, so that equal models give equal bytes. Its value
 is JSON with ``checksum`` (the CRC-32 of the file with these eight digits as zeros), ``format_version``, the
-:data:`SECTIONS`, and optionally ``thresholds``, ``novelty``, ``drift`` and ``target``.
+:data:`SECTIONS`, and optionally ``thresholds``, ``novelty``, ``drift`` and ``scale``.
 
 A file may come from anyone. The settings decide which arrays there are, so names, types, shapes and sizes are
 checked before an array is read or decoded. ``docs/security.md`` states the bound of the memory.
@@ -43,7 +43,7 @@ SECTIONS = {
     "training": dict,
     "storage": dict,  # settings of the encoded tensors
 }
-STATISTICS = ("novelty", "drift", "target")  # sections that may be absent
+STATISTICS = ("novelty", "drift", "scale")  # sections that may be absent
 BEGINNING = '{"__metadata__":{"token2wave":"{\\"checksum\\": \\"'  # of the header, before the checksum
 CHECKSUM_OFFSET = 8 + len(BEGINNING)
 NO_DIGITS = "0" * 8
@@ -67,7 +67,7 @@ class ModelFile:
         thresholds: of a multi-label model, the probability from which a text gets each class.
         novelty: statistics that novelty is measured against; None if there are none.
         drift: sums that drift is measured against; None if there are none.
-        target: the scale of a model of scores; None for a model of labels.
+        scale: the scale of a model of scores; None for a model of labels.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -80,7 +80,7 @@ class ModelFile:
     thresholds: list[float] = field(default_factory=list)
     novelty: dict[str, Any] | None = None
     drift: dict[str, Any] | None = None
-    target: dict[str, Any] | None = None
+    scale: dict[str, Any] | None = None
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:

@@ -273,10 +273,6 @@ def encode_rows(
     if rows.scores is None or scale is None:
         return examples
     scores = np.array(rows.scores, dtype=np.float64)
-    import os
-
-    if os.environ.get("HARD"):
-        return replace(examples, scores=scores)
     return replace(examples, scores=scores, targets=soft_decisions(scale, scores))
 
 

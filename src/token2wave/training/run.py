@@ -20,7 +20,7 @@ from token2wave.features.hashed_texts import HashedTexts
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
-from token2wave.inference.reference import EMBEDDING, probabilities
+from token2wave.inference.reference import EMBEDDING
 from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.metrics import (
     EvaluatedText,
@@ -63,7 +63,7 @@ from token2wave.training.preparation import EncodedTexts, features_for
 from token2wave.training.presets import Preset
 from token2wave.training.prior_rows import RowVectors, add_rows, prior_of_texts
 from token2wave.training.recipe import Recipe
-from token2wave.training.score_targets import calibrate_scale
+from token2wave.training.score_targets import calibrated_scale
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
@@ -277,10 +277,7 @@ class TrainingRun:
         novelty, scale = None, self.texts.scale
         if not unvalidated:
             logits = network.logits(validation.features)
-            if scale is not None:
-                assert validation.scores is not None
-                classes = scale.class_probabilities(probabilities(logits, multi_label=True))
-                scale = calibrate_scale(scale, classes, validation.scores, validation.weights)
+            scale = calibrated_scale(scale, network, validation)
             rows = validation.features.rows(fitted.features.n_rows)
             novelty = NoveltyReference.of(n_unknown, rows.lengths, logits)
         return ValidatedFit(

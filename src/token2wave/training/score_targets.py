@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError
+from token2wave.inference.reference import probabilities as probabilities_of
 from token2wave.score_scale import INTERVAL, ScoreScale
+from token2wave.training.examples import Examples
 
 MAX_GRADES = 30
 MAX_SCORE_CUTS = 16
@@ -59,7 +61,7 @@ def scale_decisions(splits: TextDataset, scale: ScoreScale) -> TextDataset:
     )
 
 
-def fit_scale(kind: str, scores: Floats, source: str = "") -> ScoreScale:
+def fit_scale(target: str, scores: Floats, source: str = "") -> ScoreScale:
     """Choose the cuts and levels for the scores ``(N,)`` of training rows.
 
     Grades are the different scores. Other scores are cut at quantiles: between as many classes as have
@@ -70,20 +72,20 @@ def fit_scale(kind: str, scores: Floats, source: str = "") -> ScoreScale:
     """
     values, counts = np.unique(scores, return_counts=True)
     if len(values) < 3:
-        listed = " and ".join(f"{value:g}" for value in values) or "none"
+        names = " and ".join(f"{value:g}" for value in values) or "none"
         raise DataError(
-            f"expected at least three different scores, found {listed}",
+            f"expected at least three different scores, found {names}",
             location=source,
             hint="add rows, or train on labels",
         )
-    if kind == "ordinal" and len(values) > MAX_GRADES:
+    if target == "ordinal" and len(values) > MAX_GRADES:
         raise DataError(
             f"expected at most {MAX_GRADES} different grades, found {len(values):,}",
             location=source,
             hint="use --target score for numbers that are no grades",
         )
     ends = np.arange(len(values) - 1)  # the last value below each cut
-    if kind == "score":
+    if target == "score":
         n_cuts = max(min(MAX_SCORE_CUTS, len(scores) // MIN_ROWS_OF_CLASS - 1), 2)
         if n_cuts < len(ends):
             quantiles = len(scores) * np.arange(1, n_cuts + 1) / (n_cuts + 1)
@@ -93,8 +95,10 @@ def fit_scale(kind: str, scores: Floats, source: str = "") -> ScoreScale:
     sums, sizes = (
         np.add.reduceat(column, [0, *(ends + 1)]) for column in (values * counts, counts.astype(np.float64))
     )
-    levels = values if kind == "ordinal" else np.clip(sums / sizes, values[[0, *(ends + 1)]], None)
-    return ScoreScale(kind, tuple(cuts.tolist()), tuple(levels.tolist()), float(values[0]), float(values[-1]))
+    levels = values if target == "ordinal" else np.clip(sums / sizes, values[[0, *(ends + 1)]], None)
+    return ScoreScale(
+        target, tuple(cuts.tolist()), tuple(levels.tolist()), float(values[0]), float(values[-1])
+    )
 
 
 def soft_decisions(scale: ScoreScale, scores: Floats) -> NDArray[np.float32]:
@@ -135,6 +139,15 @@ def calibrate_scale(
     residuals = np.abs(scores - scale.scores(probabilities)) / deviations
     rank = min(math.ceil((len(residuals) + 1) * INTERVAL), len(residuals))  # split conformal prediction
     return replace(scale, interval_factor=float(np.sort(residuals)[rank - 1]))
+
+
+def calibrated_scale(scale: ScoreScale | None, network: Any, validation: Examples) -> ScoreScale | None:
+    """Fit the scale of a network to validation texts, as :func:`calibrate_scale`; None for one of labels."""
+    if scale is None:
+        return None
+    assert validation.scores is not None
+    decisions = probabilities_of(network.logits(validation.features), multi_label=True)
+    return calibrate_scale(scale, scale.class_probabilities(decisions), validation.scores, validation.weights)
 
 
 def grade_notes(label_sets: Sequence[Sequence[str]]) -> list[str]:
