@@ -133,9 +133,8 @@ class Compressor:
         features, record = self.classifier.features, model.training
         if not record["compression"]["retrained"] or not isinstance(features, WordFeatures):
             return next(self._candidates("lzma", limit, retrain=False), None)
-        decision = RetrainDecision(
-            record["best_epoch"], tuple(record["branch_weights"]), model.thresholds, model.scale
-        )
+        weights = tuple(record["branch_weights"])
+        decision = RetrainDecision(record["best_epoch"], weights, model.thresholds, model.scale)
         return self._retrain(features, "lzma", limit, model.features.n_rows, decision)
 
     def with_novelty(self, model: Classifier, limit: int | None) -> Classifier:

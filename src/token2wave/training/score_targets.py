@@ -21,6 +21,7 @@ MAX_GRADES = 30
 MAX_SCORE_CUTS = 16
 MIN_ROWS_OF_CLASS = 10  # between two cuts of scores
 MIN_ROWS_TO_CALIBRATE = 20
+N_FITTED = 5  # numbers that the same validation texts have chosen, for which intervals make up
 PROPOSAL = "The labels are the whole numbers {} to {}. If they are grades, --ordinal learns their order."
 _WHOLE = re.compile(r"-?\d{1,9}")
 
@@ -90,12 +91,18 @@ def fit_scale(target: str, scores: Floats, source: str = "") -> ScoreScale:
         if n_cuts < len(ends):
             quantiles = len(scores) * np.arange(1, n_cuts + 1) / (n_cuts + 1)
             ends = np.unique(np.abs(np.cumsum(counts)[:-1] - quantiles[:, None]).argmin(axis=1))
+            if len(ends) < 2:  # nearly all scores are equal
+                ends = np.unique(np.linspace(0, len(values) - 2, n_cuts).astype(np.int64))
     middles = values[ends] / 2 + values[ends + 1] / 2
     cuts = np.where(middles < values[ends + 1], middles, values[ends])  # neighbours may have no middle
     sums, sizes = (
         np.add.reduceat(column, [0, *(ends + 1)]) for column in (values * counts, counts.astype(np.float64))
     )
-    levels = values if target == "ordinal" else np.clip(sums / sizes, values[[0, *(ends + 1)]], None)
+    levels = (
+        values
+        if target == "ordinal"
+        else np.clip(sums / sizes, values[[0, *(ends + 1)]], values[[*ends, -1]])
+    )
     return ScoreScale(
         target, tuple(cuts.tolist()), tuple(levels.tolist()), float(values[0]), float(values[-1])
     )
@@ -137,7 +144,8 @@ def calibrate_scale(
         scale = replace(scale, slope=float(slope), intercept=float(true_centre - slope * centre))
     deviations = scale.deviations(probabilities)
     residuals = np.abs(scores - scale.scores(probabilities)) / deviations
-    rank = min(math.ceil((len(residuals) + 1) * INTERVAL), len(residuals))  # split conformal prediction
+    n_rows = len(residuals)  # which have chosen the line and the weights of the branches, too
+    rank = min(math.ceil((n_rows + 1 + N_FITTED) * INTERVAL), n_rows)  # split conformal prediction
     return replace(scale, interval_factor=float(np.sort(residuals)[rank - 1]))
 
 
