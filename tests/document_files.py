@@ -37,7 +37,9 @@ def write_document_files(folder: Path) -> None:
         lines = [json.dumps({"text": text, "label": labels}) + "\n" for text, labels in rows]
         (folder / name).write_text("".join(lines))
     for name, step in (("graded.csv", 1), ("scored.csv", 0.25)):
-        rows = [(text, str(step * (1 + i % 4 + (label == "good")))) for i, (text, label) in enumerate(reviews)]
+        rows = [
+            (text, str(step * (1 + i % 4 + (label == "good")))) for i, (text, label) in enumerate(reviews)
+        ]
         _csv(folder / name, rows)
     for name, rows in (("train.txt", topics[:80]), ("test.txt", topics[80:])):
         _fasttext(folder / name, [(text, [label]) for text, label in rows])

@@ -230,8 +230,7 @@ class Classifier(Model):
         if novelty and type(texts) is not list:
             texts = _to_texts(texts)  # a generator can be read once
         probabilities, known = self.probabilities_and_known(texts, advance)
-        rows = zip(probabilities.tolist(), known.tolist(), strict=True)
-        predictions = [self.prediction(row, top_k, is_known) for row, is_known in rows]
+        predictions = self.predictions(probabilities.tolist(), known.tolist(), top_k)
         scores = self.novelty(texts) if novelty else None
         if scores is None:
             return predictions

@@ -151,29 +151,44 @@ class Model:
             return network
         return compile_network(network.config, network.arrays())
 
-    def prediction(
+    def prediction(self, probabilities: Sequence[float], top_k: int = 1, known: bool = True) -> Prediction:
+        """Turn the probabilities of one text into a prediction."""
+        return self.predictions([probabilities], [known], top_k)[0]
+
+    def predictions(
         self,
-        probabilities: Sequence[float],
+        rows: Sequence[Sequence[float]],
+        known: Sequence[bool],
         top_k: int = 1,
-        known: bool = True,
         threshold: float | None = None,
-    ) -> Prediction:
-        """Turn the probabilities of one text into a prediction; ``threshold`` replaces the thresholds."""
-        thresholds = self.thresholds if threshold is None else (threshold,) * len(self.label_names)
-        prediction = make_prediction(probabilities, self.label_names, top_k, thresholds, known)
-        if self.scale is None:
-            return prediction
-        row = np.array([probabilities])
-        best, intervals = int(self.scale.decide(row)[0]), self.scale.intervals(row)
-        label, probability = self.label_names[best], probabilities[best]
-        return prediction._replace(
-            label=label,
-            probability=probability,
-            labels=(label,),
-            probabilities=(probability,),
-            score=float(self.scale.scores(row)[0]),
-            interval=None if intervals is None else tuple(intervals[0].tolist()),
+    ) -> list[Prediction]:
+        """Turn the probabilities of ``N`` texts into predictions; ``threshold`` replaces the thresholds."""
+        names = self.label_names
+        thresholds = self.thresholds if threshold is None else (threshold,) * len(names)
+        pairs = zip(rows, known, strict=True)
+        made = [make_prediction(row, names, top_k, thresholds, is_known) for row, is_known in pairs]
+        if self.scale is None or not made:
+            return made
+        array = np.array(rows)
+        labels, intervals = self.scale.decide(array), self.scale.intervals(array)
+        columns = (
+            made,
+            map(names.__getitem__, labels.tolist()),
+            array[np.arange(len(made)), labels].tolist(),
+            self.scale.scores(array).tolist(),
+            [None] * len(made) if intervals is None else map(tuple, intervals.tolist()),
         )
+        return [
+            prediction._replace(
+                label=label,
+                probability=probability,
+                labels=(label,),
+                probabilities=(probability,),
+                score=score,
+                interval=interval,
+            )
+            for prediction, label, probability, score, interval in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def fingerprint(self) -> int:

@@ -108,7 +108,7 @@ class Targets:
             raise InputError(
                 f"Unknown label type: {target_type}. Expected a class for each text, or an indicator matrix",
                 location=name,
-                hint="cut numbers into classes with KBinsDiscretizer"
+                hint="learn scores with token2wave.train(target='score'), or cut them by KBinsDiscretizer"
                 if target_type.startswith("continuous")
                 else "if texts have several labels, make an indicator matrix with MultiLabelBinarizer",
             )

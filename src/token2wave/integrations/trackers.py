@@ -354,6 +354,8 @@ def final_metrics(summary: Summary) -> dict[str, float]:
     evaluation = summary.evaluation or {}
     metrics = {name: getattr(summary, name) for name in FINAL_METRICS}
     metrics |= {name: evaluation.get(name) for name in ("hamming_loss", "calibration_error")}
+    scores = evaluation.get("scores") or {}
+    metrics |= {name: scores.get(name) for name in ("spearman", "pearson", "mae", "rmse", "kappa", "auc")}
     return _finite(metrics | {f"cv_{name}": (summary.cv or {}).get(name) for name in ("mean", "spread")})
 
 

@@ -390,9 +390,9 @@ def predictions_response(
         novelty: of each text, if it was computed.
     """
     classifier = result.classifier
+    predictions = classifier.predictions(result.probabilities, result.known, request.top_k, request.threshold)
     documents = []
-    for i, (row, known) in enumerate(zip(result.probabilities, result.known, strict=True)):
-        prediction = classifier.prediction(row, request.top_k, known, request.threshold)
+    for i, prediction in enumerate(predictions):
         if novelty is not None:
             prediction = prediction._replace(novelty=novelty[i])
         has_no_label = should_abstain(prediction, request.abstain_below, request.abstain_above_novelty)
