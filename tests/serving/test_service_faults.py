@@ -70,7 +70,7 @@ def test_files_of_the_metrics_are_allocated_at_start(model):
 
 
 def is_running(process):
-    """Whether any thread of a process runs: a first thread that has ended leaves its files open to the others."""
+    """Whether any thread runs: a first thread that has ended leaves its files open to the others."""
     states = []
     for thread in Path(f"/proc/{process}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
