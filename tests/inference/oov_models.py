@@ -10,7 +10,7 @@ from small_models import random_arrays
 
 from token2wave.classifier import Classifier
 from token2wave.features import WordConfig, WordFeatures
-from token2wave.features.text import token_hashes
+from token2wave.features.text import spelled_tokens, token_hashes
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 
@@ -52,7 +52,7 @@ def mix(number: int) -> int:
 
 
 def char_ngrams(word: str) -> Iterator[int]:
-    """Leading 32 bits of the hash of each character n-gram of a lower-case word."""
+    """Leading 32 bits of the hash of each character n-gram of a normalised word."""
     letters = [0, *[ord(letter) + 1 for letter in word], 0]
     for n in range(2, 6):
         for first in range(len(letters) - n + 1):
@@ -65,24 +65,17 @@ def char_ngrams(word: str) -> Iterator[int]:
 def expected_ids(features: WordFeatures, text: str) -> tuple[list[int], int]:
     """Ids of the OOV table of a text, and how many tokens have any."""
     entry = {hashed: features.n_rows + i for i, hashed in enumerate(features.oov_hashes.tolist())}
-    tokens = features.tokens(text)
+    codes, code_points, offsets = spelled_tokens([text])
     ids: list[int] = []
     n_tokens = 0
-    for code, first, last in zip(tokens.codes, tokens.starts, tokens.ends, strict=True):
+    for code, first, last in zip(codes, offsets, offsets[1:], strict=False):
         if features.known(np.array([code]))[0]:
             continue
         if (own := entry.get(int(code) >> 32)) is not None:
             new = [own]
         else:
-            letters = "".join(lower(letter) for letter in text[first:last])
+            letters = "".join(map(chr, code_points[first:last]))
             new = [entry[hashed] for hashed in char_ngrams(letters) if hashed in entry]
         ids += new
         n_tokens += bool(new)
     return ids, n_tokens
-
-
-def lower(letter: str) -> str:
-    """The lower-case letter of the table."""
-    from token2wave.features.text import letter_table
-
-    return chr(letter_table()[1][ord(letter)])

@@ -1,6 +1,6 @@
 """A second reader of model files, written from the specification alone.
 
-That is ``docs/format.md`` and the docstring of ``features/text.py``. Plain Python, slow and obvious, and
+That is ``docs/format.md`` and the docstrings of ``features/normalisation.py`` and ``features/text.py``. Plain Python, slow and obvious, and
 nothing of the package: if it says what the package says, the specification suffices. WordPiece is done for
 ASCII texts alone, whose normalisation needs no tables of Unicode.
 """
@@ -23,7 +23,7 @@ import numpy as np
 UNICODE_TABLE = Path(__file__).parents[2] / "src/token2wave/features/unicode.npz"
 MASK = (1 << 64) - 1
 BASE, LINK = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
-SEPARATOR, WORD, SYMBOL, SINGLE = range(4)
+SEPARATOR, WORD, SYMBOL, SINGLE, LETTER = range(5)
 TYPES = {"F32": "f", "F16": "e", "I8": "b", "U8": "B", "U32": "I"}
 NETWORK_DEFAULTS = {
     "width": 768,
@@ -50,7 +50,7 @@ class PlainReader:
         (length,) = struct.unpack("<Q", raw[:8])
         header = json.loads(raw[8 : 8 + length])
         metadata = json.loads(header.pop("__metadata__")["token2wave"])
-        if metadata["format_version"] != 3:
+        if metadata["format_version"] != 4:
             raise ValueError("another format")
         with_zeros = raw[:56] + b"0" * 8 + raw[64:]
         digits = f"{zlib.crc32(with_zeros):08x}"
@@ -99,8 +99,8 @@ class PlainReader:
             return 1.0
         n_unknown = 0
         if self.feature_kind == "words":
-            n_tokens, n_known = len(_tokens(text)), len(features) - int(self.settings.get("cls", False))
-            n_unknown = sum(max(n_tokens - n, 0) for n in range(self.settings.get("ngrams", 2))) - n_known
+            n_known = len(features) - int(self.settings.get("cls", False))
+            n_unknown = len(self._ngrams_of_words(text)) - n_known
         unknown = (n_unknown + 10 * self.usual["usual_share"]) / (n_unknown + len(features) + 10)
         logits = self._logits(features, words, oov_entries)
         evidence = max(logits) + math.log(sum(math.exp(logit - max(logits)) for logit in logits))
@@ -133,25 +133,33 @@ class PlainReader:
 
     def _features_of_words(self, text: str) -> tuple[list[int], list[int]]:
         """Rows of all features, and of the words alone."""
-        hashes = [_hash_of_token(token) for token in _tokens(text)]
-        features = [0] if self.settings.get("cls", False) else []
-        words: list[int] = []
-        for n in range(1, self.settings.get("ngrams", 2) + 1):
+        rows, words = ([0], [0]) if self.settings.get("cls", False) else ([], [])
+        for n, hashed in self._ngrams_of_words(text):
+            bucket = hashed >> (64 - self.settings.get("bits", 22))
+            if bucket in self.row_of_bucket:
+                rows.append(self.row_of_bucket[bucket])
+                words += rows[-1:] if n == 1 else []
+        return rows, words
+
+    def _ngrams_of_words(self, text: str) -> list[tuple[int, int]]:
+        """Number of tokens and hash of every n-gram that is a feature."""
+        hashes = [_hash_of_token(letters, follows) for letters, follows in _tokens(text)]
+        ngrams, longest = self.settings.get("ngrams", 2), self.settings.get("unspaced_ngrams", 4)
+        grams = []
+        for n in range(1, max(ngrams, longest) + 1):
             for first in range(len(hashes) - n + 1):
-                bucket = _hash_of_gram(hashes[first : first + n]) >> (64 - self.settings.get("bits", 22))
-                if bucket in self.row_of_bucket:
-                    features.append(self.row_of_bucket[bucket])
-            if n == 1:
-                words = list(features)
-        return features, words
+                tokens = hashes[first : first + n]
+                if n <= ngrams or all(each & 1 for each in tokens[1:]):
+                    grams.append((n, _hash_of_gram(tokens)))
+        return grams
 
     def _oov_entries(self, text: str) -> list[list[int]]:
         """Entries of each OOV token."""
         if not self.entry_of_hash:
             return []
         tokens = []
-        for letters in _tokens(text):
-            own = _hash_of_token(letters)
+        for letters, follows in _tokens(text):
+            own = _hash_of_token(letters, follows)
             if own >> (64 - self.settings.get("bits", 22)) in self.row_of_bucket:
                 continue
             hashes = [own] if own >> 32 in self.entry_of_hash else _hashes_of_char_ngrams(letters)
@@ -309,43 +317,106 @@ def _float32(number: float) -> float:
 # ---- words ----
 
 
+class _Table:
+    """What ``unicode.npz`` says of each code point."""
+
+    def __init__(self) -> None:
+        with np.load(UNICODE_TABLE) as table:
+            self.arrays = {name: table[name].tolist() for name in table.files}
+        letters = iter(self.arrays["expansion_letters"])
+        self.expanded = {
+            code: [next(letters) for _ in range(length)]
+            for code, length in zip(self.arrays["expanded"], self.arrays["expansion_lengths"], strict=True)
+        }
+        self.compositions = {(a, b): both for a, b, both in self.arrays["compositions"]}
+
+    def _value(self, starts: str, values: str, code: int) -> int:
+        value: int = self.arrays[values][bisect_right(self.arrays[starts], code) - 1]
+        return value
+
+    def class_of(self, code: int) -> int:
+        return self._value("class_starts", "classes", code)
+
+    def is_left_out(self, code: int) -> bool:
+        return self._value("mark_starts", "marks", code) == 254
+
+    def combining(self, code: int) -> int:
+        return self._value("combining_starts", "combining", code)
+
+    def folded(self, code: int) -> int:
+        return code + self._value("shift_starts", "shifts", code)
+
+
 @cache
-def _table() -> dict[str, list[int]]:
-    with np.load(UNICODE_TABLE) as table:
-        names = ("class_starts", "classes", "shift_starts", "shifts")
-        return {name: table[name].tolist() for name in names}
+def _table() -> _Table:
+    return _Table()
 
 
-def _lower(code: int) -> int:
-    table = _table()
-    lowered: int = code + table["shifts"][bisect_right(table["shift_starts"], code) - 1]
-    return 0x27 if lowered == 0x2019 else lowered
+def _normal(text: str) -> list[int]:
+    """Code points of the normal form."""
+    table, codes = _table(), list[int]()
+    for code in map(ord, text):
+        folded = table.folded(code)
+        if code in table.expanded:
+            codes += table.expanded[code]
+        elif not table.is_left_out(code):
+            codes += table.expanded.get(folded, [folded])
+    ordered: list[int] = []
+    marks: list[int] = []
+    for code in codes:
+        if table.combining(code) > 0:
+            marks.append(code)
+        else:
+            ordered += [*sorted(marks, key=table.combining), code]
+            marks = []
+    ordered += sorted(marks, key=table.combining)
+    composed: list[int] = []
+    starter = None  # its place
+    between: list[int] = []  # classes of what stands between the starter and the next code point
+    for code in ordered:
+        code = 0x3B9 if code == 0x345 else code
+        own = table.combining(code)
+        if starter is not None and all(0 < each < own for each in between[-1:]):
+            both = _joined(composed[starter], code)
+            if both is not None:
+                composed[starter] = both
+                continue
+        composed.append(code)
+        between.append(own)
+        if own == 0:
+            starter, between = len(composed) - 1, []
+    return composed
 
 
-def _class_of(code: int) -> int:
-    table = _table()
-    return table["classes"][bisect_right(table["class_starts"], code) - 1]
+def _joined(first: int, second: int) -> int | None:
+    """What two code points become together; None if they do not join."""
+    if 0x1100 <= first < 0x1100 + 19 and 0x1161 <= second < 0x1161 + 21:
+        return 0xAC00 + ((first - 0x1100) * 21 + second - 0x1161) * 28
+    is_open = 0xAC00 <= first < 0xAC00 + 19 * 21 * 28 and (first - 0xAC00) % 28 == 0
+    if is_open and 0x11A8 <= second < 0x11A8 + 27:
+        return first + second - 0x11A7
+    return _table().compositions.get((first, second))
 
 
-def _tokens(text: str) -> list[list[int]]:
-    """Lower-cased code points of each token."""
-    codes = [_lower(ord(character)) for character in text]
-    classes = [_class_of(code) for code in codes]
+def _tokens(text: str) -> list[tuple[list[int], bool]]:
+    """Code points of each token, and whether it is a letter directly after a letter."""
+    codes = _normal(text)
+    classes = [_table().class_of(code) for code in codes]
     inside = [
         0 < i < len(codes) - 1 and code == 0x27 and classes[i - 1] == classes[i + 1] == WORD
         for i, code in enumerate(codes)
     ]
-    tokens: list[list[int]] = []
+    tokens: list[tuple[list[int], bool]] = []
     run: list[int] = []
     for i, code in enumerate([*codes, 0x20]):
         in_word = i < len(codes) and (classes[i] == WORD or inside[i])
         if in_word:
             run.append(code)
             continue
-        tokens += [run[first : first + 64] for first in range(0, len(run), 64)]
+        tokens += [(run[first : first + 64], False) for first in range(0, len(run), 64)]
         run = []
-        if i < len(codes) and classes[i] in (SYMBOL, SINGLE):
-            tokens.append([code])
+        if i < len(codes) and classes[i] in (SYMBOL, SINGLE, LETTER):
+            tokens.append(([code], i > 0 and classes[i - 1] == classes[i] == LETTER))
     return tokens
 
 
@@ -355,8 +426,8 @@ def _mix(h: int) -> int:
     return h ^ h >> 31
 
 
-def _hash_of_token(codes: list[int]) -> int:
-    return _mix(sum((code + 1) * BASE**i for i, code in enumerate(codes)) & MASK)
+def _hash_of_token(codes: list[int], follows: bool) -> int:
+    return _mix(sum((code + 1) * BASE**i for i, code in enumerate(codes)) & MASK) & ~1 | follows
 
 
 def _hashes_of_char_ngrams(codes: list[int]) -> list[int]:
@@ -372,7 +443,7 @@ def _hashes_of_char_ngrams(codes: list[int]) -> list[int]:
 
 
 def _hash_of_gram(hashes: list[int]) -> int:
-    gram = hashes[0]
+    gram = hashes[0] & ~1
     for each in hashes[1:]:
         gram = _mix((gram * LINK + each) & MASK)
     return gram

@@ -74,6 +74,6 @@ def test_the_next_format_is_refused_with_a_hint(path: Path, tmp_path: Path) -> N
 
 def test_the_format_before_is_refused_with_a_hint() -> None:
     with pytest.raises(
-        ModelFileError, match=rf"expected format {FORMAT_VERSION}, found format 2; {REFUSAL}$"
+        ModelFileError, match=rf"expected format {FORMAT_VERSION}, found format 3; {REFUSAL}$"
     ):
-        token2wave.load(FOLDER / "refused" / "format2.safetensors")
+        token2wave.load(FOLDER / "refused" / "format3.safetensors")

@@ -77,7 +77,7 @@ class Draft:
     def __init__(self, classifier: Classifier) -> None:
         file = classifier.to_file()
         self.metadata: dict[str, Any] = {
-            "format_version": 3,
+            "format_version": 4,
             **{
                 name: getattr(file, name)
                 for name in ("features", "network", "labels", "training", "versions")

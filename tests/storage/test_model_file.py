@@ -55,7 +55,7 @@ def test_format(tmp_path: Path) -> None:
     header, body = take_apart(path)
     assert list(header["__metadata__"]) == ["token2wave"]
     assert header["__metadata__"]["token2wave"] == {
-        "format_version": 3,
+        "format_version": 4,
         "storage": {},
         "features": MODEL.features,
         "network": MODEL.network,

@@ -114,14 +114,14 @@ static int64_t count_tokens(const explanation *e, int64_t *longest)
     return n_new < 0 ? -1 : n;
 }
 
-/* Read the tokens, and cut them into parts. Writes spans of tokens into `spans`, (n, 2) code points. */
+/* Read the tokens, and cut them into parts, none of which begins inside a segment of the one before. Writes spans of tokens into `spans`, (n, 2) code points. */
 static void read_parts(text_parts *x, explanation *e, int64_t *spans)
 {
     text_reader reader = read_text(e->text.utf8, (size_t)e->text.size);
     const normal_form *form = e->changed ? &e->form : NULL;
     const uint8_t *at = reader.place;
     read_spelled_tokens(&reader, &x->index->table, x->hashes, x->spelled, x->n + 2);
-    int64_t place = 0, group = -1, segment_end = 0;
+    int64_t place = 0, group = -1, segment_end = 0, ended = 0;
     for (int64_t i = 0, end = 0; i < x->n; i++) {
         for (; at < x->spelled[i].start; at++) /* bytes that continue a code point are 10xxxxxx */
             place += (*at & 0xC0) != 0x80;
@@ -136,9 +136,10 @@ static void read_parts(text_parts *x, explanation *e, int64_t *spans)
         while (end < e->n_ends && e->ends[end] <= spans[2 * i])
             end++;
         int64_t new_group = e->ends ? end : i;
-        if (new_group != group)
+        if (new_group != group && spans[2 * i] >= ended)
             x->first[e->n_parts++] = i;
         group = new_group;
+        ended = spans[2 * i + 1];
     }
     x->first[e->n_parts] = x->n;
     for (int64_t m = 0; m < e->n_parts; m++) {

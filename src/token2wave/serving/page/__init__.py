@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 MODULES = (
-    *("lzma", "model_file", "network", "words", "wordpiece", "classifier"),
+    *("lzma", "model_file", "network", "normal_form", "words", "wordpiece", "classifier"),
     *("sources", "dom", "result", "reading", "table", "list_view", "review", "app"),
 )
 """The files of the script; each comes after those that it imports."""

@@ -138,7 +138,7 @@ export class Classifier {
       if (row >= 0) network.add(changed, row, factor);
     };
     const nTokens = tokens.starts.length;
-    for (let n = 1; n <= features.nGrams; n++) {
+    for (let n = 1; n <= features.longestNgram; n++) {
       for (let first = Math.max(begin - n + 1, 0); first < end && first + n <= nTokens; first++) {
         change(range(first, first + n), -1);
         const afterEnd = first + n + end - begin;

@@ -1,7 +1,10 @@
-"""The letter table of the page: the class and the lower-case letter of every code point, as runs."""
+"""The letter table of the page: what its tokenisation knows of every code point, most of it as runs."""
 
 from __future__ import annotations
 
+import base64
+import json
+import lzma
 from functools import cache
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Features, WordPieceFeatures
-from token2wave.features.text import N_CODE_POINTS, letter_table
+from token2wave.features.normalisation import N_CODE_POINTS, unicode_table
 from token2wave.features.wordpiece import SPECIAL, WordPieceConfig
 
 CodePoints = NDArray[np.int64]
@@ -20,11 +23,45 @@ HANGUL = range(0xAC00, 0xD7A4)  # JavaScript decomposes these syllables itself
 
 
 def page_letter_table(features: Features) -> dict[str, Any]:
-    """Classes and shifts to lower case, as runs: length, value, length, value, ..."""
+    """Classes and shifts to folded letters, as runs: length, value, length, value, ...
+
+    The table of word features has more, and is ``packed``: LZMA of JSON of ``size`` bytes, in base64.
+    """
     if isinstance(features, WordPieceFeatures):
         return _wordpiece_table(features.config.lowercase)
-    classes, lower = letter_table()
-    return _encode(classes.astype(np.int64), lower.astype(np.int64))
+    return _word_table()
+
+
+@cache
+def _word_table() -> dict[str, Any]:
+    """:func:`unicode_table`.
+
+    ``expansions`` has the code points that become several letters, ``compositions`` two letters and what they
+    become, one after the other.
+    """
+    table = unicode_table()
+    ends = table.expansion_offsets[1:].tolist()
+    letters = _text(table.expansion_letters)
+    expansions = [
+        [code, letters[first:end]]
+        for code, first, end in zip(table.expanded.tolist(), [0, *ends], ends, strict=False)
+    ]
+    pairs = table.composition_pairs
+    triples = np.stack([pairs >> np.uint64(32), pairs & np.uint64(0xFFFFFFFF), table.composites], axis=1)
+    whole = {
+        **_encode(table.classes.astype(np.int64), table.folded.astype(np.int64)),
+        "marks": _runs(table.marks.astype(np.int64)),
+        "combining": _runs(table.combining.astype(np.int64)),
+        "expansions": expansions,
+        "compositions": _text(triples.ravel()),
+    }
+    raw = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = lzma.compress(raw, format=lzma.FORMAT_ALONE, preset=lzma.PRESET_EXTREME)
+    return {"packed": base64.b64encode(packed).decode("ascii"), "size": len(raw)}
+
+
+def _text(codes: NDArray[Any]) -> str:
+    return "".join(map(chr, codes.tolist()))
 
 
 @cache

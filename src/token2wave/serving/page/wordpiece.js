@@ -6,7 +6,7 @@ const MAX_LETTERS = 100; // longer words are unknown
 
 export class WordPieceFeatures {
   constructor(settings, vocabulary, table) {
-    this.nGrams = 1;
+    this.longestNgram = 1;
     this.maxTokens = (settings.max_tokens ?? 512) - 2;
     this.table = table;
     const entries = new TextDecoder("utf-8", { ignoreBOM: true }).decode(vocabulary).split("\n");

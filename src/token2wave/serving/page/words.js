@@ -1,7 +1,12 @@
 // Words, their hashes, and the rows of n-grams, exactly as token2wave/features/text.py defines them.
 
+import { decompress } from "./lzma.js";
+import { normalise, pairKey } from "./normal_form.js";
+
 const SEPARATOR = 0;
 const WORD = 1;
+const SINGLE_LETTER = 4; // class of the letters of scripts without blanks
+const AFTER_LETTER = 1; // the bit of a hash: such a letter directly after another
 const APOSTROPHE = 0x27;
 const MAX_WORD = 64;
 const MAX_CHARACTERS = 5; // of an n-gram in the OOV table
@@ -40,6 +45,11 @@ function mix(h, l) {
   low = (l ^ ((h << 1) | (l >>> 31))) >>> 0;
 }
 
+/** Lower half of the hash of a token as an n-gram. */
+function lowOfGram(keys, i) {
+  return (keys[2 * i + 1] & ~AFTER_LETTER) >>> 0;
+}
+
 /** Hash of an n-gram from that of its first n - 1 tokens and that of token `i`. */
 function extendGram(gramHigh, gramLow, hashes, i) {
   multiply(gramHigh, gramLow, LINK_HIGH, LINK_LOW);
@@ -54,13 +64,36 @@ for (let i = 0; i < MAX_WORD; i++) {
   POWERS.set([high, low], 2 * i);
 }
 
-/** Expand the letter table of letters.py: class and shift to lower case of every code point. */
-export function expandLetterTable({ classes, shifts, expansions = [] }) {
-  return {
-    classes: expandRuns(classes, new Uint8Array(N_CODE_POINTS)),
-    shifts: expandRuns(shifts, new Int32Array(N_CODE_POINTS)),
-    expansions: new Map(expansions.map(([code, letters]) => [code, [...letters]])),
+/**
+ * Expand the letter table of letters.py: what it says of every code point, the letters of those that become
+ * several, and what pairs become.
+ */
+export function expandLetterTable(letters) {
+  const runs = letters.packed ? unpack(letters) : letters;
+  const table = {
+    classes: expandRuns(runs.classes, new Uint8Array(N_CODE_POINTS)),
+    shifts: expandRuns(runs.shifts, new Int32Array(N_CODE_POINTS)),
+    expansions: new Map((runs.expansions ?? []).map(([code, become]) => [code, [...become]])),
   };
+  if (!letters.packed) return table;
+  const codesOf = (text) => Array.from(text, (letter) => letter.codePointAt(0));
+  const compositions = new Map();
+  const triples = codesOf(runs.compositions);
+  for (let i = 0; i < triples.length; i += 3) {
+    compositions.set(pairKey(triples[i], triples[i + 1]), triples[i + 2]);
+  }
+  return {
+    ...table,
+    marks: expandRuns(runs.marks, new Uint8Array(N_CODE_POINTS)),
+    combining: expandRuns(runs.combining, new Uint8Array(N_CODE_POINTS)),
+    expansions: new Map(runs.expansions.map(([code, become]) => [code, codesOf(become)])),
+    compositions,
+  };
+}
+
+function unpack({ packed, size }) {
+  const stream = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  return JSON.parse(new TextDecoder().decode(decompress(stream, size)));
 }
 
 function expandRuns(runs, values) {
@@ -84,6 +117,7 @@ function indexIn(numbers, number) {
 export class WordFeatures {
   constructor(settings, buckets, table, oovHashes = new Uint32Array(0)) {
     this.nGrams = settings.ngrams ?? 2;
+    this.longestNgram = Math.max(this.nGrams, settings.unspaced_ngrams ?? 4); // of letters after letters
     this.first = settings.cls ? 0 : undefined; // row of [CLS]
     this.shift = 32 - (settings.bits ?? 22);
     this.buckets = buckets;
@@ -96,16 +130,8 @@ export class WordFeatures {
    * entries of the OOV table.
    */
   tokenize(text) {
-    const { classes, shifts } = this.table;
-    const codes = [];
-    const places = [];
-    for (let i = 0; i < text.length; ) {
-      const code = text.codePointAt(i); // a lone surrogate is a code point
-      codes.push(code + shifts[code]);
-      places.push(i);
-      i += code > 0xffff ? 2 : 1;
-    }
-    places.push(text.length);
+    const { classes } = this.table;
+    const { codes, starts, ends } = normalise(text, this.table);
     const tokens = { starts: [], ends: [], keys: [], oov: [] };
     const addToken = (first, last) => {
       let [h, l] = [0, 0];
@@ -115,9 +141,10 @@ export class WordFeatures {
         [h, l] = [high, low];
       }
       mix(h, l);
-      tokens.starts.push(places[first]);
-      tokens.ends.push(places[last]);
-      tokens.keys.push(high, low);
+      const isAfterLetter = classes[codes[first]] === SINGLE_LETTER && classes[codes[first - 1]] === SINGLE_LETTER;
+      tokens.starts.push(starts[first]);
+      tokens.ends.push(ends[last - 1]);
+      tokens.keys.push(high, ((low & ~AFTER_LETTER) | (isAfterLetter ? AFTER_LETTER : 0)) >>> 0);
       tokens.oov.push(this.oovEntries(high, codes, first, last));
     };
     const isWord = (i) => classes[codes[i]] === WORD;
@@ -132,9 +159,11 @@ export class WordFeatures {
     return tokens;
   }
 
-  /** Row of the n-gram of some tokens, given by their numbers; -1 if it has none. */
+  /** Row of the n-gram of some tokens, given by their numbers; -1 if it has none, or is no feature. */
   rowOf(keys, numbers) {
-    let [h, l] = [keys[2 * numbers[0]], keys[2 * numbers[0] + 1]];
+    const isAfterLetter = (number) => keys[2 * number + 1] & AFTER_LETTER;
+    if (numbers.length > this.nGrams && !numbers.slice(1).every(isAfterLetter)) return -1;
+    let [h, l] = [keys[2 * numbers[0]], lowOfGram(keys, numbers[0])];
     for (const number of numbers.slice(1)) {
       extendGram(h, l, keys, number);
       [h, l] = [high, low];
@@ -172,18 +201,25 @@ export class WordFeatures {
   lookUp({ keys }) {
     const features = [];
     let nUnknown = 0;
-    let grams = keys;
-    for (let n = 1; n <= this.nGrams && 2 * n <= keys.length; n++) {
-      const next = [];
-      for (let first = 0; 2 * (first + n) <= keys.length; first++) {
-        const row = this.rowOfBucket(grams[2 * first] >>> this.shift);
+    const nTokens = keys.length / 2;
+    const lastSpaced = []; // the last token up to each one that is no letter after a letter
+    for (let i = 0; i < nTokens; i++) lastSpaced.push(keys[2 * i + 1] & AFTER_LETTER ? lastSpaced[i - 1] : i);
+    let firsts = lastSpaced.map((_, i) => i);
+    let grams = firsts.flatMap((i) => [keys[2 * i], lowOfGram(keys, i)]);
+    for (let n = 1; firsts.length; n++) {
+      const [nextFirsts, nextGrams] = [[], []];
+      firsts.forEach((first, i) => {
+        const row = this.rowOfBucket(grams[2 * i] >>> this.shift);
         if (row >= 0) features.push({ row, first, nTokens: n });
         else nUnknown++;
-        if (2 * (first + n) === keys.length) break;
-        extendGram(grams[2 * first], grams[2 * first + 1], keys, first + n);
-        next.push(high, low);
-      }
-      grams = next;
+        const added = first + n;
+        const isLong = n >= this.nGrams && (n >= this.longestNgram || lastSpaced[added] > first);
+        if (added === nTokens || isLong) return;
+        extendGram(grams[2 * i], grams[2 * i + 1], keys, added);
+        nextFirsts.push(first);
+        nextGrams.push(high, low);
+      });
+      [firsts, grams] = [nextFirsts, nextGrams];
     }
     return { features, nUnknown };
   }
@@ -193,8 +229,9 @@ export class WordFeatures {
     return row >= 0;
   }
 
-  /** First and past-the-last token of each word; every token is a word. */
-  units({ starts }) {
-    return starts.map((_, i) => [i, i + 1]);
+  /** First and past-the-last token of each word; every token is a word, but those of one character stay together. */
+  units({ starts, ends }) {
+    const firsts = starts.map((_, i) => i).filter((i) => !i || starts[i] >= ends[i - 1]);
+    return firsts.map((first, i) => [first, firsts[i + 1] ?? starts.length]);
   }
 }
