@@ -27,6 +27,7 @@ TEXTS = [
     "中中 中 \x00 \u0301 İ ǅ ﬁlms don't don't'",
     "unheard-of qqq " * 300,
     "zebras " * 700 + "goodness",
+    "zebraſ ＦＩＬＭ\u200bic u\u0308ber ne\u0301 film\u0301s ½ \ufdfa ไทย ไท ย\u0e31\u0e48",
 ]
 MASK = (1 << 64) - 1
 BASE, LINK = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
