@@ -92,6 +92,11 @@ static void predict_rows(const array *a)
    piece of the text, and the number of its words. */
 static void read_all(const word_index *index, text_bytes text)
 {
+    normal_form form = {0};
+    size_t size = (size_t)text.size;
+    if (normalise_text(&index->table.unicode, &text.utf8, &size, &form) < 0)
+        fail("out of memory");
+    text.size = (int64_t)size;
     int64_t room = text.size + 2, n_ids = 0, n_words, n_words_in_all = 0;
     uint64_t *hashes = allocate(room * 8);
     int32_t *ids = allocate((room * (MAX_NGRAMS + MAX_OOV_ENTRIES) + MAX_FEATURES_READ) * 4);
@@ -117,6 +122,7 @@ static void read_all(const word_index *index, text_bytes text)
     free(hashes);
     free(ids);
     free(features);
+    free_normal_form(&form);
 }
 
 static void explain_one(const compiled_network *network, const word_index *words, text_bytes text)
@@ -131,24 +137,29 @@ static void explain_one(const compiled_network *network, const word_index *words
     free_explanation(&e);
 }
 
-/* utf8, offsets, classes, lower, buckets, oov_hashes, (ngrams, bits, cls), shape, rows, dense, threads ->
-   probabilities, whether known; then of each text what read_all and explain_one write */
+/* utf8, offsets, the nine arrays of UnicodeTable, buckets, oov_hashes, (ngrams, unspaced_ngrams, bits, cls),
+   shape, rows, dense, threads -> probabilities, whether known; then of each text what read_all and explain_one
+   write */
 static void read_predict_explain(const array *a)
 {
     compiled_network network;
-    const int64_t *offsets = a[1].data, *settings = a[6].data;
-    word_index words = {.table = letters(a[2].data, a[3].data), .ngrams = (int)settings[0],
-                        .bits = (int)settings[1], .cls = (int)settings[2]};
-    network_shape shape = shape_of(a[7]);
+    const int64_t *offsets = a[1].data, *settings = a[13].data;
+    unicode_table unicode = {.classes = a[2].data, .folded = a[3].data, .marks = a[4].data,
+                             .combining = a[5].data, .expanded = a[6].data, .expansion_offsets = a[7].data,
+                             .expansion_letters = a[8].data, .pairs = a[9].data, .composites = a[10].data,
+                             .n_expanded = a[6].size / 4, .n_pairs = a[10].size / 4};
+    word_index words = {.table = letters(unicode), .ngrams = (int)settings[0],
+                        .unspaced_ngrams = (int)settings[1], .bits = (int)settings[2], .cls = (int)settings[3]};
+    network_shape shape = shape_of(a[14]);
     int64_t n = a[1].size / 8 - 1;
     text_bytes *texts = allocate(n * (int64_t)sizeof *texts);
     for (int64_t i = 0; i < n; i++)
         texts[i] = (text_bytes){(const char *)a[0].data + offsets[i], offsets[i + 1] - offsets[i], NULL};
     prediction job = {.network = &network, .words = &words, .texts = texts, .n_texts = n, .as_probabilities = 1,
                       .out = allocate(n * shape.n_classes * 4), .known = allocate(n)};
-    if (make_index(&words, a[4].data, a[4].size / 4, a[5].data, a[5].size / 4) ||
-        compile_network(&network, shape, a[8].data, a[9].data) ||
-        predict(&job, (int)*(int64_t *)a[10].data) != PREDICTED)
+    if (make_index(&words, a[11].data, a[11].size / 4, a[12].data, a[12].size / 4) ||
+        compile_network(&network, shape, a[15].data, a[16].data) ||
+        predict(&job, (int)*(int64_t *)a[17].data) != PREDICTED)
         fail("no prediction of texts");
     write_result(job.out, n * shape.n_classes * 4);
     write_result(job.known, n);
@@ -214,7 +225,7 @@ static const struct {
     int n_arguments;
     void (*run)(const array *);
 } FUNCTIONS[] = {{"predict_rows", 7, predict_rows},
-                 {"read_predict_explain", 11, read_predict_explain},
+                 {"read_predict_explain", 18, read_predict_explain},
                  {"train", 18, train},
                  {"fit_linear_svm", 20, fit_linear_svm}};
 

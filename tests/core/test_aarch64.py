@@ -26,7 +26,8 @@ from token2wave.classifier import Classifier
 from token2wave.core import load_core
 from token2wave.explanation.removal import part_logits, part_logits_in_numpy
 from token2wave.features import Ragged
-from token2wave.features.text import letter_table, token_hashes
+from token2wave.features.normalisation import unicode_table
+from token2wave.features.text import token_hashes
 from token2wave.inference import reference
 from token2wave.inference.compiled import CompiledNetwork, join_dense, native_shape
 from token2wave.models import WaveConfig
@@ -121,10 +122,10 @@ def read_predict_explain(driver: Driver, classifier: Classifier, n_threads: int)
             "read_predict_explain",
             np.frombuffer(b"".join(encoded), np.uint8),
             integers(0, *np.cumsum([len(text) for text in encoded])),
-            *letter_table(),
+            *unicode_table(),
             features.buckets,
             features.oov_hashes,
-            integers(settings.ngrams, settings.bits, settings.cls),
+            integers(settings.ngrams, settings.unspaced_ngrams, settings.bits, settings.cls),
             integers(*native_shape(config)),
             arrays[reference.EMBEDDING],
             join_dense(config, arrays),
