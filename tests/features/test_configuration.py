@@ -30,6 +30,7 @@ Values = tuple[list[Any], list[Any]]
 VALUES: dict[type[Configuration], dict[str, Values]] = {
     WordConfig: {
         "ngrams": ([1, 5], [0, -1, 6]),
+        "unspaced_ngrams": ([1, 5], [0, -1, 6]),
         "bits": ([10, 24], [9, 25]),
         "min_count": ([1, 10**6], [0, -1]),
         "cls": ([True, False], []),

@@ -36,12 +36,13 @@ def way(request):
 PROPERTY = settings(deadline=None, max_examples=40, print_blob=True)
 
 plain_texts = st.lists(
-    st.sampled_from(["good", "bad", "film", "Film", "the", ".", "!", "it's", "中"]), max_size=12
+    st.sampled_from(["good", "bad", "film", "Film", "the", ".", "!", "it's", "中", "ไทย", "ก"]), max_size=12
 ).map(" ".join)
 batches = st.lists(st.one_of(plain_texts, plain_texts, odd_texts), max_size=6)
 configs = st.builds(
     WordConfig,
     ngrams=st.integers(1, 5),
+    unspaced_ngrams=st.integers(1, 5),
     bits=st.integers(10, 12),
     min_count=st.integers(1, 4),
     cls=st.booleans(),
@@ -49,14 +50,19 @@ configs = st.builds(
 
 
 def buckets_of(text: str, n: int, config: WordConfig) -> list[int]:
-    return [gram >> (64 - config.bits) for gram in slow_text.ngrams(slow_text.hashes(text), n)]
+    grams = slow_text.ngrams(slow_text.hashes(text), n, config.ngrams)
+    return [gram >> (64 - config.bits) for gram in grams]
+
+
+def longest(config: WordConfig) -> int:
+    return max(config.ngrams, config.unspaced_ngrams)
 
 
 def slow_fit(texts: list[str], config: WordConfig) -> list[int]:
     counts = Counter(
         bucket
         for text in texts
-        for n in range(1, config.ngrams + 1)
+        for n in range(1, longest(config) + 1)
         for bucket in buckets_of(text, n, config)
     )
     frequent = [bucket for bucket, count in counts.items() if count >= config.min_count]
@@ -67,7 +73,7 @@ def slow_features(text: str, kept: list[int], config: WordConfig) -> tuple[list[
     row = {bucket: i + int(config.cls) for i, bucket in enumerate(kept)}
     ids = [0] if config.cls else []
     n_ordered = 0
-    for n in range(1, config.ngrams + 1):
+    for n in range(1, longest(config) + 1):
         ids += [row[bucket] for bucket in buckets_of(text, n, config) if bucket in row]
         n_ordered = len(ids) if n == 1 else n_ordered
     return ids, n_ordered

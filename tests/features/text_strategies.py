@@ -8,8 +8,9 @@ ODD = (
     "aAzZ09_ \t\n\r\0'’‘.,!?-。、"
     "\ud800\udbff\udc00\udfff"  # lone surrogates
     "👍🏽👩\u200d💻🇩🇪"  # skin tone, joiner, flag
-    "éÉe\u0301\u0308İıẞßǅΣσς"  # combining marks, letters whose lower case is odd
-    "中文カタひら한글"
+    "éÉe\u0301\u0308\u0323\u0345\u034fİıi\u0307ẞßǅΣσς"  # combining marks, letters whose folding is odd
+    "中文カタひら한글가\u1112\u1161\u11ab\u11a8"
+    "ﬁ½ＡＢＣ\ufb01\ufdfa\ufefb\u0640\ufe0f\u200b"  # compatibility forms, tatweel, invisible characters
     "ภาษาไทยລາວខ្មែរမြန်མ"
     "עבריתالعربية\u200f\u202e"
     "\u00ad\u00a0\u2028\ufeff\ufffd\uffff\U0010ffff"

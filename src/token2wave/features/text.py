@@ -124,12 +124,15 @@ def spelled_tokens(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.uint32], ND
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
-    """Cut a long text into pieces of about ``size`` code points whose tokens are those of the text."""
+    """Cut a long text into pieces of about ``size`` code points whose tokens are those of the text.
+
+    Runs of letters of unspaced scripts and of marks stay whole.
+    """
     first = 0
     while first < len(text):
         last = first + size
         while last < len(text) and not (cut := _last_cut(text[first:last])):
-            last += size
+            last += last - first  # so the time is that of the text
         last = first + cut if last < len(text) else len(text)
         yield text[first:last]
         first = last
@@ -141,9 +144,8 @@ def _last_cut(piece: str) -> int:
     code_points, origins = normalise(raw)
     if origins is None:
         origins = np.arange(len(raw))
-    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[
-        origins
-    ]  # whether a cut before is a cut of the text
+    # Whether a cut before each code point is one of the text.
+    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[origins]
     begins[1:] &= origins[1:] != origins[:-1]
     classes = unicode_table().classes[code_points]
     is_boundary = (classes != WORD) & (classes != LETTER) & (code_points != APOSTROPHE)
@@ -151,6 +153,7 @@ def _last_cut(piece: str) -> int:
     if not len(cuts):
         starts, _ = _token_bounds(code_points)  # one long word, which is cut by its length
         cuts = starts[1:][begins[starts[1:]]]
+        cuts = cuts[(classes[cuts - 1] != LETTER) | (classes[cuts] != LETTER)]
         quotes = (code_points[cuts - 1] == APOSTROPHE).astype(int) + (code_points[cuts] == APOSTROPHE)
         cuts = cuts[quotes != 1]
     return int(origins[cuts].max(initial=0))
