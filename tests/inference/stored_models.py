@@ -19,7 +19,24 @@ from token2wave.storage.encodings import as_delta_varint, as_float16, as_int8, a
 
 # Words without a row, of which the models with an OOV table know character n-grams, but not of "zebra".
 SPELLED = ["goodness", "filmic", "baddest"]
-WORDS = ["a", "b", "good", "bad", "film", "films", "don't", "3.5", "!", ".", "é", "中", "👍", "x" * 70, "ภาษาไทย", "한국어"]
+WORDS = [
+    "a",
+    "b",
+    "good",
+    "bad",
+    "film",
+    "films",
+    "don't",
+    "3.5",
+    "!",
+    ".",
+    "é",
+    "中",
+    "👍",
+    "x" * 70,
+    "ภาษาไทย",
+    "한국어",
+]
 ENTRIES = (
     "[PAD]",
     "[UNK]",

@@ -40,7 +40,11 @@ CUT = ("paper", "paper phrases")  # WordPiece reads no more than `max_tokens` of
 TEXTS = ["a good film!", "", "bad", "zebra", "don't, don't! a a a 3.5", "good film . " * 40, "b é 中 👍 xx"]
 TEXTS += ["goodness", "the filmic, filmic goodness of a good film"]
 # What looks like words above, and Thai with blanks between letters and without.
-TEXTS += ["e\u0301 ＧＯＯＤ ba\u00add \ufb01lm good\u200b", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165 ก่อนภาษาไทย", "ภ า ษ า ไ ท ย"]
+TEXTS += [
+    "e\u0301 ＧＯＯＤ ba\u00add \ufb01lm good\u200b",
+    "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165 ก่อนภาษาไทย",
+    "ภ า ษ า ไ ท ย",
+]
 
 Probabilities = NDArray[np.float64]
 

@@ -28,7 +28,12 @@ def random_texts(n: int, seed: int) -> list[str]:
     """Hostile texts, then random ones of words, of any code points, and of both."""
     draw = random.Random(seed)
     alphabets = [range(0x110000), range(0x3000), range(0x80), [ord(letter) for letter in "'’ a.\n\u0301"]]
-    alphabets += [range(0xE01, 0xE4F), range(0x300, 0x370), [*range(0x1100, 0x1200), 0xAC00], range(0xFB00, 0x10000)]
+    alphabets += [
+        range(0xE01, 0xE4F),
+        range(0x300, 0x370),
+        [*range(0x1100, 0x1200), 0xAC00],
+        range(0xFB00, 0x10000),
+    ]
 
     def piece() -> str:
         if draw.random() < 0.5:

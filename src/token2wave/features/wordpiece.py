@@ -196,7 +196,7 @@ class WordPieceFeatures:
         """Return the features of one text, and the token that each covers."""
         return Spans(codes.astype(np.int32), np.arange(len(codes)), np.ones(len(codes), dtype=np.int64))
 
-    reach = 0
+    ngrams, reach = 1, 0
 
     def arrays(self) -> dict[str, NDArray[np.uint8]]:
         """Return what the model file stores beside the settings: the entries as UTF-8 lines."""

@@ -340,6 +340,11 @@ class WordFeatures:
         return Spans(*(np.concatenate(column) for column in zip(*by_order, strict=True)))
 
     @property
+    def ngrams(self) -> int:
+        """Tokens of the longest n-gram of words."""
+        return self.config.ngrams
+
+    @property
     def reach(self) -> int:
         """How many tokens before a token share a feature with it."""
         return max(self.config.ngrams, self.config.unspaced_ngrams) - 1

@@ -202,14 +202,15 @@ def measure_features(
     n_unknown_later: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Measure ``N`` texts: what :class:`DriftSums` sums of features, each ``(N,)``; arguments as there."""
-    rows, ngrams = features.rows(model.features.n_rows), model.features.reach + 1
+    rows, ngrams = features.rows(model.features.n_rows), model.features.ngrams
     n_known = model.features.n_known(rows)
     n_features = rows.lengths - model.features.n_special + n_unknown
     if n_unknown_later is not None:
         n_known, n_unknown = n_known + n_unknown - n_unknown_later, n_unknown_later
     known = (n_known > 0) | (model.features.n_known(features) > 0)
     n_unknown_features = n_features - n_known
-    # A text of n words has n words, n - 1 word pairs, and so on.
+    # A text of n words has n words, n - 1 word pairs, and so on. Letters of scripts without blanks have more
+    # n-grams and count about twice, in the sums and in the texts compared with them alike.
     n_words = (n_features + ngrams * (ngrams - 1) // 2) // ngrams
     measures: dict[str, NDArray[Any]] = {
         "unknown": np.where(known, n_unknown_features / np.maximum(n_features, 1), 1.0),
