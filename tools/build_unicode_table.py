@@ -59,7 +59,8 @@ NARROW_JAMO = {
 OWN_FOLDS = {"\u2019": "'", "\u0131": "i", "\u0640": "", **dict(zip(JAMO, JAMO, strict=True)), **NARROW_JAMO}
 OWN_FOLDS |= dict.fromkeys("\u3164\uffa0", "")  # a Hangul letter without a picture
 OWN_COMPOSITIONS = {("i", "\u0307"): "i"}  # the dot of the Turkish capital letter
-SLOW, REMOVED = 255, 254  # of what needs more than a look at one code point; else the combining class
+# Marks of what needs more than a look at one code point; BEGINS if nothing before changes it. Else the class.
+BEGINS, REMOVED, SLOW = 253, 254, 255
 SURROGATES = range(0xD800, 0xE000)
 HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)  # composed by arithmetic
 HANGUL_VOWELS_AND_ENDS = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
@@ -149,7 +150,8 @@ def main() -> None:
         if not form:
             marks[c] = REMOVED
         elif not is_simple or not joins_before.isdisjoint((c, ord(form))):
-            marks[c] = SLOW
+            begins = combining[ord(decomposed[c][0])] == 0 and ord(decomposed[c][0]) not in joins_before
+            marks[c] = BEGINS if begins and ord(form[0]) not in joins_before else SLOW
     for c, letters in enumerate(decomposed):
         if (letters and letters != decomposed[folded[c]]) or (folded[c] == c and letters not in ("", chr(c))):
             expansions[c] = letters

@@ -116,9 +116,11 @@ def encode_chunks(texts: list[str], encode: Encode, what: str) -> NDArray[np.flo
 
 def shares_passages(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
     """Whether each text shares ``PASSAGE`` tokens in a row with any other text, ``(N,)``."""
-    tokens = ((hashes, offsets_of(n_tokens)) for hashes, n_tokens in map(hash_tokens, (texts, others)))
-    (passages, offsets), (known, _) = (ngram_hashes(*pair, PASSAGE) for pair in tokens)
-    shared = np.repeat(np.arange(len(texts)), np.diff(offsets))[np.isin(passages, known)]
+    hashes, n_tokens = hash_tokens(texts)
+    hashes_of_others, n_tokens_of_others = hash_tokens(others)
+    *_, (passages, first) = ngram_hashes(hashes, offsets_of(n_tokens), PASSAGE, PASSAGE)
+    *_, (known, _) = ngram_hashes(hashes_of_others, offsets_of(n_tokens_of_others), PASSAGE, PASSAGE)
+    shared = np.repeat(np.arange(len(texts)), n_tokens)[first[np.isin(passages, known)]]
     return np.bincount(shared, minlength=len(texts)) > 0
 
 

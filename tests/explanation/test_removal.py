@@ -53,7 +53,8 @@ TEXTS = [
     "A good film.  It's bad!\nfilms, zzz 。中中 don’t",
     " ".join(random.Random(2).choices(WORDS, k=40)),
     ". ".join(random.Random(3).choices(WORDS, k=300)),
-    "\u200bgoo\u00add ﬁlms\u0301\u0323! \ufdfa½⅓ a¼. b…c ภา ษาไทย\n\u1112\u1161\u11abＧＯＯＤ 3.5\ufe0f e\u0301",
+    "\u200bgoo\u00add ﬁlms\u0301\u0323! \ufdfa½⅓ a¼. b…c ภา ษาไทย\n"
+    "\u1112\u1161\u11abＧＯＯＤ 3.5\ufe0f e\u0301",
 ]
 SHAPES: list[dict[str, Any]] = [
     {"operation": operation, "readout": readout, "context_width": width, "context_radius": radius, **more}

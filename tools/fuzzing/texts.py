@@ -10,18 +10,37 @@ from random import Random
 
 Text = list[list[str | int]]
 
-WORDS = "good bad Film don't It’s 3.5 x-ray a I Straße ÉTÉ 中文 한글 한 ภาษา".split()
+WORDS = "good bad Film don't It’s 3.5 x-ray a I Straße ÉTÉ 中文 한글 한 ภาษา ΟΔΟΣ ＧＯＯＤ ﬁlm".split()
+WORDS += [
+    "e\u0301te\u0301",
+    "\u1112\u1161\u11ab\u1100\u1173\u11af",
+    "ภ า ษ า",
+    "ba\u00add",
+    "❤\ufe0f",
+    "ı I\u0307",
+    "س\u0640لام",
+]
 ODD = (
     "aAzZ09_ \t\n\r\0\v\f\x1c'’‘ʼ＇.,!?-。、"
     "\ud800\udbff\udc00\udfff"  # lone surrogates
     "👍🏽👩\u200d💻🇩🇪\ufe0f"  # skin tone, joiner, flag, variant
     "éÉe\u0301\u0308\u0489İıẞßǅΣσςﬀ"  # combining marks, letters with odd lower case, a ligature
-    "中文カタひら한글ᄒ"
+    "\u0323\u0327\u0345\u034f\u0307ıſẛ½…ﬃＡｶ\uff9e"  # marks of other classes, what is left out, forms
+    "ﷺﷲ\ufefb\ufeb3\u0640"  # Arabic presentation forms and a tatweel
+    "\u200b\u2060\u180e\u3164\U000e0100"  # invisible
+    "中文カタひら한글ᄒ\u1161\u11ab가\u11a8"
     "ภาษาไทยລາວខ្មែរမြန်မ"
     "עבריתالعربية\u200f\u202e\u2066"
     "\u00ad\u00a0\u0085\u2028\u2029\ufeff\ufffd\uffff\U0010ffff"
 )
-RUNS = (*"xéßİǅΩ字ก𝒳\ud800\0👍\u0301'’_ .한", "x'")
+RUNS = (
+    *"xéßİǅΩ字ก𝒳\ud800\0👍\u0301'’_ .한\u200b½ﷺ\u1100",
+    "x'",
+    "\u0323\u0301",
+    "e\u0301",
+    "\u1112\u1161\u11ab",
+    "ก\u0e33",
+)
 LENGTHS = (2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 99, 100, 101, 127, 128, 129, 192)
 PASSAGES = (
     "a ",
@@ -35,6 +54,9 @@ PASSAGES = (
     "é'é ",
     "unseen good bad ",
     "👩\u200d💻 ",
+    "ภา ษา",
+    "e\u0301 ",
+    "½ ",
 )
 N_WORDS = (63, 64, 65, 127, 128, 129, 254, 255, 256, 257, 258, 511, 512, 513, 1030)
 SEPARATORS = " \n\t\0\u2028\u00a0\u200b\u3000"

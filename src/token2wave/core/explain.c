@@ -114,7 +114,8 @@ static int64_t count_tokens(const explanation *e, int64_t *longest)
     return n_new < 0 ? -1 : n;
 }
 
-/* Read the tokens, and cut them into parts, none of which begins inside a segment of the one before. Writes spans of tokens into `spans`, (n, 2) code points. */
+/* Read the tokens, and cut them into parts, none of which begins inside a segment of the one before. Writes
+   spans of tokens into `spans`, (n, 2) code points. */
 static void read_parts(text_parts *x, explanation *e, int64_t *spans)
 {
     text_reader reader = read_text(e->text.utf8, (size_t)e->text.size);

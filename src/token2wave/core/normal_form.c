@@ -5,7 +5,7 @@
 
 #include "extensions.h"
 
-enum { REMOVED = 254 }; /* a mark; so is one more, of what needs more than to be folded */
+enum { BEGINS = 253, REMOVED = 254 }; /* marks; so is one more, of what needs more than to be folded */
 #define IOTA_BELOW 0x345
 #define IOTA 0x3B9
 #define FEW_MARKS 16
@@ -51,7 +51,7 @@ HOT static int is_normal(const unicode_table *table, const uint8_t *place, const
         if (code == BROKEN)
             return 1;
         int mark = table->marks[code];
-        if (mark >= REMOVED || (mark && mark < last))
+        if (mark >= BEGINS || (mark && mark < last))
             return 0;
         last = mark;
     }
@@ -197,9 +197,9 @@ int normalise_text(const unicode_table *table, const char **utf8, size_t *size, 
             if (code == BROKEN)
                 return 0;
             int mark = table->marks[code];
-            if (!mark && n_codes)
+            if ((!mark || mark == BEGINS) && n_codes)
                 break;
-            changes = changes || mark >= REMOVED || (mark && mark < last);
+            changes = changes || mark >= BEGINS || (mark && mark < last);
             last = mark;
             n_codes++;
             n_expanded += expand(table, code, &folded, &expansion);

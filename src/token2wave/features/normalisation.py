@@ -3,10 +3,11 @@
 The normal form is ``NFKC_Casefold`` of the Unicode standard (section 3.13) of the canonical decomposition:
 marks in canonical order, composed letters, compatibility forms replaced, full case folding, and code points
 without a picture left out. Four rules come on top. U+2019 becomes U+0027. U+0640, which only stretches Arabic
-words, is left out. The letter i is the same with and without a dot, as in Turkish. Single Hangul letters
-(U+3131 to U+318E, and half-width ones as these) stay single, because people write them as signs. The table
-``unicode.npz`` fixes the Unicode version; ``tools/build_unicode_table.py`` makes it. An implementation does
-this:
+words, is left out. Both Turkish letters i, with and without a dot, are ``i``, and so is ``i`` with U+0307.
+Single Hangul letters (U+3131 to U+318E, and half-width ones as these) stay single, because people write them
+as signs. U+0345 stands behind all marks, also those after a code point left out, when it becomes U+03B9. The
+table ``unicode.npz`` fixes the Unicode version; ``tools/build_unicode_table.py`` makes it. An implementation
+does this:
 
 1. Replace each code point: by its letters if it is *expanded*; by nothing if its mark is 254; else by its
    *folded* code point, or by the letters of that one if it is expanded.
@@ -14,11 +15,14 @@ this:
 3. U+0345 becomes U+03B9.
 4. Go through the code points. The last one of class 0 is the *starter*. A code point that follows it
    directly, or with only code points of smaller classes above 0 in between, joins it if both are among the
-   *compositions* or are Hangul: a leading consonant and a vowel, or a syllable without a final consonant
-   and one.
+   *compositions*, and the starter becomes what they say. So it does if both are Hangul: a leading consonant
+   ``0x1100 + l`` and a vowel ``0x1161 + v``, with ``l < 19`` and ``v < 21``, become
+   ``0xAC00 + (21 l + v) 28``; such a syllable and a final consonant ``0x11A7 + f``, with ``0 < f < 28``, the
+   syllable plus ``f``. What has joined is gone, and stands in between no more.
 
-A text in which no mark is 254 or more, and in which marks above 0 never fall, is normal once each code point
-is folded.
+A text in which no mark is 253 or more, and in which marks above 0 never fall, is normal once each code point
+is folded. A *segment* begins with a code point of mark 0 or 253 and goes up to the next one; none changes
+another.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_CODE_POINTS = 0x110000
-REMOVED, SLOW = 254, 255  # marks
+BEGINS, REMOVED, SLOW = 253, 254, 255  # marks
 IOTA_BELOW, IOTA = 0x345, 0x3B9
 LEADS, VOWELS, FINALS, SYLLABLES = 0x1100, 0x1161, 0x11A7, 0xAC00  # of Hangul; FINALS is one before the first
 N_LEADS, N_VOWELS, N_FINALS = 19, 21, 28
@@ -47,7 +51,8 @@ class UnicodeTable(NamedTuple):
         classes: ``(0x110000,)`` uint8, see :mod:`token2wave.features.text`.
         folded: ``(0x110000,)`` uint32, the normal form of a code point where that is one code point.
         marks: ``(0x110000,)`` uint8: 0 begins a segment, which no code point before it changes; a combining
-            class; :data:`REMOVED`; or :data:`SLOW` for what needs more than `folded`.
+            class; :data:`REMOVED`; or :data:`SLOW` for what needs more than `folded`, and :data:`BEGINS` for
+            such a one that begins a segment.
         combining: ``(0x110000,)`` uint8, the canonical combining class.
         expanded: ``(X,)`` uint32, increasing: code points that become several, or others than `folded` says
             before they are composed.
@@ -95,6 +100,11 @@ def unicode_table() -> UnicodeTable:
     return table
 
 
+def begins_segment(marks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether code points of these marks begin a segment."""
+    return np.asarray((marks == 0) | (marks == BEGINS))
+
+
 def normalise(
     code_points: CodePoints, text_starts: NDArray[np.int64] | Sequence[int] = (0,)
 ) -> tuple[CodePoints, NDArray[np.int64] | None]:
@@ -111,11 +121,11 @@ def normalise(
     """
     table = unicode_table()
     folded, marks = table.folded[code_points], table.marks[code_points]
-    is_slow = marks >= REMOVED
+    is_slow = marks >= BEGINS
     is_slow[1:] |= (marks[1:] > 0) & (marks[1:] < marks[:-1])
     if not is_slow.any():
         return folded, None
-    starts = np.union1d(text_starts, np.flatnonzero(marks == 0))
+    starts = np.union1d(text_starts, np.flatnonzero(begins_segment(marks)))
     segments = np.unique(np.searchsorted(starts, np.flatnonzero(is_slow), "right") - 1)
     firsts, ends = starts[segments], np.append(starts, len(code_points))[segments + 1]
     forms = [

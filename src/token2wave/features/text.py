@@ -5,17 +5,18 @@
 2. The table gives each code point a class: *separator*, *word*, *symbol*, *single* or *letter*. Singles and
    letters are of scripts without blanks: singles are whole syllables or ideas (Han, Kana), letters are parts
    of syllables (Thai, Lao, Khmer, Burmese, Tibetan).
-3. U+0027 between two code points of class word is itself of class word.
+3. U+0027 between two code points that the table calls word is itself of class word.
 4. A token is a symbol, a single, a letter, or a maximal run of class word, cut after every 64 code points.
 5. The hash of a token with code points ``c[0], c[1], ...`` is
-   ``mix(sum_i (c[i] + 1) * BASE^i mod 2^64)``, but its lowest bit is 1 if the token is a letter directly
-   after a letter, so that blanks between letters tell, and 0 for every other token.
+   ``mix(sum_i (c[i] + 1) * BASE^i mod 2^64)``, but its lowest bit is 1 if the token is a letter and the code
+   point before it, in the normal form of the same text, is of class letter, too, so that blanks between
+   letters tell, and 0 for every other token.
 6. The hash of the n-gram of tokens ``t[1] ... t[n]`` is ``g[n]``, where ``g[1]`` is ``hash(t[1])`` with a
    lowest bit of 0, and ``g[k] = mix(g[k - 1] * LINK + hash(t[k]) mod 2^64)``.
 7. ``mix`` is the finaliser of SplitMix64.
-8. The features of a text are its n-grams up to ``ngrams``, and those longer ones up to ``unspaced_ngrams`` in
-   which all tokens but the first have a lowest bit of 1. They are in order of ``n``, then of their first
-   token.
+8. The features of a text are its n-grams of up to ``ngrams`` tokens, and those longer ones of up to
+   ``unspaced_ngrams`` in which all tokens but the first have a lowest bit of 1. They are in order of
+   ``n``, then of their first token.
 9. The letters of a token, for its character n-grams, are ``x = [0, c[0] + 1, c[1] + 1, ..., 0]``: both ends
    count as letters. The hash of the n-gram ``x[i] ... x[i + n - 1]`` is ``mix(r)``, where ``r`` is ``LINK``
    at first and becomes ``r * BASE + x[j] + 1 mod 2^64`` for each ``j`` from ``i`` to ``i + n - 1``. The
@@ -32,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features.normalisation import normalise, unicode_table
+from token2wave.features.normalisation import begins_segment, normalise, unicode_table
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
 
@@ -145,7 +146,7 @@ def _last_cut(piece: str) -> int:
     if origins is None:
         origins = np.arange(len(raw))
     # Whether a cut before each code point is one of the text.
-    begins = np.append(False, (unicode_table().marks[raw] == 0)[1:])[origins]
+    begins = np.append(False, begins_segment(unicode_table().marks[raw])[1:])[origins]
     begins[1:] &= origins[1:] != origins[:-1]
     classes = unicode_table().classes[code_points]
     is_boundary = (classes != WORD) & (classes != LETTER) & (code_points != APOSTROPHE)
@@ -198,7 +199,7 @@ def _hash(code_points: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDAr
     is_letter = unicode_table().classes[code_points] == LETTER
     is_letter[1:] &= is_letter[:-1]
     is_letter[:1] = False
-    return np.asarray(hashes | is_letter[starts])
+    return np.asarray(hashes | is_letter[starts].astype(np.uint64))
 
 
 def ngram_hashes(

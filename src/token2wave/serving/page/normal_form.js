@@ -1,7 +1,7 @@
 // The normal form of texts, exactly as token2wave/features/normalisation.py defines it. Not that of
 // String.prototype.normalize, whose version of Unicode is the browser's.
 
-const LEFT_OUT = 254; // a mark; so is one more, of what needs more than to be folded
+const [BEGINS, LEFT_OUT] = [253, 254]; // marks; so is one more, of what needs more than to be folded
 const [IOTA_BELOW, IOTA] = [0x345, 0x3b9];
 const [LEADS, VOWELS, FINALS, SYLLABLES] = [0x1100, 0x1161, 0x11a7, 0xac00]; // of Hangul; FINALS is before the first
 const [N_LEADS, N_VOWELS, N_FINALS] = [19, 21, 28];
@@ -27,9 +27,9 @@ export function normalise(text, table) {
     form.ends.push(places[last]);
   };
   for (let first = 0, last = 0; first < raw.length; first = last) {
-    let changes = marks[raw[last++]] >= LEFT_OUT;
-    for (; last < raw.length && marks[raw[last]]; last++) {
-      changes ||= marks[raw[last]] >= LEFT_OUT || marks[raw[last]] < marks[raw[last - 1]];
+    let changes = marks[raw[last++]] >= BEGINS;
+    for (; last < raw.length && marks[raw[last]] && marks[raw[last]] !== BEGINS; last++) {
+      changes ||= marks[raw[last]] >= BEGINS || marks[raw[last]] < marks[raw[last - 1]];
     }
     if (changes) for (const code of normaliseSegment(raw.slice(first, last), table)) add(code, first, last);
     else for (let i = first; i < last; i++) add(raw[i] + shifts[raw[i]], i, i + 1);
