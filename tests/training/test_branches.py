@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -256,8 +257,8 @@ def choose(problem: Any, prior: Any = None, weights: Any = None) -> tuple[Linear
     ("name", "best"),
     [
         *(("cost", cost) for cost in COSTS),
-        *(("prior_weight", weight) for weight in (1.0, *PRIOR_WEIGHTS)),
-        *(("char_ngram_weight", weight) for weight in (0.5, *CHAR_NGRAM_WEIGHTS)),
+        *(("prior_weight", weight) for weight in (1.0, *chain(*PRIOR_WEIGHTS))),
+        *(("char_ngram_weight", weight) for weight in (0.5, *chain(*CHAR_NGRAM_WEIGHTS))),
         *(("feature_scale", scale) for scale in ("information", "idf")),
     ],
 )
