@@ -128,3 +128,11 @@ def test_contents_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     path.unlink(missing_ok=True)
     write(path, header, arrays)
     np.testing.assert_array_equal(train(path, 2, resume=True), train(tmp_path / "other", 2))
+
+
+def test_types_that_numpy_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    save_file({"a": np.zeros(0, np.float32)}, path, metadata={KEY: "{}"})
+    path.write_bytes(path.read_bytes().replace(b'"dtype":"F32"', b'"dtype":"F4" '))
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(path)

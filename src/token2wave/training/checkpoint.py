@@ -29,7 +29,10 @@ from token2wave.training.distributed import rank, require_same
 
 FORMAT_VERSION = 2
 KEY = "token2wave.checkpoint"
-READ_ERRORS = (SafetensorError, ModelFileError, ValueError, KeyError, TypeError, IndexError, RecursionError)
+READ_ERRORS = (
+    *(SafetensorError, ModelFileError, ValueError, KeyError, TypeError, IndexError, RecursionError),
+    AttributeError,  # safetensors asks numpy for types that it lacks
+)
 
 Arrays = Mapping[str, NDArray[Any]]
 
