@@ -25,11 +25,17 @@ HANGUL = range(0xAC00, 0xD7A4)  # JavaScript decomposes these syllables itself
 def page_letter_table(features: Features) -> dict[str, Any]:
     """Classes and shifts to folded letters, as runs: length, value, length, value, ...
 
-    The table of word features has more, and is ``packed``: LZMA of JSON of ``size`` bytes, in base64.
+    The table is ``lzma``: a compressed JSON object of ``size`` bytes, in base64.
     """
     if isinstance(features, WordPieceFeatures):
         return _wordpiece_table(features.config.lowercase)
     return _word_table()
+
+
+def _compressed(table: dict[str, Any]) -> dict[str, Any]:
+    raw = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+    stream = lzma.compress(raw, format=lzma.FORMAT_ALONE, preset=lzma.PRESET_EXTREME)
+    return {"lzma": base64.b64encode(stream).decode("ascii"), "size": len(raw)}
 
 
 @cache
@@ -55,9 +61,7 @@ def _word_table() -> dict[str, Any]:
         "expansions": expansions,
         "compositions": _text(triples.ravel()),
     }
-    raw = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
-    packed = lzma.compress(raw, format=lzma.FORMAT_ALONE, preset=lzma.PRESET_EXTREME)
-    return {"packed": base64.b64encode(packed).decode("ascii"), "size": len(raw)}
+    return _compressed(whole)
 
 
 def _text(codes: NDArray[Any]) -> str:
@@ -95,7 +99,7 @@ def _wordpiece_table(lowercase: bool) -> dict[str, Any]:
     lower = np.arange(N_CODE_POINTS)
     lower[SURROGATES.start : SURROGATES.stop] = ord("?")
     lower[codes[single]] = np.where(classes[single] == SPACE, codes[single], letters)
-    return {**_encode(table, lower), "expansions": expansions}
+    return _compressed({**_encode(table, lower), "expansions": expansions})
 
 
 def _classes_of_letters(pre_tokenizer: Any, letters: CodePoints) -> CodePoints:

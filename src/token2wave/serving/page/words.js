@@ -68,32 +68,28 @@ for (let i = 0; i < MAX_WORD; i++) {
  * Expand the letter table of letters.py: what it says of every code point, the letters of those that become
  * several, and what pairs become.
  */
-export function expandLetterTable(letters) {
-  const runs = letters.packed ? unpack(letters) : letters;
-  const table = {
-    classes: expandRuns(runs.classes, new Uint8Array(N_CODE_POINTS)),
-    shifts: expandRuns(runs.shifts, new Int32Array(N_CODE_POINTS)),
-    expansions: new Map((runs.expansions ?? []).map(([code, become]) => [code, [...become]])),
+export function expandLetterTable({ lzma, size }) {
+  const stream = Uint8Array.from(atob(lzma), (character) => character.charCodeAt(0));
+  const table = JSON.parse(new TextDecoder().decode(decompress(stream, size)));
+  const expanded = {
+    classes: expandRuns(table.classes, new Uint8Array(N_CODE_POINTS)),
+    shifts: expandRuns(table.shifts, new Int32Array(N_CODE_POINTS)),
+    expansions: new Map(table.expansions.map(([code, letters]) => [code, [...letters]])),
   };
-  if (!letters.packed) return table;
-  const codesOf = (text) => Array.from(text, (letter) => letter.codePointAt(0));
+  if (!table.compositions) return expanded; // for WordPiece
+  const codesOf = (letters) => Array.from(letters, (letter) => letter.codePointAt(0));
   const compositions = new Map();
-  const triples = codesOf(runs.compositions);
+  const triples = codesOf(table.compositions);
   for (let i = 0; i < triples.length; i += 3) {
     compositions.set(pairKey(triples[i], triples[i + 1]), triples[i + 2]);
   }
   return {
-    ...table,
-    marks: expandRuns(runs.marks, new Uint8Array(N_CODE_POINTS)),
-    combining: expandRuns(runs.combining, new Uint8Array(N_CODE_POINTS)),
-    expansions: new Map(runs.expansions.map(([code, become]) => [code, codesOf(become)])),
+    ...expanded,
+    marks: expandRuns(table.marks, new Uint8Array(N_CODE_POINTS)),
+    combining: expandRuns(table.combining, new Uint8Array(N_CODE_POINTS)),
+    expansions: new Map(table.expansions.map(([code, letters]) => [code, codesOf(letters)])),
     compositions,
   };
-}
-
-function unpack({ packed, size }) {
-  const stream = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(decompress(stream, size)));
 }
 
 function expandRuns(runs, values) {
