@@ -12,6 +12,7 @@ from training_data import write_csv, written_rows
 
 import token2wave
 from token2wave.errors import CheckpointError, ConfigError, OutputError
+from token2wave.training import checkpoint as checkpoint_module
 from token2wave.training import loop
 from token2wave.training.callbacks import Callback
 
@@ -180,6 +181,21 @@ def test_without_one_training_begins(data: Path, tmp_path: Path) -> None:
         token2wave.train(data, settings=settings, checkpoint=tmp_path / "no" / "c")
 
 
+@pytest.mark.parametrize("restart", [-1, checkpoint_module.MAX_RESTARTS + 1, 10**400, True, None])
+def test_a_wrong_number_of_restarts_is_refused(restart) -> None:
+    plain = {
+        "epochs": [],
+        "best": None,
+        "train_seconds": 0.0,
+        "texts_per_second": 0.0,
+        "values": {},
+        "done": False,
+    }
+    assert checkpoint_module._from_plain({**plain, "restart": 12}, {}).restart == 12
+    with pytest.raises(ValueError, match=r"restarts|numbers"):
+        checkpoint_module._from_plain({**plain, "restart": restart}, {})
+
+
 def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
     whole = bytearray(interrupted.read_bytes())
     arguments = {"settings": SMALL, "device": "cpu", "checkpoint": interrupted, "resume": True}
@@ -204,7 +220,7 @@ def test_damage_is_found(interrupted: Path, data: Path, tmp_path: Path) -> None:
     interrupted.write_bytes(whole)
     arrays = load_file(interrupted)
     save_file(arrays, interrupted, metadata={"token2wave.checkpoint": json.dumps({"format_version": 9})})
-    with pytest.raises(CheckpointError, match="format 1"):
+    with pytest.raises(CheckpointError, match="format 2"):
         token2wave.train(data, **arguments)
 
 

@@ -23,6 +23,17 @@ does this:
 A text in which no mark is 253 or more, and in which marks above 0 never fall, is normal once each code point
 is folded. A *segment* begins with a code point of mark 0 or 253 and goes up to the next one; none changes
 another.
+
+The table is of the Unicode version that its ``unicode_version`` names. Properties of code points are runs:
+that of the code points from ``NAME_starts[i]`` up to ``NAME_starts[i + 1]`` is ``values[i]``. By
+``class_starts``, ``classes`` are 0 separator, 1 word, 2 symbol, 3 single and 4 letter. By ``shift_starts``,
+``shifts`` is what to add to a code point for the folded one. By ``combining_starts``, ``combining`` is the
+combining class. By ``mark_starts``, ``marks`` is 0 for a code point that begins a segment, a combining class
+for one that only has its place among others, 253 for one that begins a segment and needs all steps, 254 for
+one that is left out, and 255 for any other that needs all steps. ``expanded`` lists, in increasing order,
+the code points that are replaced by several, ``expansion_lengths`` how many each has, and
+``expansion_letters`` these, one after the other. The columns of ``compositions`` are two code points, and
+the one that they become.
 """
 
 from __future__ import annotations

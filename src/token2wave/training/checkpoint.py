@@ -28,6 +28,7 @@ from token2wave.training.callbacks import Epoch, History
 from token2wave.training.distributed import rank, require_same
 
 FORMAT_VERSION = 2
+MAX_RESTARTS = 12  # of a network's training, each with a tenth of the learning rates
 KEY = "token2wave.checkpoint"
 READ_ERRORS = (
     *(SafetensorError, ModelFileError, ValueError, KeyError, TypeError, IndexError, RecursionError),
@@ -179,6 +180,8 @@ def _from_plain(plain: dict[str, Any], arrays: Arrays) -> NetworkCheckpoint:
     numbers += [plain["restart"], plain["train_seconds"], plain["texts_per_second"]]
     if not all(type(number) in (int, float) for number in numbers) or type(plain["restart"]) is not int:
         raise ValueError("expected numbers in the history of a network")
+    if not 0 <= plain["restart"] <= MAX_RESTARTS:
+        raise ValueError(f"expected 0 to {MAX_RESTARTS} restarts")
     if not isinstance(plain["values"], dict) or not isinstance(plain["done"], bool):
         raise ValueError("expected values by name, and whether a network is done")
     best = None if plain["best"] is None else epochs[plain["best"]]

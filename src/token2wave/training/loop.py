@@ -14,7 +14,7 @@ from token2wave.features import Ragged
 from token2wave.features.ragged import offsets_of
 from token2wave.models.wave_config import WaveConfig
 from token2wave.training.callbacks import Callback, CallbackList, Epoch, History
-from token2wave.training.checkpoint import CheckpointSlot, NetworkCheckpoint
+from token2wave.training.checkpoint import MAX_RESTARTS, CheckpointSlot, NetworkCheckpoint
 from token2wave.training.distributed import broadcast
 from token2wave.training.examples import Examples, ExampleStream
 from token2wave.training.recipe import Recipe
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from token2wave.models import TextNetwork
 
 
-MAX_RESTARTS = 12
 SECONDS_BETWEEN_CHECKPOINTS = 120.0  # of a pass over a stream
 DIVERGENCE_LR_FACTOR = 0.1  # of all learning rates with each restart
 MAX_LOSS = 1e3  # nats; weights with such a loss do not learn
