@@ -3,27 +3,36 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-def token_hashes(texts: list[str], classes: Any, lower: Any) -> tuple[bytes, bytes]:
-    """Hash the tokens of texts: uint64 hashes in reading order, and int64 numbers of tokens of each text.
+def open_letters(*arrays: Any) -> object:
+    """Open the Unicode table: the arrays of :class:`token2wave.features.normalisation.UnicodeTable`, in order.
 
-    classes and lower: (0x110000,) uint8 and uint32, by code point.
+    Raises ValueError if they do not fit together.
     """
 
-def token_buckets(hashes: Any, n_tokens: Any, ngrams: int, bits: int) -> bytes:
+def token_hashes(texts: list[str], letters: object) -> tuple[bytes, bytes]:
+    """Hash the tokens of texts: uint64 hashes in reading order, and int64 numbers of tokens of each text.
+
+    letters: as :func:`open_letters` returns it.
+    """
+
+def token_buckets(
+    hashes: Any, n_tokens: Any, ngrams: int, unspaced_ngrams: int, bits: int
+) -> tuple[bytes, bytes]:
     """Return uint32 buckets: of each text those of its tokens, then of its 2-grams, and so on.
 
-    hashes: uint64, the tokens of all texts; n_tokens: int64, of each text.
+    Also returns their int64 number in each text. hashes: uint64, the tokens of all texts; n_tokens: int64, of
+    each text.
     """
 
 def count(buckets: Any, counts: Any) -> None:
     """Count uint32 buckets into uint32 counts, in place."""
 
 def select_rows(
-    buckets: Any, n_words: Any, ngrams: int, row_of_bucket: Any, cls: bool
+    buckets: Any, n_words: Any, n_features: Any, row_of_bucket: Any, cls: bool
 ) -> tuple[bytes, bytes, bytes]:
     """Return int32 rows of the buckets that have one (the others have -1), int64 lengths and n_ordered.
 
-    With cls, row 0 stands before each text.
+    n_words and n_features: int64, words and buckets of each text. With cls, row 0 stands before each text.
     """
 
 def document_frequency(ids: Any, offsets: Any, classes: Any, frequency: Any, last: Any) -> None:
@@ -82,11 +91,12 @@ def fit_linear_svm(
     """
 
 def open_words(
-    classes: Any, lower: Any, buckets: Any, oov_hashes: Any, ngrams: int, bits: int, cls: bool
+    letters: object, buckets: Any, oov_hashes: Any, ngrams: int, unspaced_ngrams: int, bits: int, cls: bool
 ) -> object:
     """Open word features.
 
-    buckets: (V,) uint32, increasing, below 2^bits. oov_hashes: (K,) uint32, increasing.
+    letters: as :func:`open_letters` returns it. buckets: (V,) uint32, increasing, below 2^bits. oov_hashes:
+    (K,) uint32, increasing.
     """
 
 def oov_ids(words: object, texts: list[str]) -> tuple[bytes, bytes]:
