@@ -118,7 +118,7 @@ def test_evaluate_counts_texts_of_which_nothing_is_known(run_cli, model, train_c
     assert run_cli("evaluate", model, train_csv, "--json").document["unknown_texts"] == 0
     lines = Path(train_csv).read_text().rstrip("\n").split("\n")
     label = lines[1].rsplit(",", 1)[1]
-    Path("unknown.csv").write_text("\n".join([lines[0], lines[1], f"zzz,{label}", f"zzz zzz,{label}\n"]))
+    Path("unknown.csv").write_text("\n".join([lines[0], lines[1], f"qqq,{label}", f"qqq qqq,{label}\n"]))
     outcome = run_cli("evaluate", model, "unknown.csv", "--json")
     assert outcome.document["unknown_texts"] == 2
     assert "The model knows nothing of 2 of 3 texts" in " ".join(outcome.document["caveats"])

@@ -172,6 +172,7 @@ NO_FILES = {
     *(
         "preset",
         "operation",
+        "target",
         "device",
         "group_column",
         "class_weights",

@@ -42,7 +42,14 @@ const answers = texts.map((text) => {{
 }});
 process.stdout.write(JSON.stringify(answers));
 """
-OWN_FOLDS = {"\u2019": "'", "\u0640": "", "\u0131": "i", "\u0345": "\u0345"}
+SIGNS = {chr(code): chr(code) for code in range(0x3131, 0x318F)}  # single Hangul letters
+NARROW_SIGNS = {
+    chr(code): chr(int(unicodedata.decomposition(chr(code)).removeprefix("<narrow> "), 16))
+    for code in (*range(0xFFA1, 0xFFBF), *range(0xFFC2, 0xFFDD))
+    if unicodedata.decomposition(chr(code))
+}
+OWN_FOLDS = {"\u2019": "'", "\u0640": "", "\u0131": "i", "\u0345": "\u0345", **SIGNS, **NARROW_SIGNS}
+OWN_FOLDS |= {"\u3164": "", "\uffa0": ""}  # Hangul letters without a picture
 COMBINING = np.array([unicodedata.combining(chr(code)) for code in range(N_CODE_POINTS)])
 SAME = {
     "Korean": ["한국어", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165", "하\u11ab국어", "한국\u115f어"],

@@ -54,7 +54,7 @@ def test_other_presets(preset, least):
     """One without a phrase level, and one that torch trains, and which learns slowly."""
     changes = {}
     if preset == "paper":
-        changes = {"network.width": 16, "features.vocabulary_size": 200, "recipe.epochs": 5}
+        changes = {"network.width": 16, "features.vocabulary_size": 200, "recipe.epochs": 8}
         changes |= {"recipe.lr": 3e-3, "recipe.embedding_lr": 3e-2}
     result = token2wave.train(mixed_splits(600, 300), preset=preset, settings=changes)
     assert result.summary.micro_f1 > least

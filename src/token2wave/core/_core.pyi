@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 def open_letters(*arrays: Any) -> object:
-    """Open the Unicode table: the arrays of :class:`token2wave.features.normalisation.UnicodeTable`, in order.
+    """Open the Unicode table: the arrays of :class:`token2wave.features.normalisation.UnicodeTable`.
 
     Raises ValueError if they do not fit together.
     """

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from token2wave.formatting import NOTHING, columns, count, duration, percent, printable, shorten, size
-from token2wave.score_scale import INTERVAL
 from token2wave.training.search_history import describe_search
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ def score_figures(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     Args:
         scores: a `ScoreEvaluation` as a dictionary.
     """
+    from token2wave.score_scale import INTERVAL  # here, because it loads numpy
+
     cut = "" if scores["cut"] is None else f"AUC, scores above {scores['cut']:g}"
     names = {
         "spearman": "Spearman",
