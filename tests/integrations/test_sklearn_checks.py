@@ -6,12 +6,12 @@ that spells the numbers of a row as words.
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
+from sklearn_tables import TablesAsTexts
 
 from token2wave import WaveClassifier
 
@@ -33,21 +33,12 @@ NOT_MET = {
 }
 
 
-class OnNumbers(WaveClassifier):
+class OnNumbers(TablesAsTexts, WaveClassifier):
     """The estimator on tables: each value, rounded, becomes a word."""
 
     def __init__(self, preset="fast", epochs=5, random_state=0, class_weight=None):
         super().__init__(preset, epochs=epochs, random_state=random_state, class_weight=class_weight)
         self.settings = {"features.bits": 12, "network.width": 8}
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.one_d_array, tags.input_tags.string = True, False, False
-        return tags
-
-    def _words(self, table, reset=False):
-        table = validate_data(self, table, reset=reset, dtype=np.float64)
-        return [" ".join(f"f{i}v{round(value)}" for i, value in enumerate(row)) for row in table.tolist()]
 
     def fit(self, X, y, sample_weight=None):
         return super().fit(self._words(X, reset=True), y, sample_weight)

@@ -13,7 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
+from sklearn_tables import TablesAsTexts
 from test_sklearn_checks import FIT_NOTHING
 
 from token2wave import WaveClassifier, WaveTransformer
@@ -72,20 +73,11 @@ def test_wrong_texts(trained):
             transformer.transform(texts)
 
 
-class OnNumbers(WaveTransformer):
+class OnNumbers(TablesAsTexts, WaveTransformer):
     """The transformer on tables: each value, rounded, becomes a word."""
 
     def __init__(self, estimator=None):
         super().__init__(estimator)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.one_d_array, tags.input_tags.string = True, False, False
-        return tags
-
-    def _words(self, table, reset=False):
-        table = validate_data(self, table, reset=reset, dtype=np.float64)
-        return [" ".join(f"f{i}v{round(value)}" for i, value in enumerate(row)) for row in table.tolist()]
 
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(self._words(X, reset=True), y, sample_weight)

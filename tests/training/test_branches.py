@@ -25,6 +25,7 @@ from token2wave.training.branches import (
     _sample_to_choose,
     add_linear_svm,
     branch_names,
+    choose_by_folds,
     fit_branches,
     refit_linear_svm,
     remove_zero_branches,
@@ -271,6 +272,25 @@ def test_planted_best_settings_are_chosen(name, best):
 
     settings, _ = choose(Answers(quality), prior="a prior")
     assert settings == LinearSVMSettings()._replace(**{name: best})
+
+
+@pytest.mark.parametrize(("is_spelling", "weight"), [(True, 4.0), (False, 1.0)])
+def test_folds_choose_how_much_spelling_counts(is_spelling, weight):
+    """Either words begin alike in a class and never repeat, or the same words tell, and all begin alike."""
+    random = np.random.default_rng(0)
+
+    def invent(stem: str) -> str:
+        return stem + "".join(random.choice(list("abcdefgh"), 5))
+
+    stems, words = ("zuk", "wox"), ("zukabdca", "zukabdcb")
+    texts = []
+    for row in range(80):
+        told = invent(stems[row % 2]) if is_spelling else words[row % 2]
+        texts.append(" ".join([told, *(invent("zuk" * (not is_spelling)) for _ in range(6))]))
+    features, encoded = fit_features(texts, WordConfig(min_count=1))
+    examples = replace(Examples.of_texts(texts, np.arange(80) % 2), features=encoded)
+    choice = choose_by_folds(examples, None, features, 2, Recipe(), None, seed=0)
+    assert choice.settings.char_ngram_weight == weight
 
 
 def test_a_gain_is_clear_beyond_half_its_standard_error():

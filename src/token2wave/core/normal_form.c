@@ -35,7 +35,7 @@ uint32_t next_code_point(const uint8_t **place, const uint8_t *end)
     return code < N_CODE_POINTS ? code : BROKEN;
 }
 
-/* Whether a text is normal once each code point is folded, or no UTF-8. Counts its code points. */
+/* Whether a text is normal once each code point is folded, or no UTF-8. */
 HOT static int is_normal(const unicode_table *table, const uint8_t *place, const uint8_t *end)
 {
     int last = 0;
