@@ -17,14 +17,14 @@ import typer
 import token2wave
 from token2wave import DataOptions, TrainOptions
 from token2wave.cli import model_commands, training_commands
-from token2wave.config import describe_options
+from token2wave.config import describe_options, option_fields
 from token2wave.errors import ConfigError
 from token2wave.integrations.sklearn import ESTIMATOR_OPTIONS, WaveClassifier
 from token2wave.options import DIALECT_OPTIONS
 from tools.write_stubs import STUB, render_stub
 
 CLASSES = (TrainOptions, DataOptions)
-FIELDS = {field.name: field for cls in CLASSES for field in dataclasses.fields(cls)}
+FIELDS = {field.name: field for cls in CLASSES for field in option_fields(cls)}
 EVALUATE = {"text_column", "label_column", "label_separator", "normalise_labels", *DIALECT_OPTIONS}
 EVALUATE |= {"skip_bad_rows", "bad_rows"}
 UPDATE = {"class_weights", "epochs", "seed", "out", "overwrite"}

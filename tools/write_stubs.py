@@ -5,11 +5,11 @@ An editor and a type checker cannot see the options that ``accept_options`` adds
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from pathlib import Path
 
 import token2wave
+from token2wave.config import option_fields
 from token2wave.options import AuditOptions, DataOptions, TrainOptions
 
 STUB = Path(token2wave.__file__).with_name("__init__.pyi")
@@ -29,7 +29,7 @@ def render_stub() -> str:
     types = {
         field.name: field.type
         for cls in (AuditOptions, TrainOptions, DataOptions)
-        for field in dataclasses.fields(cls)
+        for field in option_fields(cls)
     }
     homes = {**token2wave._HOME, "Token2WaveError": "token2wave.errors"}
     functions = [name for name in homes if hasattr(getattr(token2wave, name), "__signature__")]

@@ -251,6 +251,8 @@ def train(
     validation: Any = None,
     target: str = "label",
     ordinal: bool = False,
+    pair: bool = False,
+    symmetric: bool = False,
     operation: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,

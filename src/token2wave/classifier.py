@@ -104,7 +104,7 @@ class Classifier(Model):
         self, texts: Any, advance: Callable[[int], None] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Compute :meth:`probabilities` and :meth:`known` together, which is faster."""
-        outputs, known = _call(self.route.predict, texts, advance)
+        outputs, known = self._call(self.route.predict, texts, advance)
         return outputs if self.scale is None else self.scale.class_probabilities(outputs), known
 
     def scores(self, texts: Any, advance: Callable[[int], None] | None = None) -> NDArray[np.float32]:
@@ -143,7 +143,7 @@ class Classifier(Model):
         Raises:
             InputError: as :meth:`probabilities`.
         """
-        features = _call(lambda strings, _: self.features(strings), _to_texts(texts), None)
+        features = self._call(lambda strings, _: self.features(strings), self._to_texts(texts), None)
         return self.features.n_known(features) > 0
 
     def labels(self, texts: Any) -> list[str]:
@@ -192,26 +192,26 @@ class Classifier(Model):
             InputError: as :meth:`probabilities`.
         """
         if type(texts) is not list or self.novelty_reference is None:
-            texts = _to_texts(texts)
+            texts = self._to_texts(texts)
         if self.novelty_reference is None:
             return None
-        features, n_unknown = _call(lambda strings, _: self.features.with_unknown(strings), texts, None)
+        features, n_unknown = self._call(lambda strings, _: self.features.with_unknown(strings), texts, None)
         n_known = features.rows(self.features.n_rows).lengths
         novelty = self.novelty_reference.novelty(n_unknown, n_known, self.network.logits(features))
         return np.where(self.features.n_known(features) > 0, novelty, 1.0)
 
-    def predict(self, text: str, top_k: int = 1, novelty: bool = False) -> Prediction:
+    def predict(self, text: Any, top_k: int = 1, novelty: bool = False) -> Prediction:
         """Classify one text.
 
         Args:
-            text: any string.
+            text: any string; for a model of pairs two, ``("a text", "another")``.
             top_k: number of classes in ``top``; all, if there are fewer.
             novelty: also measure how unlike the training texts it is.
 
         Raises:
             InputError: ``text`` is not a string.
         """
-        if not isinstance(text, str):
+        if not isinstance(text, str) and not self.is_pairs:
             require_text(text)
         return self.predict_batch([text], top_k, novelty=novelty)[0]
 
@@ -228,7 +228,7 @@ class Classifier(Model):
             InputError: as :meth:`probabilities`.
         """
         if novelty and type(texts) is not list:
-            texts = _to_texts(texts)  # a generator can be read once
+            texts = self._to_texts(texts)  # a generator can be read once
         probabilities, known = self.probabilities_and_known(texts, advance)
         predictions = self.predictions(probabilities.tolist(), known.tolist(), top_k)
         scores = self.novelty(texts) if novelty else None
@@ -263,7 +263,7 @@ class Classifier(Model):
                 options = DataOptions(multi_label=self.multi_label, label_separator=separator)
                 rows = load_split(texts, options=options, label_names=self.label_names)
                 texts, labels = list(rows.texts), rows.labels
-            texts = _to_texts(texts)
+            texts = self._to_texts(texts)
             rows = TextSplit(texts, to_labels(labels, "labels", self.label_names), "labels")
             labels = (encode_label_sets if self.multi_label else encode_labels)(rows, self.label_names)
         probabilities = self.probabilities(texts, advance)
@@ -299,7 +299,8 @@ class Classifier(Model):
             ConfigError: the network does not compile.
             ModelFileError: the weights overflow, so a number is not finite.
         """
-        return _call(self.route.vectors, texts, advance)
+        self.require_texts("encode")
+        return self._call(self.route.vectors, texts, advance)
 
     def similarity(self, a: Any, b: Any) -> NDArray[np.float32]:
         """Compute the cosine of pairs of texts, from -1 to 1; 0 if nothing of one of them is known.
@@ -315,7 +316,7 @@ class Classifier(Model):
             InputError: as :meth:`encode`; or the lengths differ.
             ConfigError: the network does not compile.
         """
-        first, second = _to_texts(a, "a"), _to_texts(b, "b")
+        first, second = self._to_texts(a, "a"), self._to_texts(b, "b")
         if len(first) != len(second):
             problem = f"expected as many texts as in a, {len(first):,}, found {len(second):,}"
             raise InputError(problem, location="b", hint="give two lists of the same length")
@@ -339,7 +340,9 @@ class Classifier(Model):
         vectors = self.encode(texts)
         is_encoded = isinstance(rows, np.ndarray) and rows.dtype.kind == "f"
         encoded = (
-            require_vectors(rows, vectors.shape[1]) if is_encoded else self.encode(_to_texts(rows, "rows"))
+            require_vectors(rows, vectors.shape[1])
+            if is_encoded
+            else self.encode(self._to_texts(rows, "rows"))
         )
         return nearest(vectors, encoded, k)
 
@@ -373,12 +376,12 @@ class Classifier(Model):
         return SlidingWindow(self, n_tokens)
 
     def explain(
-        self, text: str, unit: str = "word", *, should_stop: Callable[[], bool] | None = None
+        self, text: Any, unit: str = "word", *, should_stop: Callable[[], bool] | None = None
     ) -> Explanation:
         """Show how the prediction changes when a word is removed; see :class:`token2wave.Explanation`.
 
         Args:
-            text: any string.
+            text: any string; for a model of pairs two.
             unit: what to remove, one at a time: ``token``, ``word`` or ``sentence``.
             should_stop: asked now and then; once it is true, the explanation ends with the parts so far.
 
@@ -388,6 +391,7 @@ class Classifier(Model):
         """
         from token2wave.explanation.explain import explain  # here, so that predicting starts quickly
 
+        text = self._to_texts([text])[0] if self.is_pairs else text
         return explain(self, text, unit, should_stop)
 
     def description(self) -> dict[str, Any]:
@@ -406,22 +410,24 @@ class Classifier(Model):
             "computes_with": self.computes_with,
         }
 
+    def _call(
+        self, function: Callable[[Any, Any], T], texts: Any, advance: Callable[[int], None] | None
+    ) -> T:
+        """Call a function of a route with texts as a user holds them."""
+        if self.is_pairs or (type(texts) is not list and not is_arrow(texts)):
+            texts = self._to_texts(texts)
+        try:
+            return function(texts, advance)
+        except (TypeError, AttributeError):
+            strings = (
+                self._to_texts(texts) if type(texts) is list else texts
+            )  # checking first would cost time
+            if strings is texts:
+                raise
+            return function(strings, advance)
 
-def _call(function: Callable[[Any, Any], T], texts: Any, advance: Callable[[int], None] | None) -> T:
-    """Call a function of a route with texts as a user holds them."""
-    if type(texts) is not list and not is_arrow(texts):
-        texts = _to_texts(texts)
-    try:
-        return function(texts, advance)
-    except (TypeError, AttributeError):
-        strings = _to_texts(texts) if type(texts) is list else texts  # checking first would cost time
-        if strings is texts:
-            raise
-        return function(strings, advance)
+    def _to_texts(self, texts: Any, name: str = "texts") -> list[str]:
+        """Turn what a user holds into a list of strings."""
+        from token2wave.data.objects import to_pairs, to_texts  # here, so that predicting starts quickly
 
-
-def _to_texts(texts: Any, name: str = "texts") -> list[str]:
-    """Turn what a user holds into a list of strings."""
-    from token2wave.data.objects import to_texts  # here, so that predicting a list starts quickly
-
-    return to_texts(texts, name, column="text")
+        return to_pairs(texts, name) if self.is_pairs else to_texts(texts, name, column="text")

@@ -16,6 +16,8 @@ from typing import Any, Self, TypeVar, get_type_hints
 from token2wave.errors import ConfigError
 
 R = TypeVar("R")
+DECIDED = {"decided": True}
+"""Metadata of a field that the program decides: it is no option."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -104,6 +106,11 @@ def _convert(cls: type, key: str, hint: Any, value: Any) -> Any:
     return value
 
 
+def option_fields(cls: type) -> list[dataclasses.Field[Any]]:
+    """List the fields of a dataclass that are options."""
+    return [field for field in dataclasses.fields(cls) if not field.metadata.get("decided")]
+
+
 def describe_options(options: type) -> dict[str, str]:
     """Read the description of every option from the ``Attributes`` sections of dataclasses' docstrings."""
     described: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(options)}
@@ -126,7 +133,7 @@ def _summarise_options(
     """Describe the everyday options in a sentence each, and name the others."""
     lines = []
     for cls in classes:
-        names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
+        names = [field.name for field in option_fields(cls) if field.name in fields]
         everyday = [name for name in getattr(cls, "EVERYDAY", ()) if name in names]
         short = {long: f" or {short}" for short, long in getattr(cls, "SHORT_NAMES", {}).items()}
         paragraphs = [
@@ -160,7 +167,7 @@ def accept_options(
     fields = {
         field.name: (key, field)
         for key, cls in option_classes.items()
-        for field in dataclasses.fields(cls)
+        for field in option_fields(cls)
         if field.name not in leave_out
     }
     descriptions: dict[str, str] = {}

@@ -333,6 +333,7 @@ def _sum_data(
     """Sum the predictions of texts, block by block."""
     sums = DriftSums.empty(len(classifier.label_names))
     n_rows = max(min(ROWS_CHUNK, MAX_CHUNK // len(classifier.label_names)), 1)
+    options = options.for_pairs(classifier.is_pairs)
     for texts in _read_blocks(data, options, n_rows, callback_list, notes):
         if texts:
             sums += DriftSums.of_texts(classifier, texts)

@@ -233,11 +233,13 @@ def read_test_rows(
     Raises:
         DataError: as :func:`evaluate`; or a label is the number of a class, and the models differ in it.
     """
+    if len({each.is_pairs for each in classifiers}) > 1:
+        raise ConfigError("expected models of pairs alone or none, found both", location="compare")
     records, multi_label = [each.training for each in classifiers], classifiers[0].multi_label
     separators = [value for each in records if isinstance(value := each.get("label_separator"), str)]
     normalise = data_options.normalise_labels or any(each.get("normalise_labels") for each in records)
     data_options = replace(
-        data_options,
+        data_options.for_pairs(classifiers[0].is_pairs),
         multi_label=multi_label,
         label_separator=data_options.label_separator
         or (separators[0] if multi_label and separators else None),

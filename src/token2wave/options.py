@@ -15,14 +15,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, ClassVar, Self, SupportsIndex
 
-from token2wave.config import parse_size, require, require_choice
+from token2wave.config import DECIDED, parse_size, require, require_choice
 from token2wave.errors import ConfigError
 
 DIALECT_OPTIONS = ("delimiter", "encoding", "header", "quoting")
 QUOTINGS = ("auto", "none", "standard", "single", "backslash", "escapes")
 LABEL = "label"
+TEXT, PAIR_COLUMNS = "text", ("text", "text_pair")
 DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
@@ -33,6 +34,8 @@ class TextOptions:
     Attributes:
         text_column: the column of the texts, in formats with columns, or several to join: ``subject,body``.
             In Python a list will do, too. A text has a line for each cell that is not empty or missing.
+        pair: whether each row is a pair of texts. Training or the model decides it: see
+            :attr:`TrainOptions.pair`.
         delimiter: what separates the fields of CSV and TSV: one character, or ``tab``. A text file is then a
             table, too.
         encoding: the encoding of text files, such as ``cp1252``, ``utf-16`` or ``shift_jis``. UTF-8, UTF-16
@@ -56,13 +59,16 @@ class TextOptions:
     SHORT_NAMES: ClassVar = {"text": "text_column"}
     """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
 
-    text_column: str | Sequence[str] = "text"
+    text_column: str | Sequence[str] = TEXT
+    pair: bool = field(default=False, kw_only=True, metadata=DECIDED)
     delimiter: str | None = field(default=None, kw_only=True)
     encoding: str | None = field(default=None, kw_only=True)
     header: bool | None = field(default=None, kw_only=True)
     quoting: str = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
+        if self.pair and self.text_column == TEXT:
+            object.__setattr__(self, "text_column", PAIR_COLUMNS)
         names = tuple(self.text_column) if isinstance(self.text_column, list | tuple) else (self.text_column,)
         are_names = bool(names) and all(isinstance(name, str) for name in names)
         require(are_names, "text_column", "a name of a column, or several", self.text_column)
@@ -75,6 +81,10 @@ class TextOptions:
             object.__setattr__(self, "delimiter", delimiter)
         if self.encoding is not None:
             object.__setattr__(self, "encoding", find_codec(self.encoding))
+
+    def for_pairs(self, pair: bool) -> Self:
+        """The same options, to read pairs of texts or not."""
+        return self if pair == self.pair else dataclasses.replace(self, pair=pair)
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -189,6 +199,11 @@ LABEL_OPTIONS = (
     *LABEL_CLEANINGS,
 )
 """Options that are for labels alone, and cannot be combined with a target of scores or grades."""
+SINGLE_TEXT_OPTIONS = (
+    *("teacher", "unlabelled", "init_from", "label_descriptions", "vocabulary", "stream"),
+    *LABEL_CLEANINGS,
+)
+"""Options that cannot be combined with pairs of texts."""
 SMALL_TEACHER = "small"
 """The teacher without an encoder: models of preset ``small``, trained on other rows than they label."""
 
@@ -206,6 +221,9 @@ class TrainOptions:
             labels are grades: few numbers, such as 1 to 5, whose order counts. A model of either predicts a
             number.
         ordinal: short for the target ``ordinal``.
+        pair: whether each row is a pair of texts to compare, in two text columns, which are ``text`` and
+            ``text_pair`` if you name none.
+        symmetric: whether the order of the two texts of a pair plays no part.
         operation: ``interference`` or ``modulation``. The default is the preset's.
         epochs: passes over the training texts. The default is the preset's.
         batch_size: texts in a step. The default is the preset's.
@@ -275,6 +293,8 @@ class TrainOptions:
     validation: Any = None
     target: str = LABEL
     ordinal: bool = False
+    pair: bool = False
+    symmetric: bool = False
     operation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -349,7 +369,7 @@ class TrainOptions:
         self._check_checkpoint()
 
     def _check_target(self) -> None:
-        """Refuse options that are for labels alone, with another target."""
+        """Refuse options that are for labels alone with another target, and for single texts with pairs."""
         require_choice(self.target, "target", TARGETS)
         if self.ordinal:
             if self.target == "score":
@@ -357,6 +377,14 @@ class TrainOptions:
                     "cannot be combined with target score", location="ordinal", hint="choose one"
                 )
             object.__setattr__(self, "target", "ordinal")
+        if self.symmetric and not self.pair:
+            problem = "only pairs of texts have an order"
+            raise ConfigError(problem, location="symmetric", hint="add pair, or leave it out")
+        for name in SINGLE_TEXT_OPTIONS if self.pair else ():
+            if getattr(self, name) is not None and getattr(self, name) is not False:
+                raise ConfigError(
+                    "reads single texts, found pairs", location=name, hint="leave it out, or pair"
+                )
         for name in LABEL_OPTIONS if self.target != LABEL else ():
             if getattr(self, name) is not None and getattr(self, name) is not False:
                 problem = f"is for labels alone, found the target {self.target}"

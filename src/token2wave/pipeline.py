@@ -46,7 +46,7 @@ from token2wave.training.callbacks import WRITING, Callback, CallbackList
 from token2wave.training.checkpoint import Checkpoint, require_free_path
 from token2wave.training.distributed import is_distributed, rank, require_one_process, run_distributed
 from token2wave.training.preparation import RECOGNISED, default_vocabulary
-from token2wave.training.presets import Preset, overrides_of, preset_named
+from token2wave.training.presets import Preset, overrides_of, preset_of
 from token2wave.training.requirements import require_trainable
 from token2wave.training.result import Summary
 from token2wave.training.run import FitResult, TrainingRun
@@ -114,14 +114,15 @@ def train(
     Raises:
         DataError: the data cannot be read or used.
         ConfigError: a setting is illegal.
-        OutputError: an output cannot be written, or would replace something else; before training starts.
+        OutputError: an output cannot be written, or would replace another file.
         CheckpointError: the checkpoint is damaged, or of another run.
         MissingExtraError: an optional package is needed and not installed.
     """
     start = time.perf_counter()
     callback_list = CallbackList(callbacks) if rank() else CallbackList.with_logging(callbacks)
+    data_options = data_options.for_pairs(options.pair)
     context = RunContext(options=options, data_options=data_options, command=command)
-    preset = preset_named(options.preset).with_settings(overrides_of(options))
+    preset = preset_of(options, data_options.pair, overrides_of(options))
     if options.target != LABEL:
         for name in ("multi_label", "label_separator"):
             if getattr(data_options, name):

@@ -22,7 +22,7 @@ from token2wave.training.callbacks import CallbackList
 from token2wave.training.cross_validation import split_folds
 from token2wave.training.label_cleaning import fit_cleaned
 from token2wave.training.preparation import prepare
-from token2wave.training.presets import Preset, overrides_of, preset_named
+from token2wave.training.presets import Preset, overrides_of, preset_of
 from token2wave.training.recipe import Recipe
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
@@ -45,7 +45,7 @@ def prepare_run(
     def preset_with(changes: Mapping[str, Any]) -> Preset:
         """The preset with your settings and further ones; the data decides the rest."""
         settings = {**overrides, **changes}
-        preset = preset_named(options.preset).with_settings(settings)
+        preset = preset_of(options, data_options.pair, settings)
         return auto_settings(preset, splits.train.texts, settings, n_classes)
 
     preset = preset_with({})

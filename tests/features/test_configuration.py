@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paper.rivals.transformer import TransformerConfig
 from token2wave.config import Configuration
 from token2wave.errors import ConfigError
-from token2wave.features import WordConfig, WordPieceConfig
+from token2wave.features import PairConfig, WordConfig, WordPieceConfig
 from token2wave.models import WaveConfig
 from token2wave.training.recipe import Recipe
 
@@ -34,6 +34,14 @@ VALUES: dict[type[Configuration], dict[str, Values]] = {
         "bits": ([10, 24], [9, 25]),
         "min_count": ([1, 10**6], [0, -1]),
         "cls": ([True, False], []),
+    },
+    PairConfig: {
+        "ngrams": ([1, 5], [0, -1, 6]),
+        "unspaced_ngrams": ([1, 5], [0, -1, 6]),
+        "bits": ([10, 24], [9, 25]),
+        "min_count": ([1, 10**6], [0, -1]),
+        "cls": ([False], [True]),
+        "symmetric": ([True, False], []),
     },
     WordPieceConfig: {
         "vocabulary_size": ([3, 30_522], [2, 0, -1]),
@@ -128,9 +136,10 @@ def refused(cls: type[Configuration], key: str, value: Any) -> None:
 
 
 def test_every_setting_is_tested() -> None:
-    ours = {
-        cls for cls in Configuration.__subclasses__() if cls.__module__.startswith(("token2wave.", "paper."))
-    }
+    classes = Configuration.__subclasses__()
+    for cls in classes:
+        classes += cls.__subclasses__()  # the list grows while it is read
+    ours = {cls for cls in classes if cls.__module__.startswith(("token2wave.", "paper."))}
     assert ours == set(VALUES)
     for cls, values in VALUES.items():
         assert list(values) == [field.name for field in dataclasses.fields(cls)]

@@ -217,5 +217,7 @@ def test_buckets_at_the_edges() -> None:
 def test_missing_buckets_and_unknown_kind() -> None:
     with pytest.raises(ModelFileError, match="buckets"):
         features_from_file("words", {}, {"vocabulary": np.zeros(3, np.uint8)})
-    with pytest.raises(ModelFileError, match="expected features of type words or wordpiece, found 'letters'"):
+    with pytest.raises(
+        ModelFileError, match="expected features of type words, wordpiece or pairs, found 'letters'"
+    ):
         features_from_file("letters", {}, {})

@@ -17,8 +17,8 @@ import typer
 import typer.core
 
 from token2wave.cli.config_file import expand_config
-from token2wave.config import describe_options, first_sentence
-from token2wave.errors import ConfigError
+from token2wave.config import describe_options, first_sentence, option_fields
+from token2wave.errors import ConfigError, DataError
 from token2wave.options import TextOptions
 from token2wave.reporting.terminal import print_note, set_verbosity, verbosity
 from token2wave.storage.outputs import protected
@@ -78,7 +78,16 @@ _DASHED_TEXT = re.compile(r"-(\d|[^=\s]*\s)")  # no option begins with a digit o
 _DASH_MARK = "\0"
 GROUPS = {
     "Data": (
-        *("text_column", "label_column", "weight_column", "group_column", "delimiter", "encoding", "header"),
+        *(
+            "text_column",
+            "pair",
+            "label_column",
+            "weight_column",
+            "group_column",
+            "delimiter",
+            "encoding",
+            "header",
+        ),
         *("quoting", "multi_label", "label_separator", "normalise_labels", "skip_bad_rows", "bad_rows"),
         *("test", "validation", "unlabelled", "label_descriptions", "split", "reference", "data"),
     ),
@@ -86,6 +95,7 @@ GROUPS = {
         *(
             "target",
             "ordinal",
+            "symmetric",
             "preset",
             "operation",
             "epochs",
@@ -204,11 +214,15 @@ def _set_parameters(function: Callable[..., None], parameters: list[inspect.Para
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
-def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str, Any]) -> list[str]:
+def read_input(
+    texts: list[str] | None, file: Path | None, options: Mapping[str, Any], pair: bool = False
+) -> list[str]:
     """Return the texts of the command line, of a file, or of standard input.
 
+    With ``pair`` they are pairs: two texts of the command line, two columns, or lines of two texts and a tab.
+
     Raises:
-        ConfigError: there are both texts and a file.
+        ConfigError: there are both texts and a file, or an odd number of texts for pairs.
         DataError: the file or standard input cannot be read.
     """
     if texts and file is not None:
@@ -218,14 +232,47 @@ def read_input(texts: list[str] | None, file: Path | None, options: Mapping[str,
         for text in texts:
             if Path(text).suffix and os.path.isfile(text):
                 print_note(f"{text!r} is taken as a text; to read the file of that name, write --file {text}")
-        return [text.removeprefix(_DASH_MARK) for text in texts]
+        texts = [text.removeprefix(_DASH_MARK) for text in texts]
+        return join_texts(texts) if pair else texts
     from token2wave.data import read_stream, read_texts
 
     if file is not None:
-        return read_texts(file, TextOptions(**options))
+        return read_texts(file, TextOptions(**options).for_pairs(pair))
     if sys.stdin.isatty() and not verbosity.is_quiet:
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
-    return read_stream(sys.stdin.buffer, "standard input", TextOptions(**options).encoding)
+    lines = read_stream(sys.stdin.buffer, "standard input", TextOptions(**options).encoding)
+    return [split_line(line, row) for row, line in enumerate(lines, 1)] if pair else lines
+
+
+def join_texts(texts: list[str]) -> list[str]:
+    """Make pairs of texts, two by two.
+
+    Raises:
+        ConfigError: their number is odd.
+    """
+    from token2wave.features.pairs import join_pair
+
+    if len(texts) % 2:
+        problem = f"expected two texts for each pair, found {len(texts)}"
+        raise ConfigError(problem, location="TEXT", hint='give both: predict model "a text" "another"')
+    return [join_pair(*pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
+
+
+def split_line(line: str, row: int) -> str:
+    """Make a pair of a line with two texts and a tab between them.
+
+    Raises:
+        DataError: it has not one tab.
+    """
+    from token2wave.features.pairs import join_pair
+
+    if line.count("\t") != 1:
+        raise DataError(
+            f"expected two texts and a tab between them, found {line.count(chr(9))} tabs",
+            location=f"standard input, line {row}",
+            hint="give one pair a line, or a file with --file",
+        )
+    return join_pair(*line.split("\t"))
 
 
 def takes_options(
@@ -241,10 +288,7 @@ def takes_options(
         leave_out: fields that are not options of this command.
     """
     fields = [
-        (cls, field)
-        for cls in option_classes
-        for field in dataclasses.fields(cls)
-        if field.name not in leave_out
+        (cls, field) for cls in option_classes for field in option_fields(cls) if field.name not in leave_out
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

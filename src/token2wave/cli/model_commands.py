@@ -22,7 +22,7 @@ from token2wave.cli.arguments import (
     takes_options,
 )
 from token2wave.errors import ConfigError
-from token2wave.options import DataOptions, TextOptions
+from token2wave.options import PAIR_COLUMNS, DataOptions, TextOptions
 from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, private_files
 
@@ -128,6 +128,7 @@ def predict(
     """
     from token2wave.classifier import load
     from token2wave.data.text_files import TextTable, read_table
+    from token2wave.features.pairs import split_pair
     from token2wave.formatting import printable
     from token2wave.inference.prediction import prediction_to_dict, should_abstain
     from token2wave.storage.outputs import Outputs
@@ -151,10 +152,11 @@ def predict(
         problem = "is the probability of a label, and the model predicts scores"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
     if file is None or text:
-        texts = read_input(text, file, options)
+        texts = read_input(text, file, options, classifier.is_pairs)
         table = TextTable(texts, {"text": list(texts)}, ",")
     else:
-        table = read_table(file, TextOptions(**options), text_alone=out is None, skip_bad_rows=skip_bad_rows)
+        text_options = TextOptions(**options).for_pairs(classifier.is_pairs)
+        table = read_table(file, text_options, text_alone=out is None, skip_bad_rows=skip_bad_rows)
     texts = table.texts
     with terminal.progress() as callback:
         callback.on_stage("prediction", len(texts))
@@ -166,7 +168,10 @@ def predict(
     scores: list[list[float]] = []
     for line, prediction in zip(texts, predictions, strict=True):
         no_label = should_abstain(prediction, abstain_below, abstain_above_novelty)
-        documents.append({"text": line, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
+        fields = {"text": line}
+        if classifier.is_pairs:
+            fields = dict(zip(PAIR_COLUMNS, split_pair(line), strict=True))
+        documents.append({**fields, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
         classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
         decisions.append(classes)
         scores.append(_printed_scores(prediction, no_label))
@@ -285,7 +290,7 @@ def explain(
     if html is not None:
         outputs.check_file(html, "page of explanations")
     classifier = load(model)
-    texts = read_input(text, file, options)
+    texts = read_input(text, file, options, classifier.is_pairs)
     with terminal.progress() as callback:
         callback.on_stage("explanation", len(texts))
         explanations = []

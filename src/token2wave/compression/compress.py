@@ -180,7 +180,7 @@ def _load_texts(
     """Load the training texts, and hold out the rows that were held out in training."""
     record = classifier.training
     options = replace(
-        options,
+        options.for_pairs(classifier.is_pairs),
         weight_column=_string(record, "weight_column"),
         group_column=_string(record, "group_column"),
         multi_label=classifier.multi_label,

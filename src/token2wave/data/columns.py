@@ -107,6 +107,12 @@ def guess_columns(
         value = getattr(options, field, None)
         if field == "text_column":
             columns = list(dict.fromkeys(split_names(options.text_column, names)))
+            if options.pair and len(columns) != 2:
+                raise DataError(
+                    f"expected two columns of texts for pairs, found {join_names(columns)}",
+                    location=source,
+                    hint="name both: --text-column first,second",
+                )
         elif isinstance(value, str):
             columns = [value]
         else:

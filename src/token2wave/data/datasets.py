@@ -15,7 +15,7 @@ from token2wave.config import require_choice
 from token2wave.data.file_segments import stem, suffixes
 from token2wave.data.hub_datasets import fetch
 from token2wave.data.lines import cannot_read, did_you_mean, open_binary
-from token2wave.data.objects import to_texts
+from token2wave.data.objects import to_pairs, to_texts
 from token2wave.data.sources import MemoryDataset, is_name, memory_dataset
 from token2wave.data.text_files import read_labelled, read_texts
 from token2wave.data.texts import SPLIT_STEMS, TextDataset, TextSplit
@@ -205,12 +205,14 @@ def load_texts(
     """
     options = options or TextOptions()
     if not is_name(data):
+        if options.pair:
+            return to_pairs(data, argument, options.text_columns)
         return to_texts(data, argument, for_training=True, column=options.text_column)
     source = _find_source(data)
     split = _require_split(source, "train")
     if isinstance(source, DatasetFiles):
         return read_texts(source.splits[split], options)
-    return list(source.read(split, DataOptions(options.text_column)).texts)
+    return list(source.read(split, DataOptions(options.text_column, pair=options.pair)).texts)
 
 
 def available() -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def whole_file(path: Path, options: TextOptions = DEFAULT_OPTIONS) -> Segment:
             hint=OTHER_FORMATS.get(path.suffix.lower())
             or f"use a file with one of the suffixes {suffixes()}, or name the delimiter of a table",
         )
-    return Segment(os.fspath(path), suffix, compression)
+    return Segment(os.fspath(path), suffix, compression, pair=options.pair)
 
 
 def stem(path: Path) -> str | None:

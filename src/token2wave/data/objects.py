@@ -16,9 +16,12 @@ from token2wave.data.values import (
     parse_label_sets,
     parse_labels,
     parse_texts,
+    quote,
     split_names,
 )
 from token2wave.errors import InputError, input_errors, type_name
+from token2wave.features.pairs import SEPARATOR, join_pair
+from token2wave.options import PAIR_COLUMNS
 
 _NUMBER = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 
@@ -122,6 +125,48 @@ def to_texts(
         texts = ["" if isinstance(text, str) else text for text in texts]  # the error is about the others
     with input_errors():
         return parse_texts(Argument(texts, name))
+
+
+def to_pairs(values: Any, name: str = "texts", columns: Sequence[str] = PAIR_COLUMNS) -> list[str]:
+    """Return pairs of texts, each as one string (:mod:`token2wave.features.pairs`).
+
+    Args:
+        values: ``N`` pairs: tuples or lists of two strings, dictionaries of the two columns, or an array
+            ``(N, 2)``; or a frame or dictionary of the two columns, or of any two.
+        name: name of the argument, for errors.
+        columns: names of the two columns.
+
+    Raises:
+        InputError: an element is not a pair of strings, or as :func:`to_list`.
+    """
+    names = list(values) if isinstance(values, Mapping) else None
+    if names is None and not isinstance(values, list):
+        names = getattr(values, "column_names", getattr(values, "columns", None))
+    if names is not None:
+        chosen = list(columns) if set(columns) <= set(names) else list(names)
+        if len(chosen) != 2:
+            problem = f"expected two columns of texts, found {join_names(map(str, chosen))}"
+            raise InputError(problem, location=name, hint="give the two columns of the pairs")
+        rows: Iterable[Any] = zip(*(to_list(values[each], name) for each in chosen), strict=True)
+    elif isinstance(shape := getattr(values, "shape", None), tuple) and len(shape) == 2:
+        rows = values.tolist()
+    else:
+        rows = to_list(values, name)
+    return [_to_pair(row, f"{name}[{index}]", columns) for index, row in enumerate(rows)]
+
+
+def _to_pair(row: Any, location: str, columns: Sequence[str]) -> str:
+    """Return a pair as one string; a string that is a pair stays as it is."""
+    if isinstance(row, str) and SEPARATOR in row:
+        return row
+    cells = [row.get(name) for name in columns] if isinstance(row, Mapping) else row
+    if not isinstance(cells, list | tuple) or len(cells) != 2 or not all(isinstance(c, str) for c in cells):
+        raise InputError(
+            f"expected a pair of texts, found {quote(row)}",
+            location=location,
+            hint='give each pair as two strings: ("a text", "another")',
+        )
+    return join_pair(*cells)
 
 
 def _text_of(record: Mapping[str, Any], column: str | Sequence[str]) -> Any:

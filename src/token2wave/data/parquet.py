@@ -146,7 +146,7 @@ def parquet_blocks(
             batches = file.iter_batches(
                 min(ROWS_DECODED, n_rows), row_groups=list(groups), columns=names, use_threads=False
             )
-            plain = (_with_plain_texts(batch, text_columns) for batch in batches)
+            plain = (_with_plain_texts(batch, text_columns, segment.pair) for batch in batches)
             text_column = ",".join(text_columns)
             for table in _join_batches(plain, n_rows, limits.block_bytes):
                 yield _reject_bad_texts(table, text_column, np.arange(at, at + len(table), dtype=np.int64))
@@ -214,12 +214,12 @@ def _join_batches(batches: Iterable[Any], n_rows: int, n_bytes: int) -> Iterator
         yield pyarrow.Table.from_batches(pending).combine_chunks()
 
 
-def _with_plain_texts(batch: Any, text_columns: Sequence[str]) -> Any:
+def _with_plain_texts(batch: Any, text_columns: Sequence[str], pair: bool) -> Any:
     """Replace a dictionary of texts by the texts, or add a column of the texts of several."""
     import pyarrow
 
     if len(text_columns) > 1:
-        joined = join_columns([batch.column(name).to_pylist() for name in text_columns])
+        joined = join_columns([batch.column(name).to_pylist() for name in text_columns], pair)
         columns = [*batch.columns, pyarrow.array(joined, pyarrow.string())]
         return pyarrow.RecordBatch.from_arrays(columns, [*batch.schema.names, ",".join(text_columns)])
     (text_column,) = text_columns

@@ -94,7 +94,7 @@ def _parse_rows(
         return
     for at, line, record, size in parsed:
         if isinstance(record, dict) and not record.keys().isdisjoint(text_columns):
-            record[text_column] = join_cells(record.get(name) for name in text_columns)
+            record[text_column] = join_cells((record.get(name) for name in text_columns), segment.pair)
         yield at, line, record, size
 
 
@@ -178,7 +178,7 @@ def read_columns(
         columns = parquet_columns(path, [*text_columns, *others], with_others=table is not None)
         if table is not None:
             table.update(columns)
-        texts = join_columns([columns[name] for name in text_columns])
+        texts = join_columns([columns[name] for name in text_columns], segment.pair)
         if not texts:
             raise _no_rows(path, "the file has no rows")
         values_of_columns = [texts, *(columns[name] for name in others)]

@@ -60,6 +60,7 @@ class Segment:
         first: first row group of Parquet; first byte of a plain file of lines; else 0.
         last: one past the last; None: to the end.
         dialect: how the file is written.
+        pair: whether its two columns of texts are pairs of texts.
     """
 
     path: str
@@ -68,6 +69,7 @@ class Segment:
     first: int = 0
     last: int | None = None
     dialect: Dialect = Dialect()
+    pair: bool = False
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Segment:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from token2wave.data.columns import guess_columns
 from token2wave.data.file_segments import stem
-from token2wave.data.objects import Argument, has_digits, python_value, to_list
+from token2wave.data.objects import Argument, has_digits, python_value, to_list, to_pairs
 from token2wave.data.texts import SPLIT_STEMS, SourceTable, TextDataset, TextSplit
 from token2wave.data.values import Column, column_index, join_columns
 from token2wave.errors import DataError, InputError, input_errors, locate, type_name
@@ -50,7 +50,7 @@ class Table:
         labels = replace(labels, values=[_decode(value, names) for value in labels.values])
         optional = options.weight_column, options.group_column
         weights, groups = (None if name is None else self.column(name) for name in optional)
-        texts = join_columns([self.column(name).values for name in options.text_columns])
+        texts = join_columns([self.column(name).values for name in options.text_columns], options.pair)
         return Column(texts, self.source, ",".join(options.text_columns)), labels, weights, groups
 
     def all_columns(self) -> dict[str, Sequence[object]]:
@@ -178,7 +178,8 @@ def memory_dataset(
     name = name or f"{type(data).__name__} in memory"
     if labels is not None or weights is not None:
         prefix = "" if argument == "data" else f"{argument}, "
-        rows = _pair(data, labels, weights, prefix, options.text_column)
+        texts = to_pairs(data, f"{prefix}texts", options.text_columns) if options.pair else data
+        rows = _pair(texts, labels, weights, prefix, options.text_column)
         return MemoryDataset(name, {"train": rows}, is_single_file=True)
     if isinstance(data, Mapping) and {*options.text_columns, options.label_column}.isdisjoint(data):
         tables = {split: data[s] for split, stems in SPLIT_STEMS.items() for s in stems if s in data}

@@ -12,6 +12,7 @@ from pathlib import Path
 from token2wave.data.bad_rows import BadRows
 from token2wave.data.labels import canonical_label, is_written_list, label_key
 from token2wave.errors import DataError, locate
+from token2wave.features.pairs import join_pair
 from token2wave.options import DataOptions
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -72,11 +73,18 @@ def split_names(text_column: str | Sequence[str], names: Iterable[object]) -> li
     return [name.strip() for name in text_column.split(",") if name.strip()] or [text_column]
 
 
-def join_cells(cells: Iterable[object]) -> object:
+def join_cells(cells: Iterable[object], pair: bool = False) -> object:
     """The text of a row's cells, one a line without the empty ones; None if all are missing.
 
+    With ``pair`` the two cells are a pair of texts (:mod:`token2wave.features.pairs`), None if one is
+    missing.
     A cell that is no text is returned as it is, for :func:`parse_texts` to refuse.
     """
+    if pair:
+        cells = first, second = tuple(cells)
+        if isinstance(first, str) and isinstance(second, str):
+            return join_pair(first, second)
+        return next((cell for cell in cells if not is_missing(cell) and not isinstance(cell, str)), None)
     present = [cell for cell in cells if not is_missing(cell)]
     texts = [cell for cell in present if isinstance(cell, str)]
     if len(texts) < len(present):
@@ -84,9 +92,11 @@ def join_cells(cells: Iterable[object]) -> object:
     return "\n".join(filter(None, texts)) if texts else None
 
 
-def join_columns(columns: Sequence[Sequence[object]]) -> Sequence[object]:
+def join_columns(columns: Sequence[Sequence[object]], pair: bool = False) -> Sequence[object]:
     """The texts of one column, or of several together (:func:`join_cells`)."""
-    return columns[0] if len(columns) == 1 else [join_cells(cells) for cells in zip(*columns, strict=True)]
+    if len(columns) == 1 and not pair:
+        return columns[0]
+    return [join_cells(cells, pair) for cells in zip(*columns, strict=True)]
 
 
 def parse_texts(column: Column) -> list[str]:

@@ -118,11 +118,15 @@ class _ColouredView:
         for i in self.ranking[:2]:
             table.add_column(Text(f"effect on {self.names[i]}"), justify="right")
         table.add_column(Text("energy"), justify="right")
+        is_pair = any(unit.shared is not None for unit in parts)
+        if is_pair:
+            table.add_column(Text("texts"))
         order = sorted(range(len(parts)), key=lambda i: -abs(self.effects.values[i]))
         for i in order[:MAX_PARTS]:
             piece = self.explanation.text[parts[i].start : parts[i].end]
             cells = [shorten(piece, PART_COLUMNS) or NOTHING, *(column.signed(i) for column in columns)]
-            table.add_row(*map(Text, [*cells, f"{energy.text(i)}%"]))
+            texts = ["both" if parts[i].shared else "one"] if is_pair else []
+            table.add_row(*map(Text, [*cells, f"{energy.text(i)}%", *texts]))
         return table
 
 

@@ -30,6 +30,7 @@ class TextPart:
         logit_effects: the same for the logits.
         known: whether the model has any word of the part, or any character n-gram of a word without a row.
             Even an unknown part has an effect, since its neighbours become adjacent without it.
+        shared: whether both texts of a pair have all words of the part; None for a single text.
     """
 
     start: int
@@ -38,6 +39,7 @@ class TextPart:
     effects: tuple[float, ...]
     logit_effects: tuple[float, ...]
     known: bool
+    shared: bool | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -49,7 +51,8 @@ class Explanation(Described):
     """A prediction and the effect of each part of the text.
 
     Attributes:
-        text: the classified text; it may contain lone surrogates.
+        text: the classified text; it may contain lone surrogates. The second text of a pair is on a new
+            line.
         unit: ``token``, ``word`` or ``sentence``.
         label_names: the classes, in the order of the model.
         probabilities: of each class.
@@ -166,6 +169,7 @@ class Explanation(Described):
                     "effects": _plain(unit.effects),
                     "logit_effects": _plain(unit.logit_effects),
                     "known": bool(unit.known),
+                    **({} if unit.shared is None else {"shared": unit.shared}),
                 }
                 for unit in self.parts
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from token2wave.config import require_choice
 from token2wave.errors import ConfigError, require_text
 from token2wave.explanation.effects import UNITS, Explanation, TextPart
 from token2wave.explanation.removal import part_logits
+from token2wave.features import PairFeatures
+from token2wave.features.pairs import show_pair, split_pair
 from token2wave.inference.model import Model
 from token2wave.inference.reference import require_finite
 
@@ -31,7 +34,7 @@ def explain(
 
     Args:
         model: its network must compile.
-        text: any string.
+        text: any string; a pair is one string (:mod:`token2wave.features.pairs`).
         unit: ``token``, ``word`` or ``sentence``.
         should_stop: asked between chunks of parts; once it is true, the explanation ends there.
 
@@ -41,18 +44,23 @@ def explain(
         ModelFileError: the weights overflow, so a logit is not finite.
     """
     require_text(text)
+    if isinstance(model.features, PairFeatures):
+        split_pair(text)
     require_choice(unit, "unit", UNITS)
     parts = part_logits(model, text, unit, should_stop)
     logits = require_finite(parts.logits.astype(np.float64))
     probabilities = model.class_probabilities(logits).astype(np.float64)  # (1 + P, C)
     logits = model.class_logits(logits)
-    columns = (
+    columns: tuple[Any, ...] = (
         *parts.spans.T.tolist(),
         parts.energy.tolist(),
         map(tuple, (probabilities[0] - probabilities[1:]).tolist()),
         map(tuple, (logits[0] - logits[1:]).tolist()),
         parts.known.tolist(),
     )
+    if parts.shared is not None:
+        columns = (*columns, parts.shared.tolist())
+        text = show_pair(text)
     return Explanation(
         text,
         unit,

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features import WordFeatures, WordPieceFeatures
+from token2wave.features import PairFeatures, WordFeatures, WordPieceFeatures
+from token2wave.features.pairs import SEPARATOR
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
 from token2wave.features.wordpiece import UNKNOWN
@@ -36,6 +37,7 @@ class PartLogits(NamedTuple):
         logits: ``(1 + P, C)`` float32, of the text, then of the text without each part.
         complete: whether these are all parts.
         is_known: whether the model knows anything of the text.
+        shared: ``(P,)`` bool, whether both texts of a pair have each part; None for single texts.
     """
 
     spans: NDArray[np.int64]
@@ -44,6 +46,7 @@ class PartLogits(NamedTuple):
     logits: NDArray[np.float32]
     complete: bool
     is_known: bool
+    shared: NDArray[np.bool_] | None = None
 
 
 def part_logits(model: Model, text: str, unit: str, should_stop: ShouldStop) -> PartLogits:
@@ -59,10 +62,40 @@ def part_logits(model: Model, text: str, unit: str, should_stop: ShouldStop) -> 
         ConfigError: the network does not compile.
     """
     network = model.compiled()
+    if isinstance(model.features, PairFeatures):
+        return _part_logits_of_pair(model.features, network, text, unit, should_stop)
     if network.runs_natively and isinstance(model.features, WordFeatures):
         ends = sentence_ends(text) if unit == "sentence" else None  # every token is a word
         return PartLogits(*network.logits_without_parts(model.features, text, ends, should_stop))
     return part_logits_in_numpy(model, network, text, unit, should_stop)
+
+
+@np.errstate(all="ignore")
+def _part_logits_of_pair(
+    features: PairFeatures, network: CompiledNetwork, text: str, unit: str, should_stop: ShouldStop
+) -> PartLogits:
+    """Compute the same for a pair: each pair without a part is a pair of its own, with a blank there."""
+    tokens = features.tokens(text)
+    middle = text.index(SEPARATOR)
+    bounds = _bounds(tokens, text, unit, np.array([middle]))
+    spans = np.stack([tokens.starts[bounds[:, 0]], tokens.ends[bounds[:, 1] - 1]], axis=1)
+    encoded = features([text])
+    logits = [network.logits(encoded)]
+    for chunk in range(0, len(spans), CONTEXT_CHUNK):
+        if should_stop is not None and should_stop():
+            break
+        some = spans[chunk : chunk + CONTEXT_CHUNK].tolist()
+        logits.append(network.logits(features([f"{text[:start]} {text[end:]}" for start, end in some])))
+    rows, shared = features.word_rows(text)
+    energies = np.where(rows >= 0, network.energies(np.maximum(rows, 0)), 0.0)
+    energies /= max(float(energies.sum()), np.finfo(np.float64).tiny)
+    totals = [offsets_of(mask.astype(np.int64)) for mask in (rows >= 0, ~shared)]
+    known, alone = (total[bounds[:, 1]] > total[bounds[:, 0]] for total in totals)
+    running = np.append(0.0, np.cumsum(energies))
+    energy = running[bounds[:, 1]] - running[bounds[:, 0]]
+    result, n = np.concatenate(logits), sum(map(len, logits)) - 1
+    is_known = bool(features.n_known(encoded)[0] > 0)
+    return PartLogits(spans[:n], energy[:n], known[:n], result, n == len(bounds), is_known, ~alone[:n])
 
 
 @np.errstate(all="ignore")
@@ -75,7 +108,7 @@ def part_logits_in_numpy(
     """
     tokens = _visible_tokens(model, text)
     bounds = _bounds(tokens, text, unit)
-    passages = Passages(model.features, network)
+    passages = Passages(model.require_texts("explain"), network)
     sums = passages.add_oov(passages.sums([tokens.codes]), tokens.oov)
     without = _logits_without(passages, tokens, bounds, sums, should_stop)
     energy, known = _energy_fractions(passages, tokens, bounds)
@@ -98,10 +131,12 @@ def _visible_tokens(model: Model, text: str) -> Tokens:
     return tokens.take(np.flatnonzero(tokens.ends > tokens.starts))
 
 
-def _bounds(tokens: Tokens, text: str, unit: str) -> Bounds:
-    """Find the first and past-the-last token of each part."""
+def _bounds(tokens: Tokens, text: str, unit: str, further_ends: Bounds | None = None) -> Bounds:
+    """Find the first and past-the-last token of each part; ``further_ends`` are ends of sentences, too."""
     if unit == "sentence":
-        groups = np.searchsorted(sentence_ends(text), tokens.starts, side="right")
+        ends = sentence_ends(text)
+        ends = ends if further_ends is None else np.sort(np.concatenate([ends, further_ends]))
+        groups = np.searchsorted(ends, tokens.starts, side="right")
     else:
         groups = tokens.words if unit == "word" else np.arange(len(tokens.codes))
     # Tokens within one character, such as the letters of a Hangul syllable, make one part.

@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
 from token2wave.features.hashed_texts import HashedTexts
+from token2wave.features.pairs import PairConfig, PairFeatures, WordVectors
 from token2wave.features.ragged import Ragged
 from token2wave.features.wordpiece import WordPieceConfig, WordPieceFeatures
 from token2wave.features.words import WordConfig, WordFeatures
 
-Features = WordFeatures | WordPieceFeatures
+TextFeatures = WordFeatures | WordPieceFeatures
+Features = TextFeatures | PairFeatures
 FeatureConfig = WordConfig | WordPieceConfig
 
 __all__ = [
     "FeatureConfig",
     "Features",
+    "PairConfig",
+    "PairFeatures",
     "Ragged",
+    "TextFeatures",
     "WordConfig",
     "WordFeatures",
     "WordPieceConfig",
@@ -37,20 +42,24 @@ def fit_features(
     config: FeatureConfig,
     vocabulary: Path | None = None,
     advance: Callable[[int], None] | None = None,
+    vectors: WordVectors | None = None,
 ) -> tuple[Features, Ragged]:
     """Fit features to the training texts, and turn these texts into features.
 
     Args:
         texts: training texts.
-        config: settings; their class chooses words or WordPiece.
+        config: settings; their class chooses words, pairs or WordPiece.
         vocabulary: a WordPiece vocabulary file to use instead of training one.
         advance: called with the number of texts just processed, for a progress bar.
+        vectors: of words, for the waves of pairs.
 
     Raises:
         DataError: texts without words, or a bad vocabulary file.
     """
     features: Features
-    if isinstance(config, WordConfig):
+    if isinstance(config, PairConfig):
+        features = PairFeatures.fit(texts, config, vectors)
+    elif isinstance(config, WordConfig):
         texts = HashedTexts.of(texts)  # hashed once for both
         features = WordFeatures.fit(texts, config)
     elif vocabulary is not None:
@@ -76,7 +85,9 @@ def feature_config(type_name: str, settings: dict[str, Any]) -> FeatureConfig:
         return WordConfig.from_dict(settings)
     if type_name == WordPieceFeatures.type_name:
         return WordPieceConfig.from_dict(settings)
-    raise ModelFileError(f"expected features of type words or wordpiece, found {type_name!r}")
+    if type_name == PairFeatures.type_name:
+        return PairConfig.from_dict(settings)
+    raise ModelFileError(f"expected features of type words, wordpiece or pairs, found {type_name!r}")
 
 
 def features_from_file(type_name: str, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Features:
@@ -87,6 +98,8 @@ def features_from_file(type_name: str, settings: dict[str, Any], arrays: dict[st
         ConfigError: unknown or illegal settings.
     """
     config = feature_config(type_name, settings)
+    if isinstance(config, PairConfig):
+        return PairFeatures.from_arrays(config, arrays)
     if isinstance(config, WordConfig):
         return WordFeatures.from_arrays(config, arrays)
     return WordPieceFeatures.from_arrays(config, arrays)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import MissingExtraError, ModelFileError, Token2WaveError, import_extra
-from token2wave.features import Features, Ragged, WordConfig, feature_config, features_from_file
+from token2wave.features import Features, PairConfig, Ragged, WordConfig, feature_config, features_from_file
+from token2wave.features.pairs import ARRAYS, COMPARISONS, N_CUTS
 from token2wave.features.ragged import offsets_of
 from token2wave.inference import reference
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
@@ -55,6 +56,13 @@ def expected_arrays(header: dict[str, Any]) -> Expected:
         raise ModelFileError("expected settings of the features, found none")
     words = feature_config(str(features.get("kind")), features["settings"])
     expected: Expected = {name: ("F32", list(shape)) for name, shape in config.parameter_shapes().items()}
+    if isinstance(words, PairConfig):
+        sizes = {"n_texts": [1], "cuts": [len(COMPARISONS), N_CUTS]}
+        types = {"uint32": "U32", "int8": "I8", "float32": "F32"}
+        return expected | {
+            f"{FEATURE_PREFIX}{name}": (types[np.dtype(dtype).name], sizes.get(name))
+            for name, (dtype, _) in ARRAYS.items()
+        }
     if not isinstance(words, WordConfig):
         if config.n_oov:
             raise ModelFileError("expected features of words beside an OOV table, found WordPiece")

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError
-from token2wave.features import Features, Ragged, WordFeatures, describe_features
+from token2wave.features import Features, PairFeatures, Ragged, TextFeatures, WordFeatures, describe_features
+from token2wave.features.pairs import SEPARATOR
 from token2wave.inference import reference
 from token2wave.inference.compiled import CompiledNetwork, compile_network
 from token2wave.inference.drift_sums import DriftSums
@@ -139,6 +140,30 @@ class Model:
                 location=purpose,
                 hint="train on the labels, without a target of scores or grades",
             )
+
+    @property
+    def is_pairs(self) -> bool:
+        """Whether the model reads pairs of texts."""
+        return isinstance(self.features, PairFeatures)
+
+    @property
+    def empty_text(self) -> str:
+        """A text of no words, or a pair of two such texts."""
+        return SEPARATOR if self.is_pairs else ""
+
+    def require_texts(self, purpose: str) -> TextFeatures:
+        """Return the features of a model of single texts.
+
+        Raises:
+            ConfigError: it is a model of pairs.
+        """
+        if isinstance(self.features, PairFeatures):
+            raise ConfigError(
+                "expected a model of single texts, found one of pairs",
+                location=purpose,
+                hint="train on one column of texts, without --pair",
+            )
+        return self.features
 
     def compiled(self) -> CompiledNetwork:
         """Return the compiled network; compile it now if it is still in torch.

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from token2wave.features import Features
+from token2wave.features import TextFeatures
 from token2wave.features.ragged import Ragged, offsets_of
 from token2wave.inference.compiled import CompiledNetwork
 from token2wave.inference.sums import Sums
@@ -33,7 +33,7 @@ Codes = NDArray[np.uint64]
 class Passages:
     """Computes sums of passages, given as token codes."""
 
-    def __init__(self, features: Features, network: CompiledNetwork) -> None:
+    def __init__(self, features: TextFeatures, network: CompiledNetwork) -> None:
         self.features, self.network = features, network
         # A word's state depends on `radius` neighbours on each side, whose states depend on it in turn.
         self.n_words = 2 * network.config.context_radius if network.config.context_width else 0

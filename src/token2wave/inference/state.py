@@ -42,12 +42,13 @@ class State:
             the same memory however long the text.
 
     Raises:
-        ConfigError: the network does not compile.
+        ConfigError: the network does not compile, or the model reads pairs.
     """
 
     def __init__(self, model: Model, removable: bool = True) -> None:
         self.model = model
-        self._passages = Passages(model.features, model.compiled())
+        self._features = model.require_texts("state")
+        self._passages = Passages(self._features, model.compiled())
         nothing = np.zeros(0, dtype=np.uint64)
         self._sums = self._passages.sums([nothing])
         self._start, self._end = nothing, nothing
@@ -82,7 +83,7 @@ class State:
 
     def _tokens(self, text: str) -> Tokens:
         require_text(text)
-        return self.model.features.tokens(text)
+        return self._features.tokens(text)
 
     def merge(self, other: State) -> Self:
         """Add the text of another state at the end. The other state does not change.
@@ -137,7 +138,7 @@ class State:
             return False
         first, last = offset // CODE_BYTES, (offset + size) // CODE_BYTES
         edges = np.concatenate([self._codes(first, first + 1), self._codes(last, last + 1)])
-        return bool(self.model.features.begins_word(edges).all())
+        return bool(self._features.begins_word(edges).all())
 
     def remove_first(self, n_tokens: int) -> Self:
         """Remove the first tokens; all, if there are fewer.

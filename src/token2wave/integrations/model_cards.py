@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
-from token2wave.features import WordFeatures, WordPieceConfig
+from token2wave.features import WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.metrics import Evaluation
 from token2wave.reporting.summary import LANGUAGES, recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
@@ -276,9 +276,11 @@ def _limitations(classifier: Classifier) -> list[str]:
         ]
     elif isinstance(features, WordFeatures):
         sentences += ["It ignores words that the training texts lack, however similar to known ones."]
-    else:
+    elif isinstance(features, WordPieceFeatures):
         sentences += [f"It reads only the first {features.config.max_tokens} tokens of a text."]
-    if not classifier.network.config.uses_order:
+    if classifier.is_pairs:
+        sentences += ["It compares two texts by the words and n-grams that both have, or one alone."]
+    elif not classifier.network.config.uses_order:
         has_ngrams = isinstance(features, WordFeatures) and features.config.ngrams > 1
         beyond = ", beyond its n-grams of words" if has_ngrams else ""
         sentences += [f"The order of a text's words makes no difference{beyond}."]

@@ -63,6 +63,7 @@ def export_onnx(classifier: Classifier, path: str | os.PathLike[str], *, overwri
         from token2wave.integrations.onnx_graph import build_graph
 
     classifier.require_labels("export to ONNX")
+    classifier.require_texts("export to ONNX")
     network = classifier.compiled()
     arrays = network.arrays()
     encoded = {

@@ -154,6 +154,7 @@ def select(
         outputs.check_file(out, "selected rows")
         require_table_name(Path(out))
     classifier = model if isinstance(model, Classifier) else load(model)
+    classifier.require_texts("select")
     agreement = None if previous is None else _Agreement(previous, classifier)
     labelled_texts = [] if labelled is None else load_texts(labelled, data_options, argument="labelled")
     n_candidates = n if strategy == "random" else max(n, min(CANDIDATES_PER_ROW * n, MAX_CANDIDATES))

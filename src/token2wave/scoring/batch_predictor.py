@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier, load
 from token2wave.config import require
-from token2wave.data.objects import to_texts
+from token2wave.data.objects import to_pairs, to_texts
 from token2wave.errors import ConfigError, DataError, import_extra
+from token2wave.options import PAIR_COLUMNS, TEXT
 
 MAX_PROBABILITY_COLUMNS = 1_000
 _loaded: dict[tuple[str, int, int, int], Classifier] = {}  # by path, size, modification time and inode
@@ -39,7 +40,8 @@ class BatchPredictor:
 
     Args:
         model: path of the model file, readable by every process.
-        text_column: the column of the texts.
+        text_column: the column of the texts; for a model of pairs the two columns (default ``text`` and
+            ``text_pair``).
         top_k: if more than 1, add a column ``top`` of the ``top_k`` most probable classes.
         probabilities: add a column ``probabilities`` with the probability of every class.
         novelty: add a column ``novelty``, which takes longer; see :meth:`token2wave.Classifier.novelty`.
@@ -56,14 +58,14 @@ class BatchPredictor:
         self,
         model: str | os.PathLike[str],
         *,
-        text_column: str = "text",
+        text_column: str | Sequence[str] = "text",
         top_k: int = 1,
         probabilities: bool = False,
         novelty: bool = False,
         prefix: str = "",
     ) -> None:
         self.model = os.path.abspath(model)
-        self.text_column = text_column
+        self.text_columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
         self.options = PredictionOptions(top_k, probabilities, novelty, prefix)
 
     @property
@@ -81,6 +83,24 @@ class BatchPredictor:
             _loaded[key] = load(self.model)
         _require_support(_loaded[key], self.options)
         return _loaded[key]
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The columns of the texts that the model reads.
+
+        Raises:
+            ConfigError: they are not two for a model of pairs, or several for another one.
+        """
+        is_pairs = self.classifier.is_pairs
+        columns = PAIR_COLUMNS if is_pairs and self.text_columns == (TEXT,) else self.text_columns
+        if len(columns) != 1 + is_pairs:
+            expected = "two columns of texts" if is_pairs else "one column of texts"
+            raise ConfigError(
+                f"expected {expected}, found {', '.join(columns)}",
+                location="text_column",
+                hint="name the columns that the model was trained on",
+            )
+        return columns
 
     def predictions(self, texts: Any) -> Predictions:
         """Predict a list of strings or a ``pyarrow`` array.
@@ -130,7 +150,10 @@ class BatchPredictor:
 
             names = batch.schema.names
             self._require_columns(names)
-            added = self.predictions(batch.column(names.index(self.text_column))).to_arrow()
+            texts = (
+                self._texts(batch) if self.classifier.is_pairs else batch.column(names.index(*self._columns))
+            )
+            added = self.predictions(texts).to_arrow()
             schema = batch.schema
             for name, column in added.items():
                 schema = schema.append(pyarrow.field(name, column.type))
@@ -140,15 +163,19 @@ class BatchPredictor:
         )
 
     def _texts(self, batch: Any) -> list[str]:
-        return to_texts(batch[self.text_column], f"batch[{self.text_column!r}]")
+        if self.classifier.is_pairs:
+            return to_pairs({name: batch[name] for name in self._columns}, "batch", self._columns)
+        (name,) = self._columns
+        return to_texts(batch[name], f"batch[{name!r}]")
 
     def _require_columns(self, names: Sequence[str]) -> None:
-        if self.text_column not in names:
-            raise DataError(
-                f"there is no column {self.text_column!r}",
-                location="batch",
-                hint="name the column of the texts with text_column",
-            )
+        for column in self._columns:
+            if column not in names:
+                raise DataError(
+                    f"there is no column {column!r}",
+                    location="batch",
+                    hint="name the column of the texts with text_column",
+                )
         for name in self.added_columns():
             if name in names:
                 raise DataError(

@@ -52,7 +52,7 @@ class InputSchema(NamedTuple):
         return {name: self.arrow_types.get(name, pyarrow.string()) for name in names}
 
 
-def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool) -> InputSchema:
+def infer_schema(segments: Sequence[Segment], text_columns: Sequence[str], with_types: bool) -> InputSchema:
     """Infer the columns from the metadata and the first rows of the files of an input.
 
     Raises:
@@ -65,9 +65,9 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
     arrow_types: dict[str, Any] = {}
     for field in _unify_schemas(parquet) if parquet else ():
         value_types[field.name], arrow_types[field.name] = _arrow_value_type(field.type), field.type
-    samples = _sample_columns(sampled, text_column)
+    samples = _sample_columns(sampled, text_columns)
     if not value_types and not samples:
-        raise _no_usable_rows(sampled[0], text_column)
+        raise _no_usable_rows(sampled[0], text_columns)
     for name, values in samples.items():
         types = {value_type(value) for value in values if value is not None}
         types |= {value_types[name]} if name in value_types else set()
@@ -80,14 +80,15 @@ def infer_schema(segments: Sequence[Segment], text_column: str, with_types: bool
             location="input",
             hint="choose columns with --columns",
         )
-    is_missing = bool(parquet) and text_column not in value_types
-    if is_missing or value_types.get(text_column, "text") not in ("text", "unknown"):
-        columns = join_names([name for name, column_type in value_types.items() if column_type == "text"])
-        raise DataError(
-            f"expected strings in column {text_column!r}; columns of strings are {columns}",
-            location="input",
-            hint="name the column of the texts with --text-column",
-        )
+    for text_column in text_columns:
+        is_missing = bool(parquet) and text_column not in value_types
+        if is_missing or value_types.get(text_column, "text") not in ("text", "unknown"):
+            columns = join_names([name for name, column_type in value_types.items() if column_type == "text"])
+            raise DataError(
+                f"expected strings in column {text_column!r}; columns of strings are {columns}",
+                location="input",
+                hint="name the column of the texts with --text-column",
+            )
     is_open = any(segment.format in LINE_FORMATS for segment in sampled)
     return InputSchema(value_types, is_open, arrow_types if with_types else {})
 
@@ -114,9 +115,9 @@ def require_columns(schema: InputSchema, names: Sequence[str], added: Sequence[s
             )
 
 
-def _no_usable_rows(segment: Segment, text_column: str) -> DataError:
+def _no_usable_rows(segment: Segment, text_columns: Sequence[str]) -> DataError:
     """The error for an input whose first rows cannot be used, e.g. because the column has another name."""
-    with closing(read_segment(segment, text_column)) as blocks:  # type: ignore[type-var]
+    with closing(read_segment(segment, text_columns)) as blocks:  # type: ignore[type-var]
         reject = next((reject for rows in blocks for reject in rows.rejected), None)
     return DataError(
         f"none of the first rows can be used: {'there is none' if reject is None else reject.reason}",
@@ -144,15 +145,17 @@ def _unify_schemas(segments: Sequence[Segment]) -> Any:
     return unified
 
 
-def _sample_columns(segments: Sequence[Segment], text_column: str) -> dict[str, list[Any]]:
+def _sample_columns(segments: Sequence[Segment], text_columns: Sequence[str]) -> dict[str, list[Any]]:
     """The values of each column in the first rows of the files."""
     columns: dict[str, list[Any]] = {}
     n_rows = max(min(MAX_SAMPLED_ROWS // max(len(segments), 1), MAX_ROWS_PER_FILE), 1)
     for segment in segments:
-        with closing(read_segment(segment, text_column, n_rows=n_rows)) as blocks:  # type: ignore[type-var]
+        with closing(read_segment(segment, text_columns, n_rows=n_rows)) as blocks:  # type: ignore[type-var]
             first_blocks = itertools.islice(blocks, 4)  # a block may hold only rejects
             records = next((rows.records for rows in first_blocks if rows.records), [])
         for record in records:
+            if len(text_columns) > 1:
+                record.pop(",".join(text_columns), None)  # of the joined texts
             for name, value in record.items():
                 columns.setdefault(name, []).append(value)
             if len(columns) > MAX_COLUMNS:

@@ -32,6 +32,7 @@ class JobConfig:
 
     Attributes:
         folder: the output folder.
+        text_columns: the column of the texts, or the two columns of pairs.
         prediction: the columns that predictions add.
         part_bytes: approximate size of an output part in memory.
         schema: the serialized output schema, for Parquet.
@@ -40,7 +41,7 @@ class JobConfig:
 
     model: str
     folder: str
-    text_column: str
+    text_columns: Sequence[str]
     columns: Sequence[str] | None
     keep: str | None
     format: str
@@ -53,6 +54,11 @@ class JobConfig:
     def from_dict(cls, record: dict[str, Any]) -> JobConfig:
         """Make the settings from their fields, as JSON holds them."""
         return cls(**{**record, "prediction": PredictionOptions(*record["prediction"])})
+
+    @property
+    def text_column(self) -> str:
+        """The column of the texts, as a block of rows has it; of pairs it is not among those of the file."""
+        return ",".join(self.text_columns)
 
     def identity(self, segments: Sequence[Segment]) -> dict[str, Any]:
         """Return what must be equal for a job to be resumed, as JSON data.

@@ -97,20 +97,21 @@ def score(
         raise InputError(problem, location="inputs", hint=hint)
     outputs = Outputs([model, *names], recursive=True)
     check_folders(outputs, output)
+    predictor = BatchPredictor(model, **options._asdict())
+    data_options = data_options.for_pairs(predictor.classifier.is_pairs)
     segments = segments_of(find_inputs(names), part_bytes, data_options)
     if not segments:
         raise DataError("expected rows, found only empty files", location="input", hint="choose other files")
     data_options, notes = guess_stream_columns(segments, data_options)
     log_notes(notes)
-    text_column = data_options.text_column
-    if not isinstance(text_column, str):
+    text_columns = data_options.text_columns
+    if len(text_columns) > 1 and not data_options.pair:
         hint = "join them in the files, or use token2wave predict --file, which holds a file in memory"
-        problem = f"expected one column of texts, found {len(text_column)}"
+        problem = f"expected one column of texts, found {len(text_columns)}"
         raise ConfigError(problem, location="text_column", hint=hint)
-    predictor = BatchPredictor(model, text_column=text_column, **options._asdict())
     classifier, is_parquet = predictor.classifier, format == "parquet"
     added_types = predictor.arrow_types() if is_parquet else {}
-    input_schema = infer_schema(segments, text_column, with_types=is_parquet)
+    input_schema = infer_schema(segments, text_columns, with_types=is_parquet)
     output_columns = None if columns is None else list(dict.fromkeys(columns))
     require_columns(input_schema, output_columns or [], predictor.added_columns())
     if row_filter is not None:
@@ -124,7 +125,7 @@ def score(
     config = JobConfig(
         predictor.model,
         os.path.abspath(output),
-        text_column,
+        text_columns,
         output_columns,
         keep,
         format,

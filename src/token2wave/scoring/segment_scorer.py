@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class SegmentScorer:
         self.filter = None if config.keep is None else Filter.parse(config.keep)
         self.schema = None if config.schema is None else parse_schema(config.schema)
         self.predictor = BatchPredictor(
-            config.model, text_column=config.text_column, **config.prediction._asdict()
+            config.model, text_column=config.text_columns, **config.prediction._asdict()
         )
 
     def score_segment(self, task: SegmentTask) -> Iterator[OutputPart]:
@@ -89,7 +90,7 @@ class SegmentScorer:
             columns = [name for name in dict.fromkeys(needed) if name in names]
         n_classes = len(self.predictor.classifier.label_names)
         n_rows = max(min(ROWS_CHUNK, MAX_PROBABILITIES // n_classes), 1)
-        return read_segment(segment, self.config.text_column, columns, n_rows=n_rows)
+        return read_segment(segment, self.config.text_columns, columns, n_rows=n_rows)
 
     def score_rows(self, rows: RowBlock) -> tuple[Any, int, Mismatches]:
         """Predict and filter a block of rows.
@@ -99,6 +100,8 @@ class SegmentScorer:
             the reason for each row that does not fit the output, by its index in the block.
         """
         predictions = self.predictor.predictions(_column(rows, self.config.text_column))
+        if len(self.config.text_columns) > 1:
+            rows = _without_column(rows, self.config.text_column)
         selected = np.arange(len(rows))
         if self.filter is not None:
             mask = self.filter.mask(len(rows), lambda field: _field_values(field, rows, predictions))
@@ -261,6 +264,15 @@ def _field_values(field: Field, rows: RowBlock, predictions: Predictions) -> Any
         case "prediction", _:
             return predictions.labels
     return _column(rows, field.name)
+
+
+def _without_column(rows: RowBlock, name: str) -> RowBlock:
+    """The same rows without the column of joined texts, which the file does not have."""
+    if rows.records is None:
+        return replace(rows, table=rows.table.drop_columns([name]))
+    for record in rows.records:
+        record.pop(name, None)
+    return rows
 
 
 def _count_bytes(rows: RowBlock, text_column: str) -> int:

@@ -139,9 +139,12 @@ class Service:
 
     def replace(self, classifier: Classifier) -> None:
         """Use another classifier from the next batch on."""
-        classifier.probabilities([""])  # the first call is slow, as are these, which the metrics need
-        DriftSums.of_texts(classifier, [""]), classifier.fingerprint
-        self._page = page_html(classifier, PAGE_TITLE).encode("utf-8")
+        nothing = [classifier.empty_text]
+        classifier.probabilities(nothing)  # the first call is slow, as are these, which the metrics need
+        DriftSums.of_texts(classifier, nothing), classifier.fingerprint
+        document = openapi_document(self.limits, classifier)
+        page = docs_page(document) if classifier.is_pairs else page_html(classifier, PAGE_TITLE)
+        self._page = page.encode("utf-8")
         self._batcher.classifier = classifier
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -232,7 +235,7 @@ class Service:
         return await self._run(predict, size * NOVELTY_COST if with_novelty else size, receive)
 
     async def _explain(self, body: bytes, receive: Receive) -> Response:
-        request = parse_explain(body, self.limits)
+        request = parse_explain(body, self.limits, self.classifier)
         del body
 
         def explain(classifier: Classifier, is_stopped: IsStopped) -> Response:

@@ -87,8 +87,13 @@ def docs_page(document: Schema) -> str:
 
 
 def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]:
-    text = {"type": "string", "maxLength": limits.text_characters}
-    explained = {"type": "string", "maxLength": min(limits.explain_characters, limits.text_characters)}
+    text: Schema = {"type": "string", "maxLength": limits.text_characters}
+    explained: Schema = {
+        "type": "string",
+        "maxLength": min(limits.explain_characters, limits.text_characters),
+    }
+    if classifier.is_pairs:
+        text, explained = _two(text), _two(explained)
     texts = {"type": "array", "maxItems": limits.texts, "items": text}
     unsupported = unsupported_options(classifier)
     options = {name: option.schema for name, option in PREDICT_OPTIONS.items() if name not in unsupported}
@@ -133,6 +138,11 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
         "effects": {**NUMBERS, "description": "Its effect on the probability of each class."},
         "logit_effects": NUMBERS,
         "known": BOOLEAN,
+        **(
+            {"shared": {**BOOLEAN, "description": "Whether both texts have it."}}
+            if classifier.is_pairs
+            else {}
+        ),
     }
     error: dict[str, Schema] = {
         "status": INTEGER,
@@ -161,6 +171,11 @@ def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]
         "OpenAPI": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Error": _object({"error": _object(error)}),
     }
+
+
+def _two(text: Schema) -> Schema:
+    """Schema of a pair of texts."""
+    return {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
 
 
 def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:

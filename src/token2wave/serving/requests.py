@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from token2wave.errors import ConfigError, Token2WaveError
 from token2wave.explanation.effects import UNITS
+from token2wave.features.pairs import join_pair
 from token2wave.serving.limits import ServiceLimits
 
 if TYPE_CHECKING:
@@ -242,16 +243,19 @@ def parse_predict(body: bytes, limits: ServiceLimits, classifier: Classifier) ->
         problem = f"expected at most {limits.texts:,} texts, found {len(texts):,}"
         hint = "send several requests, or start the service with a larger --texts"
         raise RequestError(422, problem, location="$.texts", hint=hint)
+    check = _check_pair if classifier.is_pairs else _check_text
     for i, text in enumerate(texts):
         location = "$.text" if single else f"$.texts[{i}]"
-        _check_text(text, location, limits.text_characters, "--text-characters")
+        check(text, location, limits.text_characters, "--text-characters")
+    if classifier.is_pairs:
+        texts = [join_pair(*pair) for pair in texts]
     for name, (reason, hint) in unsupported_options(classifier).items():
         if name in document:
             raise RequestError(422, f"expected no {name}: {reason}", location=f"$.{name}", hint=hint)
     return PredictRequest(texts, single, **_parse_options(document, PREDICT_OPTIONS))
 
 
-def parse_explain(body: bytes, limits: ServiceLimits) -> ExplainRequest:
+def parse_explain(body: bytes, limits: ServiceLimits, classifier: Classifier) -> ExplainRequest:
     """Parse a request to ``/explain``.
 
     Raises:
@@ -261,8 +265,10 @@ def parse_explain(body: bytes, limits: ServiceLimits) -> ExplainRequest:
     if "text" not in document:
         raise RequestError(422, "expected 'text', found nothing", location="$", hint='send {"text": "..."}')
     max_characters = min(limits.explain_characters, limits.text_characters)
-    _check_text(document["text"], "$.text", max_characters, "--explain-characters")
-    return ExplainRequest(document["text"], **_parse_options(document, EXPLAIN_OPTIONS))
+    text, check = document["text"], _check_pair if classifier.is_pairs else _check_text
+    check(text, "$.text", max_characters, "--explain-characters")
+    text = join_pair(*text) if classifier.is_pairs else text
+    return ExplainRequest(text, **_parse_options(document, EXPLAIN_OPTIONS))
 
 
 def _parse_options(document: dict[str, Any], options: dict[str, Option]) -> dict[str, Any]:
@@ -346,6 +352,14 @@ def _check_text(text: Any, location: str, max_characters: int, option: str) -> N
         problem = f"expected at most {max_characters:,} characters, found {len(text):,}"
         hint = f"shorten the text, or start the service with a larger {option}"
         raise RequestError(422, problem, location=location, hint=hint)
+
+
+def _check_pair(pair: Any, location: str, max_characters: int, option: str) -> None:
+    """Check that a value is a list of two texts."""
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise _type_error("a list of two strings", pair, location)
+    for i, text in enumerate(pair):
+        _check_text(text, f"{location}[{i}]", max_characters, option)
 
 
 def _type_error(expected: str, value: Any, location: str) -> RequestError:

@@ -106,6 +106,7 @@ def update(
     """
     require_choice(parts, "parts", PARTS)
     classifier.require_labels("update")
+    classifier.require_texts("update")
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
     multi_label = classifier.multi_label if separator is None else None

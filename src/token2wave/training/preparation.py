@@ -23,6 +23,7 @@ from token2wave.data.label_descriptions import described_names
 from token2wave.data.values import join_names, quote
 from token2wave.errors import ConfigError, DataError
 from token2wave.features import Features, Ragged, WordPieceConfig, fit_features
+from token2wave.prior.language_prior import LanguagePrior
 from token2wave.score_scale import ScoreScale
 from token2wave.training.described_examples import add_descriptions, encode_descriptions
 from token2wave.training.examples import Examples
@@ -282,6 +283,7 @@ def features_for(
     vocabulary: str | os.PathLike[str] | None,
     source: str,
     advance: Callable[[int], None] | None = None,
+    prior: LanguagePrior | None = None,
 ) -> tuple[Features, Ragged]:
     """Make features and encode texts; the vocabulary is the one named, that of the data folder, or trained.
 
@@ -297,7 +299,7 @@ def features_for(
     if path is None and is_wordpiece:
         path = default_vocabulary()
     try:
-        return fit_features(texts, preset.features, path, advance)
+        return fit_features(texts, preset.features, path, advance, prior)
     except DataError as error:
         raise DataError(error.problem, location=error.location or source, hint=error.hint) from error
 

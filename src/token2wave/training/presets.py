@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from token2wave.errors import ConfigError
-from token2wave.features import FeatureConfig, WordConfig, WordPieceConfig
+from token2wave.features import FeatureConfig, PairConfig, WordConfig, WordPieceConfig
 from token2wave.models import WaveConfig
 from token2wave.options import TrainOptions
 from token2wave.training.recipe import Recipe
@@ -45,6 +45,24 @@ class Preset:
         """
         config = WaveConfig.from_dict({**self.network, "n_rows": n_rows, "n_classes": n_classes})
         return config.replace(sentence_ends=sentence_ends) if config.variants == "levels" else config
+
+    def for_pairs(self, symmetric: bool) -> Preset:
+        """The preset for pairs of texts: without the context, because a pair has no reading order.
+
+        Raises:
+            ConfigError: the preset has no features of words.
+        """
+        if not isinstance(self.features, WordConfig):
+            raise ConfigError(
+                f"expected a preset of words for pairs, found {self.name!r}",
+                location="pair",
+                hint="choose preset small or fast",
+            )
+        little_text = {name: value for name, value in self.for_little_text.items() if "context" not in name}
+        with _prefix_errors("features"):
+            features = PairConfig(**self.features.to_dict(), symmetric=symmetric)
+        network = {**self.network, "context_width": 0}
+        return replace(self, features=features, network=network, for_little_text=little_text)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Preset:
         """Change settings by their full names, e.g. ``{"network.width": 256, "recipe.epochs": 2}``.
@@ -167,6 +185,16 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {name!r}", location="preset")
     return PRESETS[name]
+
+
+def preset_of(options: TrainOptions, pair: bool, settings: Mapping[str, Any]) -> Preset:
+    """Return the preset that options name, for pairs of texts or single ones, with further settings.
+
+    Raises:
+        ConfigError: there is no such preset, it is not for pairs, or a setting is unknown or illegal.
+    """
+    preset = preset_named(options.preset)
+    return (preset.for_pairs(options.symmetric) if pair else preset).with_settings(settings)
 
 
 def parse_setting(assignment: str) -> tuple[str, Any]:

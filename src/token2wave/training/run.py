@@ -17,6 +17,7 @@ from token2wave.data import TextDataset
 from token2wave.explanation.explain import limited_explainer
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
+from token2wave.features.pairs import show_pair
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
@@ -444,7 +445,9 @@ class TrainingRun:
             train.texts.hash(self.callback_list.stage_once_begun("hashing the texts", train.texts.n_to_hash))
         advance = self.callback_list.stage_once_begun("features of the training texts", len(train))
         source = self.splits.train.source
-        features, ragged = features_for(train.texts, self.preset, self.vocabulary, source, advance)
+        features, ragged = features_for(
+            train.texts, self.preset, self.vocabulary, source, advance, self.prior
+        )
         vectors: Any = None
         if self.embedding_init is not None:
             features, ragged, vectors = self.embedding_init.expand_features(
@@ -502,7 +505,8 @@ class TrainingRun:
         if evaluation is None:
             evaluation = evaluate_predictions(truth, decisions, names, predicted)
         explain = limited_explainer(models, model_of_text, rows.texts) if explains else None
-        return evaluation, evaluated_texts(rows.texts, truth, decisions, names, predicted, numbers, explain)
+        strings = list(map(show_pair, rows.texts))
+        return evaluation, evaluated_texts(strings, truth, decisions, names, predicted, numbers, explain)
 
     def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
         """The rows that each model of the evaluation has learnt from, and those that it was evaluated on."""

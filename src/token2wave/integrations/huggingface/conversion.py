@@ -14,7 +14,7 @@ import torch
 
 from token2wave.classifier import Classifier
 from token2wave.errors import ConfigError, OutputError
-from token2wave.features import describe_features, fit_features
+from token2wave.features import PairFeatures, describe_features, fit_features
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
@@ -47,6 +47,7 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
         ConfigError: the network uses an operation or read-out that this export does not support.
     """
     classifier.require_labels("export to Hugging Face")
+    tokenizer = WaveTokenizer(features=classifier.require_texts("export to Hugging Face"))
     classifier.network.config.require_backend(HUGGING_FACE)
     novelty, drift = classifier.novelty_reference, classifier.drift_reference
     config = WaveNetworkConfig.of_network(
@@ -64,7 +65,7 @@ def to_huggingface(classifier: Classifier) -> ModelAndTokenizer:
         model = WaveForSequenceClassification(config)
     arrays = classifier.network.arrays()
     model.network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()}, assign=True)
-    return _pair(model.eval(), WaveTokenizer(features=classifier.features))
+    return _pair(model.eval(), tokenizer)
 
 
 def from_huggingface(model: WaveForSequenceClassification, tokenizer: WaveTokenizer) -> Classifier:
@@ -135,6 +136,7 @@ def from_preset(
     """
     values = preset_named(preset).with_settings({**(settings or {}), "network.multi_label": multi_label})
     features, _ = fit_features(texts, values.features)
+    assert not isinstance(features, PairFeatures)  # no preset is for pairs alone
     network = values.network_config(features.n_rows, len(label_names), features.sentence_ends)
     config = WaveNetworkConfig.of_network(network, label_names, features=describe_features(features))
     return _pair(WaveForSequenceClassification(config), WaveTokenizer(features=features))

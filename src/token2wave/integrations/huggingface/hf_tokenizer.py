@@ -16,8 +16,9 @@ from transformers import BatchEncoding, PreTrainedTokenizer
 from token2wave.data.objects import to_list, to_texts
 from token2wave.errors import DataError, InputError, ModelFileError
 from token2wave.features import (
-    Features,
+    PairFeatures,
     Ragged,
+    TextFeatures,
     WordFeatures,
     WordPieceFeatures,
     describe_features,
@@ -59,7 +60,7 @@ class WaveTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
     padding_side = "right"
 
     def __init__(
-        self, features_file: str | None = None, *, features: Features | None = None, **options: Any
+        self, features_file: str | None = None, *, features: TextFeatures | None = None, **options: Any
     ) -> None:
         self.features = _read_features(features_file) if features is None else features
         if isinstance(self.features, WordFeatures):
@@ -262,7 +263,7 @@ def _encoding(columns: dict[str, Any], is_single: bool, tensors: str | None) -> 
     return BatchEncoding(columns, tensor_type=tensors)
 
 
-def _read_features(path: str | None) -> Features:
+def _read_features(path: str | None) -> TextFeatures:
     hint = "save the tokenizer again, or copy the whole folder"
     if path is None:
         problem = f"expected the file {FEATURES_FILE} beside the tokenizer's settings, found none"
@@ -283,4 +284,7 @@ def _read_features(path: str | None) -> Features:
     ) as error:
         problem = f"expected the features of a tokenizer, found a file that cannot be read ({error})"
         raise ModelFileError(problem, location=str(path), hint=hint) from error
-    return features_from_file(name, settings, arrays)
+    features = features_from_file(name, settings, arrays)
+    if isinstance(features, PairFeatures):
+        raise ModelFileError("expected features of single texts, found those of pairs", location=str(path))
+    return features

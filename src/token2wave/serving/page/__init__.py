@@ -80,6 +80,7 @@ def export_html(
             f"expected at most {MAX_EXAMPLES} examples, found {len(examples):,}", location="examples"
         )
     classifier.require_labels("a page that predicts in the browser")
+    classifier.require_texts("a page that predicts in the browser")
     classifier.compiled().config.require_backend(PAGE)
     with tempfile.TemporaryDirectory() as folder:
         model_file = Path(folder) / "model.safetensors"
