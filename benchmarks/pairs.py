@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from token2wave import train
 from token2wave.core import n_threads
 from token2wave.data import load_splits
+from token2wave.features.pairs import split_pair
 from token2wave.options import DataOptions
 from token2wave.score_metrics import evaluate_scores
 
@@ -70,15 +71,14 @@ def load_rows(name: str) -> tuple[Rows, Rows]:
     """The rows to learn from, and the test rows."""
     has_scores = TASKS[name] == "score"
     options = DataOptions(label_column=TASKS[name]).for_pairs(True)
-    dataset = load_splits(FOLDERS.get(name, name), options, with_table=True, as_numbers=has_scores)
+    dataset = load_splits(FOLDERS.get(name, name), options, as_numbers=has_scores)
 
     def rows(*splits: Any) -> Rows:
         pairs: list[Pair] = []
         values: list[Any] = []
         for split in splits:
             if split is not None:
-                columns = split.table.columns
-                pairs += zip(columns["text"], columns["text_pair"], strict=True)
+                pairs += map(split_pair, split.texts)
                 values += split.read_scores().tolist() if has_scores else list(split.labels)
         return Rows(pairs, np.array(values), has_scores)
 
@@ -174,7 +174,7 @@ def model2vec(learnt: Rows, others: list[Pair], seed: int) -> Predicted:
     def features(pairs: list[Pair]) -> Any:
         return compare_vectors(*(static.encode(list(texts)) for texts in zip(*pairs, strict=True)))
 
-    kind, model = fit_linear({"vectors": features(learnt.pairs)}, learnt, seed)
+    _, model = fit_linear({"vectors": features(learnt.pairs)}, learnt, seed)
     return np.asarray(model.predict(features(others)))
 
 
@@ -187,7 +187,7 @@ def minilm(learnt: Rows, others: list[Pair], seed: int) -> Predicted:
 
     if learnt.has_scores:
         return np.asarray(cosines(others))
-    kind, model = fit_linear({"cosine": cosines(learnt.pairs)[:, None]}, learnt, seed)
+    _, model = fit_linear({"cosine": cosines(learnt.pairs)[:, None]}, learnt, seed)
     return np.asarray(model.predict(cosines(others)[:, None]))
 
 
