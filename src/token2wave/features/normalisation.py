@@ -136,7 +136,9 @@ def normalise(
     is_slow[1:] |= (marks[1:] > 0) & (marks[1:] < marks[:-1])
     if not is_slow.any():
         return folded, None
-    starts = np.union1d(text_starts, np.flatnonzero(begins_segment(marks)))
+    begins = begins_segment(marks)
+    begins[np.asarray(text_starts)] = True
+    starts = np.flatnonzero(begins)
     segments = np.unique(np.searchsorted(starts, np.flatnonzero(is_slow), "right") - 1)
     firsts, ends = starts[segments], np.append(starts, len(code_points))[segments + 1]
     forms = [

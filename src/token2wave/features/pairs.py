@@ -61,7 +61,7 @@ FIRST_OF_TWO = (6, 8, 10)  # comparisons of the first text; that of the second f
 N_LEVELS = sum(LEVELS)
 N_CUTS = N_LEVELS - len(LEVELS)
 DECIMALS = 4  # of a comparison, so that the last bits of a sum do not choose its level
-PAIRS_CHUNK = 4_096
+PAIRS_CHUNK = 4_096  # the number of a pair in its chunk has 12 bits
 MAX_CODE = 127
 
 Floats = NDArray[np.float32]
@@ -139,7 +139,8 @@ class Matches(NamedTuple):
         """Match hashes, each with its pair and its side, 1 or 2."""
         if not len(hashes):
             return cls(pairs, hashes, sides)
-        order = np.lexsort((hashes, pairs))
+        # As np.lexsort((hashes, pairs)), but faster; the leading 52 bits tell hashes of a pair apart.
+        order = np.argsort(pairs.astype(np.uint64) << np.uint64(52) | hashes >> np.uint64(12))
         pairs, hashes, sides = pairs[order], hashes[order], sides[order]
         is_first = np.append(True, (pairs[1:] != pairs[:-1]) | (hashes[1:] != hashes[:-1]))
         firsts = np.flatnonzero(is_first)
@@ -264,7 +265,7 @@ class PairFeatures:
                 break
         else:
             raise no_words(2 * len(pairs))
-        text_hashes, text_counts = np.unique(np.concatenate(hashes), return_counts=True)
+        text_hashes, text_counts = _count_values(np.concatenate(hashes))
         often = text_counts > 1  # the others have the weight of what no training text has
         codes, scales = _encode_vectors(vectors)
         features = cls(
@@ -507,6 +508,13 @@ def _buckets(hashes: Hashes, config: PairConfig) -> NDArray[np.int64]:
 
 def _top(hashes: Hashes) -> NDArray[np.uint32]:
     return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def _count_values(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """As np.unique with counts, by sorting alone, which is faster for so many."""
+    values = np.sort(values)
+    firsts = np.flatnonzero(np.diff(values, prepend=values[:1] ^ np.uint32(1)))
+    return values[firsts], np.diff(firsts, append=len(values))
 
 
 def _places(entries: NDArray[np.uint32], values: NDArray[np.uint32]) -> NDArray[np.int64]:
