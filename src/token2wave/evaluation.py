@@ -145,7 +145,7 @@ def evaluate(
     if scale is not None and scale.target == "score":
         for name, value in (("errors", errors), ("by", by)):
             if value:
-                problem = "counts right and wrong predictions, which scores are not"
+                problem = "expected labels or grades, which are right or wrong, found a model of scores"
                 raise ConfigError(problem, location=name, hint="leave it out, or train with target='ordinal'")
     with_table = errors is not None or bool(by)
     dataset = read_test_rows([classifier], data, labels, split, data_options, outputs, with_table=with_table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -114,6 +115,39 @@ def serving(command: list[str], log: Path) -> Iterator[Server]:
             process.kill()
         process.wait()
         process.stderr.close()
+
+
+def ask_in_process(app: Any, document: Any, *headers: tuple[bytes, bytes], **settings: Any) -> Any:
+    """Call the application; return status, body and headers. JSON is decoded."""
+    return asyncio.run(in_process(app, document, *headers, **settings))
+
+
+async def in_process(
+    app: Any,
+    document: Any,
+    *headers: tuple[bytes, bytes],
+    method: str = "POST",
+    path: str = "/predict",
+    host: bytes = b"localhost",
+) -> Any:
+    """As :func:`ask_in_process`, in a loop of events."""
+    sent: list[Any] = []
+    scope = {"type": "http", "method": method, "path": path}
+    scope["headers"] = [(b"host", host), (b"content-type", b"application/json"), *headers]
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    content: Any = b"".join(message["body"] for message in sent[1:])
+    answered = dict(sent[0]["headers"])
+    if content and b"json" in answered.get(b"content-type", b""):
+        content = json.loads(content)
+    return sent[0]["status"], content or None, answered
 
 
 def limited(model: Path, **limits: float) -> list[str]:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from service_helpers import LABELS, TEXTS, Reader, connect, make_classifier, post
+from service_helpers import (
+    LABELS,
+    TEXTS,
+    Reader,
+    ask_in_process,
+    connect,
+    in_process,
+    make_classifier,
+    post,
+)
 
 import token2wave
 from tests.inference.small_models import one_huge_row
@@ -373,28 +382,6 @@ def test_errors_of_the_model(monkeypatch, caplog):
     assert "an error" not in json.dumps(answer)
     assert "ZeroDivisionError" in caplog.text
     assert ask_in_process(app, {"texts": ["a"] * 900})[0] == 500
-
-
-def ask_in_process(app, document, *headers, **settings):
-    """Call the application; return status, body and headers."""
-    return asyncio.run(in_process(app, document, *headers, **settings))
-
-
-async def in_process(app, document, *headers, method="POST", path="/predict", host=b"localhost"):
-    sent = []
-    scope = {"type": "http", "method": method, "path": path}
-    scope["headers"] = [(b"host", host), (b"content-type", b"application/json"), *headers]
-    body = document if isinstance(document, bytes) else json.dumps(document).encode()
-
-    async def receive():
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    await app(scope, receive, send)
-    content = b"".join(message["body"] for message in sent[1:])
-    return sent[0]["status"], json.loads(content) if content else None, dict(sent[0]["headers"])
 
 
 def test_each_client_gets_its_own_answers(server, classifier):

@@ -5,8 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from service_helpers import TEXTS, make_classifier
-from test_service import ask_in_process
+from service_helpers import TEXTS, ask_in_process, make_classifier
 
 from token2wave.serving.app import Service
 from token2wave.serving.limits import ServiceLimits

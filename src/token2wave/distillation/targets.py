@@ -62,7 +62,7 @@ def distillation_targets(
     name = os.fspath(teacher)
     if texts.multi_label:
         raise ConfigError(
-            "texts that may have several labels cannot have a teacher",
+            "expected texts with one label each, found texts that may have several",
             location="teacher",
             hint="leave the teacher out, or give each text one label",
         )

@@ -7,13 +7,14 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
 from token2wave.features import WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.metrics import Evaluation
-from token2wave.reporting.summary import LANGUAGES, recorded_evaluation
+from token2wave.reporting.summary import LANGUAGES, SCORE_MEASURES, recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ from transformers import pipeline
 print(pipeline("text-classification", model="REPOSITORY")("TEXT"))
 ```""",
 }
+SCORE_METRICS = {"spearman": "spearmanr", "mae": "mae"}
+"""Types on the hub of the measures of scores."""
 FILE_OPTIONS = ("teacher", "unlabelled", "init_from", "label_descriptions")
 Metric = tuple[str, str | None, float | None]  # name, type on the hub, value
 
@@ -146,6 +149,8 @@ def training_command(classifier: Classifier, data: str = "DATA") -> str | None:
     command += ["--preset", preset.name, "--seed", str(record.get("seed", 0))]
     if classifier.multi_label:
         command += ["--multi-label"]
+    if classifier.scale is not None:
+        command += ["--target", classifier.scale.target]
     if record.get("stream"):
         command += ["--stream", "--memory", str(record["stream"]["memory"])]
     if not record.get("prior") and isinstance(classifier.features, WordFeatures):
@@ -191,10 +196,17 @@ def _metrics(
 ) -> tuple[list[Metric], str]:
     """Metrics of an evaluation, or else of the one in the training record, and the rows that they are of."""
     accuracy = "exact match" if classifier.multi_label else "accuracy"
-    if evaluation is None:
-        recorded = recorded_evaluation(classifier.training) or {"evaluated_on": "", "rows": 0}
-        types = {"accuracy": accuracy, "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+    recorded = recorded_evaluation(classifier.training) or {"evaluated_on": "", "rows": 0}
+    if classifier.scale is not None:
+        if evaluation is not None and evaluation.scores is not None:
+            recorded = {"evaluated_on": evaluated_on, **asdict(evaluation.scores)}
         metrics: list[Metric] = [
+            (name, SCORE_METRICS[key], recorded.get(key)) for key, name in SCORE_MEASURES.items()
+        ]
+        return metrics, f"{recorded['evaluated_on']}, {recorded['rows']:,} texts"
+    if evaluation is None:
+        types = {"accuracy": accuracy, "macro_f1": "macro-F1", "micro_f1": "micro-F1"}
+        metrics = [
             (name, "accuracy" if measure == "accuracy" else "f1", recorded.get(measure))
             for measure, name in types.items()
         ]
@@ -213,7 +225,10 @@ def _introduction(classifier: Classifier) -> str:
     names = classifier.label_names
     labels = ", ".join(_code(name) for name in names[:MAX_LABELS])
     more = f" and {len(names) - MAX_LABELS:,} more" if len(names) > MAX_LABELS else ""
-    number = "any number of these labels, or none" if classifier.multi_label else "one of these labels"
+    if classifier.scale is not None:
+        number = f"a score from {classifier.scale.lowest:g} to {classifier.scale.highest:g}, and one of these"
+    else:
+        number = "any number of these labels, or none" if classifier.multi_label else "one of these labels"
     return (
         "A [Wave Network](https://arxiv.org/abs/2411.02674), trained from scratch with `token2wave`. "
         f"It gives a text {number}: {labels}{more}."

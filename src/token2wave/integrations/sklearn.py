@@ -231,7 +231,9 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             InputError: ``classes`` are not the labels of the classifier.
+            ConfigError: it is a model of scores.
         """
+        classifier.require_labels(cls.__name__)
         values = np.array(classifier.label_names if classes is None else classes)
         values = values if classifier.multi_label else np.unique(values)
         if sorted(class_names(values, "classes")) != sorted(classifier.label_names):

@@ -22,7 +22,7 @@ from token2wave.data.rows import JSON_FORMATS
 from token2wave.data.text_files import read_table
 from token2wave.errors import DataError, locate
 from token2wave.formatting import Described, percent, shorten
-from token2wave.labelling.plans import ABSTAIN, PlannedRows, parse_label_names
+from token2wave.labelling.plans import ABSTAIN, PlannedRows, parse_labels
 from token2wave.labelling.selection import PathLike, SelectionResult
 from token2wave.options import DIALECT_OPTIONS, DataOptions, TextOptions
 from token2wave.storage.atomic import private_files
@@ -144,7 +144,8 @@ def read_answers(
     if out is not None:
         outputs.check_file(out, "labelled rows")
         require_table_name(Path(out))
-    names, rows = parse_label_names(labels), PlannedRows.read(data, data_options)
+    names, label_separator = parse_labels(labels, label_separator)
+    rows = PlannedRows.read(data, data_options)
     number = {key: row for row, key in enumerate(rows.ids)}
     chosen_labels: dict[tuple[int, str], tuple[int, ...]] = {}
     unknown, n_abstentions = Counter[str](), 0

@@ -57,11 +57,18 @@ class PlannedRows(NamedTuple):
         return cls(ids, texts, {name: values for name, values in columns.items() if name not in added})
 
 
-def parse_label_names(labels: Sequence[str] | Classifier | PathLike) -> list[str]:
-    """Return the labels to choose from: a list, one string with commas, or those of a model or its file.
+def parse_labels(
+    labels: Sequence[str] | Classifier | PathLike, separator: str | None
+) -> tuple[list[str], str | None]:
+    """Return the labels to choose from, and what separates those of a text, or None if it has one.
+
+    Args:
+        labels: a list, one string with commas, or a model or its file.
+        separator: None takes that of the training of a model with several labels.
 
     Raises:
-        ConfigError: there are fewer than two, or one occurs twice.
+        ConfigError: there are fewer than two labels, or one occurs twice; the model is one of scores; or it
+            is one of several labels, and nothing separates them.
     """
     if isinstance(labels, str | os.PathLike):
         path = Path(labels)
@@ -69,6 +76,8 @@ def parse_label_names(labels: Sequence[str] | Classifier | PathLike) -> list[str
             labels = load(path)
         else:
             labels = [name.strip() for name in os.fspath(labels).split(",")]
+    if isinstance(labels, Classifier):
+        separator = _separator_of(labels, separator)
     names = list(labels.label_names if isinstance(labels, Classifier) else labels)
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise ConfigError(
@@ -76,7 +85,21 @@ def parse_label_names(labels: Sequence[str] | Classifier | PathLike) -> list[str
             location="labels",
             hint="for example --labels good,bad, or the file of a model",
         )
-    return names
+    return names, separator
+
+
+def _separator_of(classifier: Classifier, separator: str | None) -> str | None:
+    """Refuse a model whose labels nobody can choose; return what separates the labels of a text."""
+    if classifier.scale is not None and classifier.scale.target == "score":
+        problem = "expected labels to choose from, found a model of scores, whose labels are ranges"
+        raise ConfigError(problem, location="labels", hint="name the scores to choose from")
+    if separator is not None or not classifier.multi_label:
+        return separator
+    recorded = classifier.training.get("label_separator")
+    if not isinstance(recorded, str):
+        problem = "expected a separator of the labels, as a text may have several, found none"
+        raise ConfigError(problem, location="label_separator", hint="name it, e.g. --label-separator '|'")
+    return recorded
 
 
 @accept_options(data_options=TextOptions)
@@ -104,7 +127,8 @@ def label_plan(
         prompts: JSON lines to write: ``id``, and ``messages`` with roles and contents.
         instructions: what to do, and what the labels mean.
         examples: labelled file; the first row of each of up to 10 labels goes into the prompts.
-        label_separator: separates the labels of a text, if there may be several or none.
+        label_separator: separates the labels of a text, if there may be several or none. By default that of
+            the model's training.
         overwrite: whether other files, and sheets that people may have filled in, are replaced.
         data_options: the column of the texts, and how the file is written. You give its fields as keyword
             arguments.
@@ -127,7 +151,7 @@ def label_plan(
         require_table_name(path)
     if prompts is not None:
         outputs.check_file(prompts, "prompts")
-    names = parse_label_names(labels)
+    names, label_separator = parse_labels(labels, label_separator)
     rows = PlannedRows.read(data, data_options)
     several = label_separator is not None
     task = instructions or (SEVERAL if several else INSTRUCTIONS)
