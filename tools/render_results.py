@@ -279,10 +279,28 @@ def prior() -> str:
     return f"The prior for English ({sizes}): {shipped.description}.\n"
 
 
+def kinds() -> str:
+    """Table of the ways that each kind of model can go, and what the others say."""
+    document = read(RESULTS / "kinds.json")
+    heads = [f"[{kind}]({page})" for kind, page in document["kinds"].items()]
+    text = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    messages: dict[tuple[str, str], list[str]] = {}
+    for way, page in document["ways"].items():
+        row = document["outcomes"][way]
+        text.append(f"| [{way}]({page}) | {' | '.join(row[kind]['works'] for kind in row)} |")
+        for kind, outcome in row.items():
+            if "says" in outcome:
+                messages.setdefault((way, outcome["says"]), []).append(kind)
+    text += ["", "What the refusals say:", "", "| | kinds | message |", "|---|---|---|"]
+    text += [f"| {way} | {', '.join(names)} | `{says}` |" for (way, says), names in messages.items()]
+    return "\n".join(text) + "\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "extras": extras,
     "fuzzing": fuzzing,
     "demo": demo,
+    "kinds": kinds,
     "prior": prior,
     "branches": branches,
     "method": lambda: tables.classifier_method(benchmark("training_speed")).rstrip() + "\n",

@@ -92,15 +92,6 @@ def test_the_same_data_gives_the_same_model(ordinal) -> None:
     assert again.fingerprint == ordinal.classifier.fingerprint
 
 
-def test_explanations_are_about_grades(ordinal) -> None:
-    explanation = ordinal.classifier.explain("superb film")
-    assert explanation.label_names == ("1", "2", "3", "4", "5")
-    probabilities = ordinal.classifier.probabilities(["superb film"])[0]
-    np.testing.assert_allclose(explanation.probabilities, probabilities, atol=1e-6)
-    effects = {"superb film"[part.start : part.end]: part.effects[4] for part in explanation.parts}
-    assert effects["superb"] > effects["film"]
-
-
 def test_compression_keeps_the_scores(ordinal, model, tmp_path) -> None:
     from token2wave.compression import compress
 
@@ -131,12 +122,9 @@ def test_rows_without_numbers_are_refused_with_their_place() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"cv": 3},
         {"class_weights": "balanced"},
         {"baseline": True},
-        {"stream": True},
         {"drop_suspicious": True},
-        {"teacher": "small"},
         {"label_descriptions": {"1": "bad"}},
     ],
 )
@@ -150,31 +138,6 @@ def test_a_model_of_labels_has_no_scores() -> None:
     with pytest.raises(ConfigError, match="scores: expected a model of scores, found one of labels"):
         classifier.scores(TEXTS)
     assert classifier.predict("superb").score is None
-
-
-def test_what_knows_only_labels_refuses_scores(ordinal, scored, tmp_path) -> None:
-    from token2wave.serving.page import export_html
-
-    classifier = ordinal.classifier
-    with pytest.raises(ConfigError, match=r"page .*: expected a model of labels, found one of scores"):
-        export_html(classifier, tmp_path / "page.html")
-    with pytest.raises(ConfigError, match="update: expected a model of labels"):
-        token2wave.update(classifier, TEXTS, GRADES)
-    with pytest.raises(ConfigError, match="compare: expected a model of labels"):
-        token2wave.compare(classifier, classifier, TEXTS, GRADES)
-    for name in ("by", "errors"):
-        with pytest.raises(ConfigError, match=f"{name}: counts right and wrong predictions"):
-            token2wave.evaluate(scored.classifier, TEXTS, REAL, **{name: str(tmp_path / "x.csv")})
-    pytest.importorskip("onnx")
-    from token2wave.integrations.onnx import export_onnx
-
-    with pytest.raises(ConfigError, match="ONNX: expected a model of labels"):
-        export_onnx(classifier, tmp_path / "model.onnx")
-    pytest.importorskip("transformers")
-    from token2wave.integrations.huggingface import to_huggingface
-
-    with pytest.raises(ConfigError, match="Hugging Face: expected a model of labels"):
-        to_huggingface(classifier)
 
 
 def test_evaluate_measures_scores_and_takes_other_numbers(ordinal) -> None:
