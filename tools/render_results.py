@@ -280,7 +280,7 @@ def prior() -> str:
 
 
 def kinds() -> str:
-    """Table of the ways that each kind of model can go, and what the others say."""
+    """Table of the ways that each kind of model can go, and what the others say instead."""
     document = read(RESULTS / "kinds.json")
     heads = [f"[{kind}]({page})" for kind, page in document["kinds"].items()]
     text = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
@@ -291,7 +291,7 @@ def kinds() -> str:
         for kind, outcome in row.items():
             if "says" in outcome:
                 messages.setdefault((way, outcome["says"]), []).append(kind)
-    text += ["", "What the refusals say:", "", "| | kinds | message |", "|---|---|---|"]
+    text += ["", "What they say where it is no, or in part:", "", "| | kinds | message |", "|---|---|---|"]
     text += [f"| {way} | {', '.join(names)} | `{says}` |" for (way, says), names in messages.items()]
     return "\n".join(text) + "\n"
 
