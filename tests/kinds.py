@@ -175,5 +175,25 @@ def texts_without_blanks() -> Kind:
     return Kind("texts without blanks", "languages.md", rows, _words_of(words))
 
 
-KINDS = [one_label(), several_labels(), scores(), grades(), texts_without_blanks()]
+def pairs_of_texts() -> Kind:
+    topics = {"music": ["song", "melody"], "food": ["bread", "soup"], "sea": ["wave", "ship"]}
+    rng, rows = random.Random(6), []
+    for i in range(N_ROWS + N_TEST):
+        first = rng.choice(_words_of(topics))
+        second = first if i % 2 else rng.choice([word for word in _words_of(topics) if word != first])
+        pair = tuple(_text([word], FILLERS, rng) for word in (first, second))
+        rows.append((pair, "same" if i % 2 else "other"))
+    no_context = {name: value for name, value in SETTINGS.items() if "context" not in name}
+    return Kind(
+        "pairs of texts",
+        "pairs.md",
+        rows,
+        _words_of(topics),
+        {"pair": True, "settings": no_context},
+        ("--pair", "--set", "network.context_width=0"),
+        columns=("text", "text_pair"),
+    )
+
+
+KINDS = [one_label(), several_labels(), scores(), grades(), texts_without_blanks(), pairs_of_texts()]
 """Add the factory of a new kind here."""

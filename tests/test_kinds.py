@@ -26,6 +26,7 @@ import token2wave
 from token2wave import Classifier
 from token2wave.cli.main import main
 from token2wave.errors import MissingExtraError, Token2WaveError
+from token2wave.features.pairs import join_pair
 
 ROOT = Path(__file__).parents[1]
 RENEW = "python tools/render_kinds.py"
@@ -123,7 +124,7 @@ def _explanation(it: Trained) -> None:
         explanation.probabilities, it.classifier.probabilities(it.texts[:1])[0], **CLOSE
     )
     decisive = max(explanation.parts, key=lambda part: max(map(abs, part.effects)))
-    removed = it.texts[0][decisive.start : decisive.end]
+    removed = explanation.text[decisive.start : decisive.end]
     assert any(removed in word for word in it.kind.words)
 
 
@@ -389,12 +390,13 @@ def _sklearn(it: Trained) -> None:
     from token2wave import WaveClassifier
 
     wrapped = WaveClassifier.from_classifier(it.classifier)
-    options = {name: value for name, value in TRAINING.items() if name != "baseline"}
+    options = {name: value for name, value in {**TRAINING, **it.kind.options}.items() if name != "baseline"}
     texts, labels = it.kind.train_rows
     y = MultiLabelBinarizer().fit_transform(labels) if it.classifier.multi_label else labels
     for estimator in (wrapped, WaveClassifier(**options).fit(texts, y)):
         it.require_same(estimator.predict_proba(it.texts))
-        logits = it.classifier.network.logits(it.classifier.features(it.texts))
+        strings = [join_pair(*text) for text in it.texts] if it.classifier.is_pairs else it.texts
+        logits = it.classifier.network.logits(it.classifier.features(strings))
         is_margin = logits.shape[1] == 2 and not it.classifier.multi_label
         expected = logits[:, 1] - logits[:, 0] if is_margin else logits
         np.testing.assert_allclose(estimator.decision_function(it.texts), expected, **CLOSE)

@@ -383,7 +383,7 @@ class TrainOptions:
         for name in SINGLE_TEXT_OPTIONS if self.pair else ():
             if getattr(self, name) is not None and getattr(self, name) is not False:
                 raise ConfigError(
-                    "reads single texts, found pairs", location=name, hint="leave it out, or pair"
+                    "is for single texts, found pairs", location=name, hint="leave it out, or pair"
                 )
         for name in LABEL_OPTIONS if self.target != LABEL else ():
             if getattr(self, name) is not None and getattr(self, name) is not False:

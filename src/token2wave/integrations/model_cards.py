@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from token2wave.classifier import Classifier
 from token2wave.errors import import_extra
-from token2wave.features import WordFeatures, WordPieceConfig, WordPieceFeatures
+from token2wave.features import PairFeatures, WordFeatures, WordPieceConfig, WordPieceFeatures
 from token2wave.metrics import Evaluation
 from token2wave.reporting.summary import LANGUAGES, SCORE_MEASURES, recorded_evaluation
 from token2wave.training.presets import DECIDED_BY_DATA, PRESETS
@@ -151,9 +151,11 @@ def training_command(classifier: Classifier, data: str = "DATA") -> str | None:
         command += ["--multi-label"]
     if classifier.scale is not None:
         command += ["--target", classifier.scale.target]
+    if isinstance(classifier.features, PairFeatures):
+        command += ["--pair", *(["--symmetric"] if classifier.features.config.symmetric else [])]
     if record.get("stream"):
         command += ["--stream", "--memory", str(record["stream"]["memory"])]
-    if not record.get("prior") and isinstance(classifier.features, WordFeatures):
+    if not record.get("prior") and isinstance(classifier.features, WordFeatures | PairFeatures):
         command += ["--no-prior"]
     vocabulary = getattr(classifier.features.config, "vocabulary", None)
     options = {

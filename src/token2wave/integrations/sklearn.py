@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**31 - 1
 OPTION_NAMES = (
-    *("operation", "epochs", "batch_size", "lr", "settings", "device", "vocabulary", "teacher"),
-    *("unlabelled", "init_from", "time_budget", "candidates", "max_size"),
+    *("pair", "symmetric", "operation", "epochs", "batch_size", "lr", "settings", "device"),
+    *("vocabulary", "teacher", "unlabelled", "init_from", "time_budget", "candidates", "max_size"),
 )
 ESTIMATOR_OPTIONS = {name: getattr(TrainOptions, name) for name in OPTION_NAMES}
 """Fields of :class:`token2wave.TrainOptions` that are parameters of the estimator, with their defaults."""
@@ -187,7 +187,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(N, C)`` of int64, by the thresholds that training chose.
         """
         check_is_fitted(self)
-        texts, names = to_rows(X), class_names(self.classes_, "classes_")
+        texts, names = to_rows(X, pair=self.classifier_.is_pairs), class_names(self.classes_, "classes_")
         if self.classifier_.multi_label:
             label_sets = self.classifier_.label_sets(texts)
             indicators = [[name in labels for name in names] for labels in label_sets]
@@ -203,7 +203,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(N, C)`` float32. Rows sum to one, unless a text may have several classes.
         """
         check_is_fitted(self)
-        return self._by_class(self.classifier_.probabilities(to_rows(X)), 0.0)
+        return self._by_class(self.classifier_.probabilities(to_rows(X, pair=self.classifier_.is_pairs)), 0.0)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Compute the logit of every class, in the order of ``classes_``.
@@ -214,7 +214,10 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         classifier = self.classifier_
-        logits = self._by_class(classifier.network.logits(classifier.features(to_rows(X))), -np.inf)
+        logits = self._by_class(
+            classifier.network.logits(classifier.features(to_rows(X, pair=self.classifier_.is_pairs))),
+            -np.inf,
+        )
         if classifier.multi_label or logits.shape[1] > 2:
             return logits
         return np.asarray(logits[:, 1] - logits[:, 0])
@@ -265,13 +268,13 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: Any = None,
         groups: Any = None,
     ) -> Self:
-        texts = to_rows(X, "X", len(targets.labels))
+        texts = to_rows(X, "X", len(targets.labels), self.pair)
         weights = to_weights(sample_weight, len(texts))
         targets.require_two_classes(weights)
         data = TextDataset(
             name="texts in memory",
             train=TextSplit(texts, targets.labels, "X", weights, groups=groups),
-            validation=_validation(X_val, y_val, targets),
+            validation=_validation(X_val, y_val, targets, self.pair),
             test=None,
             label_names=in_order(targets.names),
             caveats=(),
@@ -302,7 +305,7 @@ class WaveClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _update(self, X: Any, targets: Targets, sample_weight: Any) -> None:
         classifier = self.classifier_
-        texts = to_rows(X, "X", len(targets.labels))
+        texts = to_rows(X, "X", len(targets.labels), classifier.is_pairs)
         names = class_names(self.classes_, "classes_")
         targets.require_like(classifier.multi_label, names, "y")
         classes = merge_classes(self.classes_, names, targets)
@@ -385,7 +388,7 @@ class WaveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             InputError: ``X`` cannot be used as texts.
         """
         check_is_fitted(self)
-        return self.classifier_.encode(to_rows(X))
+        return self.classifier_.encode(to_rows(X, pair=self.classifier_.is_pairs))
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that the transformer takes strings, and labels unless it is trained."""
@@ -401,11 +404,12 @@ class WaveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return hasattr(self, "classifier_")
 
 
-def _validation(X_val: Any, y_val: Any, targets: Targets) -> TextSplit | None:
+def _validation(X_val: Any, y_val: Any, targets: Targets, pair: bool) -> TextSplit | None:
     if X_val is None and y_val is None:
         return None
     if X_val is None or y_val is None:
         raise InputError("expected both X_val and y_val, or neither", location="X_val")
     val_targets = Targets.from_labels(y_val, "y_val")
     val_targets.require_like(targets.multi_label, targets.names, "y_val")
-    return TextSplit(to_rows(X_val, "X_val", len(val_targets.labels)), val_targets.labels, "X_val")
+    texts = to_rows(X_val, "X_val", len(val_targets.labels), pair)
+    return TextSplit(texts, val_targets.labels, "X_val")

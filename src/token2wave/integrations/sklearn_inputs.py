@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from token2wave.data.objects import Argument, to_list, to_texts
+from token2wave.data.objects import Argument, to_list, to_pairs, to_texts
 from token2wave.data.values import is_missing, join_names, parse_labels, parse_weights
 from token2wave.errors import InputError, input_errors
 
@@ -19,18 +19,19 @@ INDICATORS = "multilabel-indicator"
 TARGET_TYPES = ("binary", "multiclass", INDICATORS)
 
 
-def to_rows(values: Any, name: str = "X", n_labels: int | None = None) -> list[str]:
+def to_rows(values: Any, name: str = "X", n_labels: int | None = None, pair: bool = False) -> list[str]:
     """Convert texts to a list of strings (:func:`token2wave.data.objects.to_texts`).
 
     Args:
-        values: ``N`` strings.
+        values: ``N`` strings, or ``N`` pairs of them.
         name: name of the argument, for errors.
         n_labels: number of labels, if every text has one. The texts are then for training.
+        pair: whether they are pairs; each is then one string.
 
     Raises:
         InputError: ``values`` cannot be used as texts, or their number is not that of the labels.
     """
-    texts = to_texts(values, name, for_training=n_labels is not None)
+    texts = to_pairs(values, name) if pair else to_texts(values, name, for_training=n_labels is not None)
     if n_labels is not None and not texts:
         raise InputError("expected at least 1 text, found 0 samples", location=name)
     if n_labels not in (None, len(texts)):

@@ -77,6 +77,7 @@ def parse_labels(
         else:
             labels = [name.strip() for name in os.fspath(labels).split(",")]
     if isinstance(labels, Classifier):
+        labels.require_texts("label")
         separator = _separator_of(labels, separator)
     names = list(labels.label_names if isinstance(labels, Classifier) else labels)
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
