@@ -305,6 +305,8 @@ class Classifier(Model):
     def similarity(self, a: Any, b: Any) -> NDArray[np.float32]:
         """Compute the cosine of pairs of texts, from -1 to 1; 0 if nothing of one of them is known.
 
+        A model of pairs with scores gives the expected score of each pair: a similarity that it has learnt.
+
         Args:
             a: ``N`` strings, as for :meth:`probabilities`.
             b: ``N`` strings, each of which is compared with the one at its place in ``a``.
@@ -314,12 +316,16 @@ class Classifier(Model):
 
         Raises:
             InputError: as :meth:`encode`; or the lengths differ.
-            ConfigError: the network does not compile.
+            ConfigError: the network does not compile; or the model is one of pairs with labels.
         """
-        first, second = self._to_texts(a, "a"), self._to_texts(b, "b")
+        from token2wave.data.objects import to_texts  # here, so that predicting starts quickly
+
+        first, second = (to_texts(texts, name, column="text") for texts, name in ((a, "a"), (b, "b")))
         if len(first) != len(second):
             problem = f"expected as many texts as in a, {len(first):,}, found {len(second):,}"
             raise InputError(problem, location="b", hint="give two lists of the same length")
+        if self.is_pairs:
+            return self.scores(list(zip(first, second, strict=True)))
         return cosines(self.encode(first), self.encode(second))
 
     def nearest(self, texts: Any, rows: Any, k: int = 5) -> Neighbours:
