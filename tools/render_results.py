@@ -344,6 +344,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "selection-kappa": lambda: tables.kappa_table(benchmark("selection")),
     "interval-coverage": lambda: tables.interval_coverage_table(benchmark("interval_coverage")),
     "vectors": lambda: tables.vectors_table(benchmark("vectors")),
+    "pairs": lambda: tables.pairs_table(benchmark("pairs")),
+    "grades": lambda: tables.grades_table(benchmark("grades")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
