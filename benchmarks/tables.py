@@ -1025,7 +1025,7 @@ def pairs_table(document: Document) -> str:
     cells: dict[str, dict[str, list[float]]] = {}
     test_rows = {}
     for run in document["runs"]:
-        cells.setdefault(run["data"], {}).setdefault(run["system"], []).append(100 * run["figure"])
+        cells.setdefault(run["data"], {}).setdefault(run["system"], []).append(run["figure"])
         test_rows[run["data"]] = run["test_rows"]
     rows = [
         [data, count(test_rows[data]), *(_mean_and_deviation(of_data.get(name, [])) for name in names)]
@@ -1047,9 +1047,7 @@ def grades_table(document: Document) -> str:
         runs = [run for run in document["runs"] if run["rows"] == n_rows]
         of_system = {name: [run for run in runs if run["system"] == name] for name in systems}
         coverages = [run["coverage"] for run in of_system["ordinal"]]
-        figures = [
-            _mean_and_deviation([100 * run["spearman"] for run in of_system[name]]) for name in systems
-        ]
+        figures = [_mean_and_deviation([run["spearman"] for run in of_system[name]]) for name in systems]
         rows.append([count(n_rows), *figures, f"{100 * statistics.mean(coverages):.0f}"])
     note = (
         f"Spearman's correlation times 100 on {document['held_out']:,} training rows of IMDB held out; "
@@ -1057,13 +1055,6 @@ def grades_table(document: Document) -> str:
         "of `ordinal`."
     )
     return join(markdown(["rows", *systems, "covered"], rows), [note])
-
-
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{deviation}"
 
 
 def sentences_block(document: Document) -> str:
