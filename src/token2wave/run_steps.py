@@ -46,7 +46,8 @@ def prepare_run(
         """The preset with your settings and further ones; the data decides the rest."""
         settings = {**overrides, **changes}
         preset = preset_of(options, data_options.pair, settings)
-        return auto_settings(preset, splits.train.texts, settings, n_classes)
+        preset = auto_settings(preset, splits.train.texts, settings, n_classes)
+        return preset if options.max_bytes is None else preset.with_settings({"recipe.windows_from": 0})
 
     preset = preset_with({})
     texts = prepare(

@@ -20,8 +20,9 @@ from token2wave.features.ragged import Ragged
 from token2wave.features.words import WordFeatures
 from token2wave.inference import reference
 from token2wave.inference.arrow_texts import Utf8
-from token2wave.inference.reference import EMBEDDING, OOV, Numbers
+from token2wave.inference.reference import EMBEDDING, OOV, WINDOWS, Numbers
 from token2wave.inference.sums import Sums
+from token2wave.inference.windows import Windows
 from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
@@ -96,7 +97,20 @@ class CompiledNetwork:
 
         A text's logits do not depend on the other texts. It is safe to call from several threads.
         """
-        return self._of_features(features, LOGITS)
+        logits = self._of_features(features, LOGITS)
+        return self.add_windows(logits, features) if self.config.window_words else logits
+
+    def add_windows(self, logits: Floats, features: Ragged) -> Floats:
+        """Add what the window level gives to the logits of ``N`` texts, ``(N, C)`` float32."""
+        windows = Windows.of(features, self.config.window_words)
+        extremes = windows.extremes(windows.scores(self._arrays[WINDOWS]))
+        return np.asarray(logits + extremes + self._arrays["windows.bias"], dtype=np.float32)
+
+    def window_totals(self, words: NDArray[np.int32]) -> Numbers:
+        """Sum the window level's weights of the first 0, 1, ... ``W`` words, ``(W + 1, C)``."""
+        totals = np.zeros((len(words) + 1, self.config.n_classes))
+        np.cumsum(self._arrays[WINDOWS][words], axis=0, dtype=np.float64, out=totals[1:])
+        return totals
 
     def waves(self, features: Ragged) -> Floats:
         """Return what the branches see of ``N`` texts, ``(N, W)`` float32; see :func:`reference.waves`."""
@@ -138,9 +152,13 @@ class CompiledNetwork:
 
         Raises:
             TypeError: an element of ``texts`` is not a string.
+            ConfigError: the network has a window level.
             ValueError: the offsets do not fit the bytes, or the bytes are not UTF-8.
         """
         native = self._require_core()
+        if self.config.window_words:
+            problem = "the window level is not available in the native core's single call"
+            raise ConfigError(problem, location="network", hint="predict with the classifier")
         if isinstance(texts, list):
             predict, n = native.predict_texts, len(texts)
             size = sum(map(len, texts)) if n > 1 else 0
@@ -251,8 +269,8 @@ def native_shape(config: WaveConfig) -> tuple[int | bool, ...]:
 
 
 def join_dense(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
-    """Join all parameters but the embedding in one float32 vector, in the order of ``parameter_shapes``."""
-    names = [name for name in config.parameter_shapes() if name != EMBEDDING]
+    """Join all parameters but the embedding and the window level in one float32 vector, in their order."""
+    names = [name for name in config.parameter_shapes() if name != EMBEDDING and "windows." not in name]
     return np.concatenate([arrays[name].ravel() for name in names]).astype(np.float32)
 
 

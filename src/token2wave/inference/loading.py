@@ -64,8 +64,10 @@ def expected_arrays(header: dict[str, Any]) -> Expected:
             for name, (dtype, _) in ARRAYS.items()
         }
     if not isinstance(words, WordConfig):
-        if config.n_oov:
-            raise ModelFileError("expected features of words beside an OOV table, found WordPiece")
+        if config.n_oov or config.window_words:
+            raise ModelFileError(
+                "expected features of words beside an OOV table or a window level, found WordPiece"
+            )
         return {**expected, f"{FEATURE_PREFIX}vocabulary": ("U8", None)}
     n_buckets = config.n_rows - int(words.cls)
     if n_buckets > 1 << words.bits:
@@ -111,7 +113,7 @@ def _probe(network: Network, arrays: dict[str, NDArray[np.float32]]) -> None:
     Raises:
         ModelFileError: the weights overflow.
     """
-    for name in arrays.keys() & {reference.EMBEDDING, reference.OOV}:
+    for name in arrays.keys() & {reference.EMBEDDING, reference.OOV, reference.WINDOWS}:
         ids = _largest_rows(arrays[name])
         lengths = np.array([0, *[1] * len(ids), len(ids)], dtype=np.int64)
         n_ordered, n_oov = lengths, None

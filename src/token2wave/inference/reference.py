@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Arrays = Mapping[str, Floats]
 
-EMBEDDING, OOV = "embedding.weight", "oov.weight"
+EMBEDDING, OOV, WINDOWS = "embedding.weight", "oov.weight", "windows.weight"
 FEATURES_CHUNK = 1 << 10  # features summed at once: they stay in the cache
 MULTIPLICATIONS_OF_ONE_THREAD = 1 << 17  # OpenBLAS takes further threads from twice as many on
 CONTEXT_CHUNK = 256  # runs of words that are removed at once

@@ -141,7 +141,7 @@ def choose_route(model: Model) -> Route:
     network, features = model.network, model.features
     if not isinstance(network, CompiledNetwork):
         return Route(model, "torch")
-    if not isinstance(features, WordFeatures):
+    if not isinstance(features, WordFeatures) or network.config.window_words:
         return Route(model, "native core" if network.runs_natively else "numpy")
     if network.runs_natively:
         return NativeRoute(model, "native core", network, features)

@@ -42,11 +42,15 @@ class State:
             the same memory however long the text.
 
     Raises:
-        ConfigError: the network does not compile, or the model reads pairs.
+        ConfigError: the network does not compile, or the model reads pairs; or it has a window level, which
+            needs the tokens.
     """
 
     def __init__(self, model: Model, removable: bool = True) -> None:
         self.model = model
+        if model.network.config.window_words and not removable:
+            problem = "expected a removable state, since the windows of the model need the tokens"
+            raise ConfigError(problem, location="removable", hint="leave out removable=False")
         self._features = model.require_texts("state")
         self._passages = Passages(self._features, model.compiled())
         nothing = np.zeros(0, dtype=np.uint64)
@@ -180,7 +184,12 @@ class State:
         return self._novelty(self._logits())
 
     def _logits(self) -> NDArray[np.float32]:
-        return self._passages.network.logits_of(self._sums)
+        network = self._passages.network
+        logits = network.logits_of(self._sums)
+        if not network.config.window_words:
+            return logits
+        offsets = np.array([0, self.n_tokens])  # all windows: they are counted from the start of the text
+        return network.add_windows(logits, self.model.features.of_tokens(self._codes(*offsets), offsets))
 
     def _novelty(self, logits: NDArray[np.float32]) -> float | None:
         reference = self.model.novelty_reference
@@ -305,6 +314,8 @@ class State:
             )
         journal = arrays.get("journal")
         state._check(sums, edges, n_tokens, journal)
+        if journal is None and model.network.config.window_words:
+            raise ModelFileError("expected the tokens of a state with windows, found none")
         state._sums, (state._start, state._end), state.n_tokens = sums, edges, n_tokens
         state._journal = None if journal is None else bytearray(journal.tobytes())
         if journal is not None and state.model.network.config.n_oov:

@@ -11,6 +11,7 @@ from token2wave.errors import ConfigError
 from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, require_registered
 
 MAX_OOV_WEIGHTS = 1 << 22
+OPTIONAL = "n_oov", "window_words"
 
 
 class ParameterCount(NamedTuple):
@@ -56,6 +57,9 @@ class WaveConfig(Configuration):
             branch divides the sum of a text's weights by the root of the number of its features.
         n_oov: entries of the OOV table (out of vocabulary), ``K``; 0 leaves it out. An entry is a word
             without a row or a character n-gram. It has a weight of the linear SVM for each class.
+        window_words: words of a window in the window level, an even number; 0 leaves it out. Each row has a
+            weight for each class, and the largest score of a window is added to the logits
+            (:mod:`token2wave.inference.windows`). Training adds the level to a finished network.
         multi_label: whether a text may have several classes or none. Probabilities are then sigmoids of the
             logits instead of their softmax.
         embedding_scale: standard deviation of the initial embeddings.
@@ -77,6 +81,7 @@ class WaveConfig(Configuration):
     context_radius: int = 3
     linear_svm: bool = False
     n_oov: int = 0
+    window_words: int = 0
     multi_label: bool = False
     embedding_scale: float = 0.1
     sentence_ends: tuple[int, ...] = ()
@@ -99,6 +104,8 @@ class WaveConfig(Configuration):
         require(near, "context_radius", "a number from 1 to 1,024", self.context_radius)
         few = 0 <= self.n_oov * self.n_classes <= MAX_OOV_WEIGHTS
         require(few, "n_oov", f"at most {MAX_OOV_WEIGHTS:,} weights in the OOV table", self.n_oov)
+        even = 0 <= self.window_words <= 1 << 16 and self.window_words % 2 == 0
+        require(even, "window_words", "an even number from 0 to 65,536", self.window_words)
         finite = 0 < self.embedding_scale < float("inf")
         require(finite, "embedding_scale", "a positive number", self.embedding_scale)
         known = all(0 <= row < self.n_rows for row in self.sentence_ends)
@@ -140,8 +147,8 @@ class WaveConfig(Configuration):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; ``n_oov`` only if there is an OOV table."""
-        return {key: value for key, value in super().to_dict().items() if key != "n_oov" or value}
+        """Return plain data that JSON can hold; ``n_oov`` and ``window_words`` only if they are not 0."""
+        return {key: value for key, value in super().to_dict().items() if key not in OPTIONAL or value}
 
     def without_linear_svm(self) -> WaveConfig:
         """Return the same network without the linear SVM and its OOV table."""
@@ -186,6 +193,8 @@ class WaveConfig(Configuration):
             norm("linear_svm", c)
         if self.n_oov:
             shapes["oov.weight"] = (self.n_oov, c)
+        if self.window_words:
+            shapes["windows.weight"], shapes["windows.bias"] = (self.n_rows, c), (c,)
         return shapes
 
     def parameter_count(self) -> ParameterCount:
@@ -194,7 +203,9 @@ class WaveConfig(Configuration):
         return ParameterCount(total, total - self.n_rows * self.row_width)
 
     def unsupported_by(self, backend: str) -> str | None:
-        """Say which operation or read-out a backend does not compute; None if it computes both."""
+        """Say which operation, read-out or level a backend does not compute; None if it computes all."""
+        if self.window_words and backend not in (NATIVE, NUMPY):
+            return f"the window level is not available in {backend}"
         if backend not in OPERATIONS[self.operation].backends:
             return f"the operation {self.operation!r} is not available in {backend}"
         if backend not in READOUTS[self.readout].backends:
@@ -202,13 +213,14 @@ class WaveConfig(Configuration):
         return None
 
     def require_backend(self, backend: str) -> None:
-        """Refuse a backend without this network's operation or read-out.
+        """Refuse a backend without this network's operation, read-out or window level.
 
         Raises:
             ConfigError: the backend lacks it.
         """
         if problem := self.unsupported_by(backend):
-            raise ConfigError(problem, location="network", hint="predict with the classifier, through torch")
+            hint = "train with recipe.windows_from=0" if self.window_words else "predict with the classifier"
+            raise ConfigError(problem, location="network", hint=hint)
 
     @property
     def is_additive(self) -> bool:
@@ -222,6 +234,7 @@ class WaveConfig(Configuration):
             and self.readout == "text"
             and self.restore == "linear"
             and self.positions == "none"
+            and not self.window_words
             and self.unsupported_by(NUMPY) is None
             and self.unsupported_by(NATIVE) is None
         )

@@ -173,8 +173,10 @@ def choose_linear_svm(
     return best
 
 
-def is_clear_gain(gains: Numbers, text_weights: NDArray[np.floating]) -> bool:
-    """Whether the mean of each text's gain ``(N,)`` is more than half its standard error.
+def is_clear_gain(
+    gains: Numbers, text_weights: NDArray[np.floating], standard_errors: float = STANDARD_ERRORS
+) -> bool:
+    """Whether the mean of each text's gain ``(N,)`` is more than half its standard error, or another number.
 
     Without this rule the least of several losses is often that of chance, with a few hundred texts.
     """
@@ -183,7 +185,7 @@ def is_clear_gain(gains: Numbers, text_weights: NDArray[np.floating]) -> bool:
     effective = float(
         text_weights.sum(dtype=np.float64) ** 2 / np.square(text_weights, dtype=np.float64).sum()
     )
-    return mean > STANDARD_ERRORS * math.sqrt(square / effective)
+    return mean > standard_errors * math.sqrt(square / effective)
 
 
 def mixture_losses(
@@ -256,30 +258,34 @@ def cross_validate_branches(
 ) -> tuple[tuple[float, ...], CrossValidation]:
     """Weigh the branches by cross-validation: a tenth of few rows is too few texts to weigh by.
 
-    ``fit`` trains on the examples of some folds; its result has ``network`` and ``features``. With very few
-    rows the linear SVM, which has the prior, is right more often than a mixture, so ``has_prior`` pulls the
-    weights to it.
+    ``fit`` trains on the examples of some folds; its result has ``network``, ``features``, and ``windows``,
+    the window level, which is a branch, too, or None. With very few rows the linear SVM, which has the prior,
+    is right more often than a mixture, so ``has_prior`` pulls the weights to it.
 
     Returns:
-        The weight of each branch, and predictions of each text by the network and the weights that the other
+        The weight of each branch, of the window level last, and predictions of each text by the network and the weights that the other
         folds give, so that the text has chosen nothing.
     """
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     numbers = np.unique(fold).tolist()  # fewer than there are folds if few texts are different
     logits: Numbers | None = None
-    models = []
+    models, levels = [], []
     for number in numbers:
         fitted = fit(examples.take(np.flatnonzero(fold != number)))
         models.append((fitted.features, fitted.network))
+        levels.append(fitted.windows)
         held_out = examples.take(np.flatnonzero(fold == number)).encode(fitted.features)
         of_fold = branch_logits(fitted.network, held_out.features)
+        if fitted.windows is not None:
+            of_fold = np.concatenate([of_fold, fitted.windows.logits(held_out.features)[None]])
         if logits is None:
             logits = np.zeros((len(of_fold), len(fold), of_fold.shape[2]))
         logits[:, fold == number] = of_fold
     assert logits is not None
 
     pulls = has_prior and models[0][1].config.linear_svm
-    centre = [0.0] * (len(logits) - 1) + [1.0] if pulls else None
+    n_levels = int(levels[0] is not None)
+    centre = [0.0] * (len(logits) - 1 - n_levels) + [1.0] + [0.0] * n_levels if pulls else None
     strength = FEW_ROWS_STRENGTH if pulls else PRIOR
 
     def fit_to(rows: NDArray[Any]) -> tuple[float, ...]:
@@ -287,8 +293,11 @@ def cross_validate_branches(
         return fit_weights(logits[:, rows], examples.labels[rows], weights, centre, strength)
 
     folds, predicted = [], []
-    for number, (_, network) in zip(numbers, models, strict=True):
-        scale_branches(network, fit_to(fold != number))
+    for place, number in enumerate(numbers):
+        (features, network), level, of_others = models[place], levels[place], fit_to(fold != number)
+        scale_branches(network, of_others)
+        if level is not None and of_others[-1]:
+            models[place] = features, level.weighted(of_others[-1]).add_to(network)
         folds.append(Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number)))
         mixed = np.tensordot(fit_to(fold != number), logits[:, fold == number], axes=1)
         predicted.append(probabilities(mixed, multi_label=False).astype(np.float32))

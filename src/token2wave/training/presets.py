@@ -110,7 +110,7 @@ def _prefix_errors(group: str) -> Iterator[None]:
         raise ConfigError(error.problem, location=location, hint=error.hint) from error
 
 
-DECIDED_BY_DATA = ("network.n_rows", "network.n_classes", "network.sentence_ends")
+DECIDED_BY_DATA = "network.n_rows", "network.n_classes", "network.sentence_ends", "network.window_words"
 _EVERYDAY_NETWORK = {
     "width": 32,
     "variants": "rows",
@@ -133,6 +133,7 @@ _EVERYDAY_RECIPE = Recipe(
     validation_fraction=0.1,
     validation="grouped",
     refit_below=5_000_000,
+    windows_from=512,
 )
 
 _MANY_CLASSES = {

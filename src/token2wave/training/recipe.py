@@ -42,6 +42,8 @@ class Recipe(Configuration):
             drawn at random; 0 does without the prior, also in the linear SVM.
         refit_below: with fewer characters in all training texts, the model is trained again on all rows once
             the validation rows have chosen the number of epochs; 0 never trains on validation rows.
+        windows_from: the median of the words and symbols of training texts from which validation texts decide
+            whether the model gets a window level (:mod:`token2wave.training.window_level`); 0 never tries.
         refit_linear_svm: whether, with more characters, the linear SVM alone is solved again from all rows.
         select_by: the figure of the validation texts that chooses the epoch: ``accuracy``, ``macro_f1``, in
             which rare classes count as much as frequent ones, ``micro_f1``, or ``loss``. For multi-label
@@ -77,6 +79,7 @@ class Recipe(Configuration):
     tune_linear_svm: bool = True
     prior_scale: float = 30.0
     refit_below: int = 0
+    windows_from: int = 0
     refit_linear_svm: bool = True
     select_by: str = "accuracy"
     teacher_share: float = 0.8
@@ -110,6 +113,7 @@ class Recipe(Configuration):
         require_choice(self.validation, "validation", ("random", "grouped"))
         require(0 <= self.prior_scale <= 1e6, "prior_scale", "from 0 to 10^6", self.prior_scale)
         require(self.refit_below >= 0, "refit_below", "0 or more", self.refit_below)
+        require(self.windows_from >= 0, "windows_from", "0 or more", self.windows_from)
         require_choice(self.select_by, "select_by", ("accuracy", "macro_f1", "micro_f1", "loss"))
         require(0 <= self.teacher_share <= 1, "teacher_share", "from 0 to 1", self.teacher_share)
         temperature = self.teacher_temperature

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,6 +68,12 @@ from token2wave.training.score_targets import calibrated_scale
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.trainer import TrainableNetwork
 from token2wave.training.validation import Validation, validate
+from token2wave.training.window_level import (
+    WindowLevel,
+    fit_window_level,
+    wants_window_level,
+    weigh_window_level,
+)
 
 PRIOR_WEIGHT_NO_ROWS, SVM_WEIGHT_NO_ROWS = 2.0, 2.0  # of the linear SVM if there are only descriptions
 
@@ -103,6 +109,7 @@ class FitResult:
         branch_weights: one a branch; empty if no validation rows could weigh them.
         grades: ``(C, C)``, what multiplies the logits if the classes are grades; None: nothing.
         cross_validation: of all rows; None if there was none.
+        windows: the window level; None without one.
         previous: the fit that chose the epochs and weights of this one; None for the first.
     """
 
@@ -115,7 +122,13 @@ class FitResult:
     branch_weights: tuple[float, ...] = ()
     grades: NDArray[np.float64] | None = None
     cross_validation: CrossValidation | None = None
+    windows: WindowLevel | None = None
     previous: FitResult | None = None
+
+    @property
+    def predictor(self) -> Any:
+        """The network with its window level, if it has one."""
+        return self.network if self.windows is None else self.windows.add_to(self.network)
 
     @property
     def is_refit(self) -> bool:
@@ -160,7 +173,8 @@ class ValidatedFit:
 
         Both have the drift reference of this one. A cross-validation of the last fit predicts more rows.
         """
-        network = last.network.compiled() if isinstance(last.network, AdditiveNetwork) else last.network
+        predictor = last.predictor
+        network = predictor.compiled() if isinstance(predictor, AdditiveNetwork) else predictor
         refit_svm = {} if last is self.fitted or last.is_refit else {"refit_linear_svm": True}
         classifier = Classifier(
             last.features,
@@ -172,11 +186,11 @@ class ValidatedFit:
             scale=self.scale,
         )
         fitted, first_record = self.fitted, {**record, "refit": False}
-        first = replace(classifier, features=fitted.features, network=fitted.network, training=first_record)
+        first = replace(classifier, features=fitted.features, network=fitted.predictor, training=first_record)
         if self.novelty_reference is None or fitted.validation is None or fitted.n_unknown is None:
             return classifier, first
         features = fitted.validation.features
-        logits = fitted.network.logits(features)
+        logits = first.network.logits(features)
         drift = DriftSums.of_features(first, features, fitted.n_unknown, logits)
         first = replace(first, drift_reference=drift)
         if last.is_refit and last.n_unknown is not None:  # it knows more, with other weights
@@ -275,22 +289,54 @@ class TrainingRun:
             mix_logits(network, grades)
         if not network.config.n_oov:
             validation = replace(validation, features=validation.features.rows(features.n_rows))
+        fitted = replace(fitted, network=network, features=features, validation=validation)
+        if not unvalidated:
+            weights, windows = self._choose_windows(fitted, weights)
+            fitted = replace(fitted, windows=windows)
+        network = fitted.predictor
         novelty, scale = None, self.texts.scale
         if not unvalidated:
             logits = network.logits(validation.features)
             scale = calibrated_scale(scale, network, validation)
-            rows = validation.features.rows(fitted.features.n_rows)
+            rows = validation.features.rows(features.n_rows)
             novelty = NoveltyReference.of(n_unknown, rows.lengths, logits)
         return ValidatedFit(
-            replace(
-                fitted, network=network, features=features, validation=validation, branch_weights=weights
-            ),
+            replace(fitted, branch_weights=weights),
             best,
             validate(network, validation),
             () if scale is not None else thresholds_of(network, validation, unvalidated),
             novelty,
             scale,
         )
+
+    def _choose_windows(
+        self, fitted: FitResult, weights: tuple[float, ...]
+    ) -> tuple[tuple[float, ...], WindowLevel | None]:
+        """Train a window level if texts are long; validation texts weigh it beside the network, in place.
+
+        Returns:
+            The weights of the branches, and the level; None if it does not help.
+        """
+        train, network = self.texts.train.labelled(), fitted.network
+        if self.texts.scale is not None or self.stream is not None or fitted.validation is None:
+            return weights, None
+        if not wants_window_level(self.preset.recipe, network, fitted.features, train):
+            return weights, None
+        start = time.perf_counter()
+        weighed = weigh_window_level(self._fit_windows(fitted.features, train), network, fitted.validation)
+        fitted.history.train_seconds += time.perf_counter() - start
+        if weighed is None:
+            return weights, None
+        factor, level = weighed
+        scale_branches(network, [factor] * len(branch_names(network.config)))
+        return tuple(factor * weight for weight in weights), level
+
+    def _fit_windows(self, features: Features, train: Examples, factor: float = 1.0) -> WindowLevel:
+        """Train a window level on texts."""
+        self.callback_list.stage("windows", 0)
+        n_classes = len(self.texts.label_names)
+        encoded = train.encode(without_oov(features))
+        return fit_window_level(encoded, features.n_rows, n_classes, self.seed).weighted(factor)
 
     def fit_all_rows(self, first: ValidatedFit) -> FitResult:
         """Learn from the validation rows too: train again, or with many texts solve only the SVM again."""
@@ -307,23 +353,32 @@ class TrainingRun:
         """Train on all rows, with the epochs and branch weights that validation has chosen."""
         fitted = first.fitted
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
-        choice, weights = fitted.svm_choice, fitted.branch_weights
+        choice, weights, level = fitted.svm_choice, fitted.branch_weights, fitted.windows
         cross_validation = None
         if has_few_rows(full_train):
             settings = LinearSVMSettings(char_ngram_weight=CHAR_NGRAM_WEIGHTS_FEW_ROWS[0])
             choice = LinearSVMChoice(settings)
             if recipe.tune_linear_svm and (fitted.network.config.linear_svm or not weights):
                 choice = self._choose_by_folds(full_train)
-            fit_fold = partial(self.fit, recipe, svm_choice=choice)
+
+            def fit_fold(train: Examples) -> FitResult:
+                fold = self.fit(recipe, train, svm_choice=choice)
+                return fold if level is None else replace(fold, windows=self._fit_windows(fold.features, train))
+
             weights, cross_validation = cross_validate_branches(
                 fit_fold, full_train, self.seed, self.prior is not None
             )
+            if level is not None:
+                *others, factor = weights
+                weights, level = tuple(others), level.weighted(factor) if factor else None
         else:
             recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, svm_choice=choice)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
         if fitted.grades is not None:
             mix_logits(again.network, fitted.grades)
+        if level is not None:
+            again = replace(again, windows=self._fit_windows(again.features, full_train, level.factor))
         n_unknown, validation = fitted.n_unknown, fitted.validation
         if (
             isinstance(again.features, WordFeatures)
@@ -356,8 +411,11 @@ class TrainingRun:
         )
         if fitted.grades is not None:  # those of the waves are mixed already
             mix_logits(network, fitted.grades, ("linear_svm",))
+        windows = fitted.windows
+        if windows is not None:
+            windows = self._fit_windows(features, self.texts.full_train or full_train, windows.factor)
         fitted.history.train_seconds += time.perf_counter() - start
-        return replace(fitted, network=network, features=features)
+        return replace(fitted, network=network, features=features, windows=windows)
 
     def fit(
         self,
