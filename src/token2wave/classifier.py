@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ConfigError, InputError, require_text
+from token2wave.features import WordFeatures
 from token2wave.formatting import count, join_classes, percent
 from token2wave.inference.arrow_texts import is_arrow
 from token2wave.inference.loading import load_model
@@ -20,6 +21,7 @@ from token2wave.inference.prediction import Prediction
 from token2wave.inference.routes import Route, choose_route
 from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.inference.state import SlidingWindow, State
+from token2wave.inference.windows import WINDOW_WORDS, WindowScores, window_spans
 from token2wave.inference.vectors import Neighbours, cosines, nearest, require_vectors
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.score_scale import ScoreScale
@@ -237,6 +239,30 @@ class Classifier(Model):
         pairs = zip(predictions, scores.tolist(), strict=True)
         return [prediction._replace(novelty=score) for prediction, score in pairs]
 
+    def window_scores(self, text: str) -> WindowScores:
+        """Classify each window of a text: 64 words that the model has a row for, or as its window level has.
+
+        The next window begins half a window later. A model needs no window level for it.
+
+        Args:
+            text: any string.
+
+        Returns:
+            The place of each window in the text, and its probabilities as a text of its own; none for a text
+            without words and symbols.
+
+        Raises:
+            InputError: ``text`` is not a string.
+            ConfigError: the network does not compile, or the features are not words.
+        """
+        require_text(text)
+        config = self.compiled().config
+        if not isinstance(self.features, WordFeatures):
+            problem = f"expected features of words, found {self.features.type_name}"
+            raise ConfigError(problem, location="windows", hint="train preset small or fast")
+        spans = window_spans(self.features, text, config.window_words or WINDOW_WORDS)
+        return WindowScores(spans, self.probabilities([text[start:end] for start, end in spans.tolist()]))
+
     def evaluate(
         self, texts: Any, labels: Any = None, advance: Callable[[int], None] | None = None
     ) -> Evaluation:
@@ -361,7 +387,7 @@ class Classifier(Model):
             removable: keep the tokens, 8 bytes each, so that words can be removed again.
 
         Raises:
-            ConfigError: the network does not compile.
+            ConfigError: the network does not compile, or a model with a window level gets no tokens.
         """
         return State(self, removable)
 

@@ -82,6 +82,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "paper": {"variants": "linear", "readout": "cls"},
     "paper phrases": {"variants": "rows", "readout": "text", "context_width": 8, "context_radius": 1},
 }
+# With a window level, which not all backends have.
+WINDOWS: dict[str, dict[str, Any]] = {
+    "windows": {**KINDS["linear_svm"], "window_words": 4},
+    "oov windows": {**KINDS["oov cls"], "window_words": 6},
+}
 
 
 @cache
@@ -89,7 +94,7 @@ def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) 
     """One of the kinds, with its parameters as a storage leaves them."""
     features = _features(kind, n_words)
     n_oov = len(features.oov_hashes) if isinstance(features, WordFeatures) else 0
-    config = WaveConfig(features.n_rows, len(LABELS), n_oov=n_oov, **{"width": 8, **KINDS[kind]})
+    config = WaveConfig(features.n_rows, len(LABELS), n_oov=n_oov, **{"width": 8, **{**KINDS, **WINDOWS}[kind]})
     network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
     whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
     if config.multi_label:
@@ -102,7 +107,7 @@ def _features(kind: str, n_words: int) -> Features:
         return WordPieceFeatures(WordPieceConfig(max_tokens=9), ENTRIES)
     known = [" ".join(random.Random(0).choices(WORDS[:n_words], k=200))]
     ngrams = 3 if kind == "trigrams" else 2
-    config = WordConfig(ngrams, bits=12, min_count=2, cls=KINDS[kind]["readout"] == "cls")
+    config = WordConfig(ngrams, bits=12, min_count=2, cls={**KINDS, **WINDOWS}[kind]["readout"] == "cls")
     features = WordFeatures.fit(known, config)
     if not kind.startswith("oov"):
         return features

@@ -35,6 +35,7 @@ NETWORK_DEFAULTS = {
     "context_radius": 3,
     "linear_svm": False,
     "n_oov": 0,
+    "window_words": 0,
     "multi_label": False,
 }
 NOVELTY_LEVELS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -220,7 +221,23 @@ class PlainReader:
             said = [sum(row[label] for row in behind) / root for label in range(n_behind)]
             weights, biases = self.tensors["linear_svm.weight"], self.tensors["linear_svm.bias"]
             logits = [a + b * w + c for a, b, w, c in zip(logits, said, weights, biases, strict=True)]
+        if network["window_words"]:
+            extremes = self._window_extremes(words, network["window_words"] // 2)
+            biases = self.tensors["windows.bias"]
+            logits = [a + b + c for a, b, c in zip(logits, extremes, biases, strict=True)]
         return logits
+
+    def _window_extremes(self, words: list[int], half: int) -> Vector:
+        n, weights = self.network["n_classes"], self.tensors["windows.weight"]
+        starts = range(0, max(len(words) - half, 1), half)
+        windows = [words[start : start + 2 * half] for start in starts]
+        return [
+            max(
+                sum(weights[row * n + label] for row in each) / math.sqrt(max(len(each), 1))
+                for each in windows
+            )
+            for label in range(n)
+        ]
 
     def _context_states(self, words: list[int]) -> list[Vector]:
         pairs = [

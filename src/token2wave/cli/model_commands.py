@@ -27,6 +27,7 @@ from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, private_files
 
 if TYPE_CHECKING:
+    from token2wave.classifier import Classifier
     from token2wave.data.text_files import TextTable
     from token2wave.inference.prediction import Prediction
 
@@ -110,6 +111,10 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="Give no label to a text whose novelty is above this."),
     ] = None,
+    windows: Annotated[
+        bool,
+        typer.Option("--windows", help="Also classify each window of 64 known words of a text, by itself."),
+    ] = False,
     skip_bad_rows: Annotated[
         bool,
         typer.Option("--skip-bad-rows", help="Leave out rows of --file that cannot be read, and count them."),
@@ -138,6 +143,8 @@ def predict(
     if out is not None:
         outputs.check_file(out, "table of predictions")
         require_table_name(out)
+    if windows and out is not None:
+        raise ConfigError("expected no table, found one", location="--windows", hint="use --json")
     classifier = load(model)
     if abstain_above_novelty is not None and classifier.novelty_reference is None:
         raise ConfigError(
@@ -172,6 +179,9 @@ def predict(
         if classifier.is_pairs:
             fields = dict(zip(PAIR_COLUMNS, split_pair(line), strict=True))
         documents.append({**fields, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
+        of_windows = _windows_of(classifier, line) if windows else []
+        if windows:
+            documents[-1]["windows"] = of_windows
         classes = _printed_classes(prediction, classifier.multi_label and top_k == 1, no_label)
         decisions.append(classes)
         scores.append(_printed_scores(prediction, no_label))
@@ -179,6 +189,10 @@ def predict(
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
             cells = [*map("{:.4g}".format, _printed_scores(prediction, no_label)), *cells]
             print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
+            for each in of_windows:
+                label, probability = max(each["probabilities"].items(), key=lambda pair: pair[1])
+                place, words = f"{each['start']}-{each['end']}", line[each["start"] : each["end"]]
+                print(f"  {place}\t{printable(label)}\t{probability:.4f}\t{printable(words)}")
     if out is not None:
         with private_files(outputs.is_private):
             columns = SCORE_COLUMNS if classifier.scale is not None else ()
@@ -319,6 +333,16 @@ def explain(
             print_nearest(entries)
     if html is not None and not terminal.verbosity.is_quiet:
         print(f"page: {html}")
+
+
+def _windows_of(classifier: Classifier, text: str) -> list[dict[str, Any]]:
+    """The place of each window of a text, and the probability of each class, as plain data."""
+    spans, probabilities = classifier.window_scores(text)
+    pairs = zip(spans.tolist(), probabilities.tolist(), strict=True)
+    return [
+        {"start": start, "end": end, "probabilities": dict(zip(classifier.label_names, row, strict=True))}
+        for (start, end), row in pairs
+    ]
 
 
 def _printed_classes(prediction: Prediction, all_labels: bool, abstains: bool) -> list[tuple[str, float]]:

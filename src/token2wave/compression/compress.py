@@ -99,7 +99,8 @@ def compress(
         callbacks: called as the work goes on.
 
     Raises:
-        ConfigError: ``max_size`` cannot be reached, or an option is illegal. Nothing is written then.
+        ConfigError: ``max_size`` cannot be reached, an option is illegal, or the model has a window level.
+            Nothing is written then.
         ModelFileError: the model cannot be read.
         DataError: the data cannot be read, or has labels that the model does not know.
         OutputError: the file cannot be written, or something else would be lost.
@@ -110,6 +111,7 @@ def compress(
     if storage == "auto":
         storage = "int8" if limit is None else "lzma"
     old = load(model)
+    old.require_no_windows("compress")
     recorded = (old.training.get(name) for name in ("teacher", "unlabelled"))
     outputs = Outputs([model, *possible_paths(data, test, *recorded)], overwrite=overwrite)
     outputs.check_file(out, "model file", replaceable=model)

@@ -39,6 +39,8 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
     blocks: list[Text | Table] = [view.prediction(), view.text(), view.legend()]
     if explanation.parts:
         blocks.append(view.strongest())
+    if explanation.passage is not None:
+        blocks.append(view.passage(*explanation.passage))
     for i, block in enumerate(blocks):
         if i:
             console.print()
@@ -108,6 +110,11 @@ class _ColouredView:
         if all(unit.known for unit in self.explanation.parts):
             return Text()
         return Text.assemble("; ", ("underlined", "underline"), ": unknown to the model", style="dim")
+
+    def passage(self, start: int, end: int) -> Text:
+        """The window that decides most."""
+        place = f"strongest passage, characters {start:,} to {end:,}: "
+        return Text.assemble((place, "dim"), _clean(self.explanation.text[start:end]))
 
     def strongest(self) -> Table:
         """A table of the parts with the largest effects on the predicted class."""

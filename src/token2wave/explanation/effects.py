@@ -61,6 +61,8 @@ class Explanation(Described):
         complete: false if the explanation was stopped, so that the parts end before the text does.
         known: whether the model has any word, word n-gram or character n-gram of the text; else the
             prediction rests on nothing.
+        passage: first and past-the-last character of the window that is strongest for the predicted class, of
+            a model with a window level; else None.
     """
 
     text: str
@@ -71,6 +73,7 @@ class Explanation(Described):
     parts: tuple[TextPart, ...]
     complete: bool = True
     known: bool = True
+    passage: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         n_classes = len(self.label_names)
@@ -175,6 +178,7 @@ class Explanation(Described):
             ],
             "complete": self.complete,
             "known": self.known,
+            **({} if self.passage is None else {"passage": list(self.passage)}),
         }
 
 

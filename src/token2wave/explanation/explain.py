@@ -14,10 +14,11 @@ from token2wave.config import require_choice
 from token2wave.errors import ConfigError, require_text
 from token2wave.explanation.effects import UNITS, Explanation, TextPart
 from token2wave.explanation.removal import part_logits
-from token2wave.features import PairFeatures
+from token2wave.features import PairFeatures, WordFeatures
 from token2wave.features.pairs import show_pair, split_pair
 from token2wave.inference.model import Model
 from token2wave.inference.reference import require_finite
+from token2wave.inference.windows import Windows, window_spans
 
 MAX_SECONDS = 2.0  # for the texts of a report
 
@@ -51,6 +52,7 @@ def explain(
     logits = require_finite(parts.logits.astype(np.float64))
     probabilities = model.class_probabilities(logits).astype(np.float64)  # (1 + P, C)
     logits = model.class_logits(logits)
+    passage = strongest_window(model, text, int(logits[0].argmax()))
     columns: tuple[Any, ...] = (
         *parts.spans.T.tolist(),
         parts.energy.tolist(),
@@ -70,7 +72,25 @@ def explain(
         tuple(map(TextPart, *columns)),
         parts.complete,
         parts.is_known,
+        passage,
     )
+
+
+def strongest_window(model: Model, text: str, label: int) -> tuple[int, int] | None:
+    """First and past-the-last character of a text's strongest window for a class, by the window level.
+
+    None if the model has no such level, or the text no token.
+    """
+    size, features = model.network.config.window_words, model.features
+    if not size or not isinstance(features, WordFeatures):
+        return None
+    codes = features.tokens(text).codes
+    spans = window_spans(features, text, size)
+    if not len(spans):
+        return None
+    windows = Windows.of(features.of_tokens(codes, np.array([0, len(codes)])), size)
+    start, end = spans[model.compiled().window_scores(windows)[:, label].argmax()].tolist()
+    return start, end
 
 
 def limited_explainer(

@@ -64,7 +64,8 @@ def part_logits(model: Model, text: str, unit: str, should_stop: ShouldStop) -> 
     network = model.compiled()
     if isinstance(model.features, PairFeatures):
         return _part_logits_of_pair(model.features, network, text, unit, should_stop)
-    if network.runs_natively and isinstance(model.features, WordFeatures):
+    is_native = network.runs_natively and not network.config.window_words
+    if is_native and isinstance(model.features, WordFeatures):
         ends = sentence_ends(text) if unit == "sentence" else None  # every token is a word
         return PartLogits(*network.logits_without_parts(model.features, text, ends, should_stop))
     return part_logits_in_numpy(model, network, text, unit, should_stop)
@@ -113,8 +114,14 @@ def part_logits_in_numpy(
     without = _logits_without(passages, tokens, bounds, sums, should_stop)
     energy, known = _energy_fractions(passages, tokens, bounds)
     spans = np.stack([tokens.starts[bounds[:, 0]], tokens.ends[bounds[:, 1] - 1]], axis=1)
-    logits = np.concatenate([network.logits_of(sums), without])
     n = len(without)
+    if network.config.window_words:
+        words, places = _words_of(passages, tokens.codes)
+        without = without + network.extremes_without(words, places[bounds[:n]])
+        whole = network.extremes_without(words, np.zeros((1, 2), np.int64))  # without none
+        logits = np.concatenate([network.logits_of(sums) + whole, without]).astype(np.float32)
+    else:
+        logits = np.concatenate([network.logits_of(sums), without])
     return PartLogits(spans[:n], energy[:n], known[:n], logits, n == len(bounds), bool(sums.n_known[0] > 0))
 
 
@@ -199,11 +206,16 @@ def _context_without(
     """Compute the context sums of the text without each part, chunk by chunk; None without a context."""
     if not passages.network.config.context_width or not len(bounds):
         return None
+    words, places = _words_of(passages, codes)
+    return passages.network.context_sums_without(words, places[bounds])
+
+
+def _words_of(passages: Passages, codes: Codes) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The rows of a text's words, ``(W,)``, and how many of them stand before each token, ``(L + 1,)``."""
     features = passages.features.of_tokens(codes, np.array([0, len(codes)]))
     words = features.ids[: features.n_ordered[0]]
     n_known = offsets_of(passages.features.known(codes).astype(np.int64))
-    n_before = min(len(words) - n_known[-1], 1)  # [CLS]; [SEP] follows the tokens
-    return passages.network.context_sums_without(words, n_known[bounds] + n_before)
+    return words, n_known + min(len(words) - n_known[-1], 1)  # [CLS]; [SEP] follows the tokens
 
 
 def _energy_fractions(

@@ -22,7 +22,7 @@ from token2wave.inference import reference
 from token2wave.inference.arrow_texts import Utf8
 from token2wave.inference.reference import EMBEDDING, OOV, WINDOWS, Numbers
 from token2wave.inference.sums import Sums
-from token2wave.inference.windows import Windows
+from token2wave.inference.windows import Windows, extremes_without
 from token2wave.models.registry import NATIVE, NUMPY, READOUTS
 from token2wave.models.wave_config import ParameterCount, WaveConfig
 
@@ -103,14 +103,23 @@ class CompiledNetwork:
     def add_windows(self, logits: Floats, features: Ragged) -> Floats:
         """Add what the window level gives to the logits of ``N`` texts, ``(N, C)`` float32."""
         windows = Windows.of(features, self.config.window_words)
-        extremes = windows.extremes(windows.scores(self._arrays[WINDOWS]))
-        return np.asarray(logits + extremes + self._arrays["windows.bias"], dtype=np.float32)
+        return np.asarray(logits + windows.extremes(self.window_scores(windows)), dtype=np.float32)
 
-    def window_totals(self, words: NDArray[np.int32]) -> Numbers:
-        """Sum the window level's weights of the first 0, 1, ... ``W`` words, ``(W + 1, C)``."""
+    def window_scores(self, windows: Windows) -> Numbers:
+        """Score windows for every class, ``(M, C)``, as the window level does."""
+        return windows.scores(self._arrays[WINDOWS]) + self._arrays["windows.bias"]
+
+    def extremes_without(self, words: NDArray[np.int32], removed: NDArray[np.int64]) -> Numbers:
+        """What the window level gives to the logits of a text without each of ``P`` runs of words, ``(P, C)``.
+
+        Args:
+            words: rows of all words of the text.
+            removed: see :func:`token2wave.inference.windows.extremes_without`.
+        """
         totals = np.zeros((len(words) + 1, self.config.n_classes))
         np.cumsum(self._arrays[WINDOWS][words], axis=0, dtype=np.float64, out=totals[1:])
-        return totals
+        extremes = extremes_without(totals, removed, self.config.window_words)
+        return np.asarray(extremes + self._arrays["windows.bias"])
 
     def waves(self, features: Ragged) -> Floats:
         """Return what the branches see of ``N`` texts, ``(N, W)`` float32; see :func:`reference.waves`."""

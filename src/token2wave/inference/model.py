@@ -165,6 +165,19 @@ class Model:
             )
         return self.features
 
+    def require_no_windows(self, purpose: str) -> None:
+        """Refuse a model with a window level.
+
+        Raises:
+            ConfigError: it has one.
+        """
+        if self.network.config.window_words:
+            raise ConfigError(
+                "expected a model without a window level, found one with it",
+                location=purpose,
+                hint="train it with recipe.windows_from=0",
+            )
+
     def compiled(self) -> CompiledNetwork:
         """Return the compiled network; compile it now if it is still in torch.
 

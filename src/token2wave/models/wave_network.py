@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from token2wave.errors import ConfigError
 from token2wave.models.batch import Batch, Span
 from token2wave.models.dropout import Dropout
 from token2wave.models.registry import OPERATIONS, READOUTS
@@ -34,6 +35,9 @@ class WaveNetwork(TextNetwork):
     Args:
         config: the network's configuration.
 
+    Raises:
+        ConfigError: the configuration has a window level, which is added to a compiled network alone.
+
     Example:
         >>> import numpy as np
         >>> from token2wave.features import Ragged
@@ -48,6 +52,9 @@ class WaveNetwork(TextNetwork):
 
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
+        if config.window_words:
+            hint = "load it on the CPU, or train with recipe.windows_from=0"
+            raise ConfigError("the window level is not available in torch", location="network", hint=hint)
         self.config = config
         self.embedding = nn.Embedding(config.n_rows, config.row_width, sparse=True)
         with torch.no_grad():

@@ -101,12 +101,13 @@ def update(
 
     Raises:
         DataError: the data cannot be read or used, or has a new label without rows of the known ones.
-        ConfigError: a setting is illegal.
+        ConfigError: a setting is illegal, or the model has a window level.
         MissingExtraError: torch is needed and not installed.
     """
     require_choice(parts, "parts", PARTS)
     classifier.require_labels("update")
     classifier.require_texts("update")
+    classifier.require_no_windows("update")
     seed = require_seed(seed)
     separator = data_options.label_separator or classifier.training.get("label_separator")
     multi_label = classifier.multi_label if separator is None else None

@@ -27,6 +27,7 @@ from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import MARGIN_IN_LOGITS, LinearSVM, target_frequency
 from token2wave.training.recipe import Recipe
 from token2wave.training.trainer import TrainableNetwork
+from token2wave.training.validation import validate
 
 FOLDS, ROUNDS = 4, 4
 MAX_RIVALS = 3  # other classes whose strongest window of a text is an example
@@ -34,6 +35,7 @@ PSEUDO_WINDOWS = 3.0  # added to the expected windows of a word, whose excess is
 MIN_DEVIATIONS = 1.0  # taken off the excess: most words are of no class
 STANDARD_ERRORS = 2.0  # by which validation must be better: the level costs time and bytes
 MAX_WEIGHTS = 1 << 24  # the table has one of each row for each class
+MIN_GAIN = 0.01  # in micro-F1: not every export knows the level
 FEATURES_CHUNK = 1 << 20  # of texts whose windows are scored at once; bounds memory
 
 Floats = NDArray[np.float32]
@@ -88,8 +90,9 @@ def weigh_window_level(
     """Weigh the level beside a calibrated network.
 
     Returns:
-        The factor of the network's logits, and the level with its own. None if the cross-entropy of
-        validation texts is not clearly less than that of the network alone.
+        The factor of the network's logits, and the level with its own. None if validation texts do not have
+        a clearly smaller cross-entropy than by the network alone, and more right decisions: micro-F1, which
+        is the accuracy of texts with one class.
     """
     truth = validation.targets if network.config.multi_label else validation.labels
     assert truth is not None
@@ -100,7 +103,11 @@ def weigh_window_level(
     counts = np.ones(len(validation)) if validation.weights is None else validation.weights
     if not weights[1] or not is_clear_gain(before - after, counts, STANDARD_ERRORS):
         return None
-    return max(weights[0], DOUBT), level.weighted(weights[1])
+    factor = max(weights[0], DOUBT)
+    both = level.weighted(weights[1] / factor).add_to(network)  # scaling changes no decision
+    if validate(both, validation).micro_f1 < validate(network, validation).micro_f1 + MIN_GAIN:
+        return None
+    return factor, level.weighted(weights[1])
 
 
 class _Piece(NamedTuple):
@@ -120,19 +127,26 @@ class _Piece(NamedTuple):
 def fit_window_level(examples: Examples, n_rows: int, n_classes: int, seed: int) -> WindowLevel:
     """Learn the weights of ``V`` rows for windows, from encoded texts and their labels."""
     examples = examples.labelled()
-    pieces = _pieces(examples, n_rows, n_classes, seed)
-    solutions = _first_solutions(pieces, n_rows)
+    words = examples.features.keep(examples.features.is_ordered)
+    is_word = np.zeros(n_rows, dtype=bool)  # most rows are of n-grams, which windows do not see
+    is_word[words.ids] = True
+    words = replace(words, ids=(np.cumsum(is_word, dtype=np.int32) - 1)[words.ids], n_oov_tokens=None)
+    pieces = _pieces(replace(examples, features=words), n_classes, seed)
+    n_words = int(is_word.sum())
+    solutions = _first_solutions(pieces, n_words)
     for step in range(ROUNDS):
         chosen = [_choose(piece, solutions[piece.fold]) for piece in pieces]
         folds = range(FOLDS if step < ROUNDS - 1 else 0)
         solutions = [
-            _solve([each for piece, each in zip(pieces, chosen, strict=True) if piece.fold != fold], n_rows)
+            _solve([each for piece, each in zip(pieces, chosen, strict=True) if piece.fold != fold], n_words)
             for fold in folds
         ]
-    return _solve(chosen, n_rows)
+    level, weights = _solve(chosen, n_words), np.zeros((n_rows, n_classes), np.float32)
+    weights[is_word] = level.weights
+    return replace(level, weights=weights)
 
 
-def _pieces(examples: Examples, n_rows: int, n_classes: int, seed: int) -> list[_Piece]:
+def _pieces(examples: Examples, n_classes: int, seed: int) -> list[_Piece]:
     """Cut the texts into pieces of bounded size, each of one fold."""
     n, labels = len(examples), examples.labels
     is_class = labels > 0 if examples.multi_label else labels[:, None] == np.arange(n_classes)
@@ -140,23 +154,23 @@ def _pieces(examples: Examples, n_rows: int, n_classes: int, seed: int) -> list[
     order, pieces = np.random.default_rng(seed).permutation(n), []
     for fold in range(FOLDS):
         texts = np.sort(order[fold::FOLDS])
-        features = examples.features.take(texts).rows(n_rows)
+        features = examples.features.take(texts)
         for first, last in groups(features.offsets, FEATURES_CHUNK):
             windows = Windows.of(features.take(np.arange(first, last)), WINDOW_WORDS)
             pieces.append(_Piece(fold, windows, is_class[texts[first:last]], weights[texts[first:last]]))
     return pieces
 
 
-def _first_solutions(pieces: list[_Piece], n_rows: int) -> list[WindowLevel]:
+def _first_solutions(pieces: list[_Piece], n_words: int) -> list[WindowLevel]:
     """For each fold, the excess of each word in windows of each class, in the texts of the other folds."""
     n_classes = pieces[0].is_class.shape[1]
-    frequency = np.zeros((FOLDS, n_rows, n_classes), dtype=np.float32)
-    n_windows, of_class = np.zeros((FOLDS, n_rows, 1), np.float32), np.zeros((FOLDS, n_classes + 1))
+    frequency = np.zeros((FOLDS, n_words, n_classes), dtype=np.float32)
+    n_windows, of_class = np.zeros((FOLDS, n_words, 1), np.float32), np.zeros((FOLDS, n_classes + 1))
     for piece in pieces:
         place = np.arange(len(piece.text_of)) - np.repeat(piece.windows.offsets[:-1], piece.windows.n_windows)
         apart = np.flatnonzero(place % 2 == 0)  # without those that share words with both neighbours
         targets = piece.is_class[piece.text_of[apart]].astype(np.float32)
-        by_class, of_any = target_frequency(piece.windows.take(apart), targets, n_rows)
+        by_class, of_any = target_frequency(piece.windows.take(apart), targets, n_words)
         frequency[piece.fold] += by_class
         n_windows[piece.fold, :, 0] += of_any
         of_class[piece.fold] += [*targets.sum(axis=0), len(apart)]
@@ -190,13 +204,13 @@ def _choose(piece: _Piece, solution: WindowLevel) -> Examples:
     return Examples(windows.take(chosen), targets > 0, piece.text_weights[piece.text_of[chosen]], targets)
 
 
-def _solve(chosen: list[Examples], n_rows: int) -> WindowLevel:
+def _solve(chosen: list[Examples], n_words: int) -> WindowLevel:
     """Solve the linear SVM of the chosen windows."""
     labels, weights, targets = (
         np.concatenate([getattr(each, name) for each in chosen]) for name in ("labels", "weights", "targets")
     )
     features = concatenate([each.features for each in chosen])
     examples = Examples(features, labels, weights, targets)
-    solution = LinearSVM(examples, n_rows, labels.shape[1], 0, multi_label=True).solve(0.0)
+    solution = LinearSVM(examples, n_words, labels.shape[1], 0, multi_label=True).solve(0.0)
     scale = np.float32(MARGIN_IN_LOGITS)
     return WindowLevel(solution.rows * scale, solution.bias * scale)
