@@ -3,10 +3,10 @@ r"""Long documents: made-up texts that one passage decides, with and without the
     python benchmarks/long_documents.py
     python benchmarks/long_documents.py --rows 200 --words 2000 --seeds 0 --systems fast,fast_whole
 
-A text has ``--words`` words of a made-up language, whose frequencies follow Zipf's law. Each class has 30 words
-of its own, which occur in all texts: a word in a hundred is of each class. In one passage of 40 words, at a
-random place, every second word is of the text's class. So sums over the text hardly tell the classes apart. A
-seed draws the language, training and test texts, and the training.
+A text has ``--words`` words of a made-up language, whose frequencies follow Zipf's law. Each class has 30
+words of its own, which occur in all texts: a word in a hundred is of each class. In one passage of 40 words,
+at a random place, every second word is of the text's class. So sums over the text hardly tell the classes
+apart. A seed draws the language, training and test texts, and the training.
 
 ``small_whole`` and ``fast_whole`` are the presets without the window level, which is what they were before.
 ``fasttext`` has pairs of words, 25 epochs and a learning rate of 0.5. ``tfidf`` is a LinearSVC on words with
@@ -105,7 +105,7 @@ def fasttext(texts: Texts, labels: NDArray[np.int64], others: Texts, seed: int) 
         path = Path(folder) / "train.txt"
         path.write_text("".join(f"__label__{y} {text}\n" for y, text in zip(labels, texts, strict=True)))
         model = library.train_supervised(str(path), wordNgrams=2, epoch=25, lr=0.5, thread=1, seed=seed)
-    predicted = model.f.multilinePredict([f"{text}\n" for text in others], 1, 0.0, "strict")[0]
+    predicted, _ = model.predict(others)
     return np.array([int(labels[0].removeprefix("__label__")) for labels in predicted])
 
 

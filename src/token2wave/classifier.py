@@ -21,8 +21,8 @@ from token2wave.inference.prediction import Prediction
 from token2wave.inference.routes import Route, choose_route
 from token2wave.inference.score_evaluation import evaluate_scale
 from token2wave.inference.state import SlidingWindow, State
-from token2wave.inference.windows import WINDOW_WORDS, WindowScores, window_spans
 from token2wave.inference.vectors import Neighbours, cosines, nearest, require_vectors
+from token2wave.inference.windows import WINDOW_WORDS, WindowScores, window_spans
 from token2wave.metrics import Evaluation, evaluate_predictions
 from token2wave.score_scale import ScoreScale
 

@@ -92,9 +92,9 @@ WINDOWS: dict[str, dict[str, Any]] = {
 @cache
 def classifier_of(kind: str, storage: str = "plain", n_words: int = len(WORDS)) -> Classifier:
     """One of the kinds, with its parameters as a storage leaves them."""
-    features = _features(kind, n_words)
+    features, shape = _features(kind, n_words), {**KINDS, **WINDOWS}[kind]
     n_oov = len(features.oov_hashes) if isinstance(features, WordFeatures) else 0
-    config = WaveConfig(features.n_rows, len(LABELS), n_oov=n_oov, **{"width": 8, **{**KINDS, **WINDOWS}[kind]})
+    config = WaveConfig(features.n_rows, len(LABELS), n_oov=n_oov, **{"width": 8, **shape})
     network = compile_network(config, random_arrays(config, seed=1, spread=0.5))
     whole = Classifier(features, network, LABELS, {"seed": 1}, {"token2wave": "0.1.0"})
     if config.multi_label:

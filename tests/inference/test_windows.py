@@ -44,7 +44,10 @@ def plain_scores(classifier: Classifier, text: str) -> list[list[float]]:
         first += half
     weights, bias = arrays["windows.weight"].astype(float), arrays["windows.bias"].astype(float)
     return [
-        [sum(weights[row, c] for row in each) / math.sqrt(max(len(each), 1)) + bias[c] for c in range(len(bias))]
+        [
+            sum(weights[row, c] for row in each) / math.sqrt(max(len(each), 1)) + bias[c]
+            for c in range(len(bias))
+        ]
         for each in windows
     ]
 
@@ -94,9 +97,12 @@ def test_window_scores_are_predictions_of_the_text_of_each_window(kind: str) -> 
     n_words = int(model.features([long]).n_ordered[0]) - model.features.n_special
     assert len(spans) == -(-n_words // (size // 2)) - 1
     counts = [int(model.features([long[a:b]]).n_ordered[0]) - model.features.n_special for a, b in spans]
-    assert set(counts[:-1]) == {size} and size // 2 < counts[-1] <= size
-    assert spans[0, 0] == 0 and spans[-1, 1] == len(long)
-    assert (spans[2:, 0] >= spans[:-2, 1]).all() and (spans[1:, 0] < spans[:-1, 1]).all()
+    assert set(counts[:-1]) == {size}
+    assert size // 2 < counts[-1] <= size
+    assert spans[0, 0] == 0
+    assert spans[-1, 1] == len(long)
+    assert (spans[2:, 0] >= spans[:-2, 1]).all()
+    assert (spans[1:, 0] < spans[:-1, 1]).all()
     # The level sees the same windows, so the text of each has its score. [CLS] shifts them by one.
     if kind == "windows":
         scores = plain_scores(model, long)
@@ -255,7 +261,7 @@ def test_weights_that_overflow_are_refused(tmp_path: Path) -> None:
     arrays["windows.weight"][:] = 3e38  # each is finite, but not the sum of a window
     broken = replace(model, network=compile_network(model.network.config, arrays))
     broken.save(tmp_path / "broken.safetensors")
-    with pytest.raises(ModelFileError, match="overflow|finite"):
+    with pytest.raises(ModelFileError, match="finite"):
         token2wave.load(tmp_path / "broken.safetensors")
 
 

@@ -57,13 +57,16 @@ def test_one_passage_decides_long_texts(tmp_path: Path) -> None:
     assert accuracy(classifier, others) > 0.95
     # Cross-validation has the level, too, so its figure is that of the model.
     assert result.summary.evaluated_on == "cross-validation"
-    assert result.summary.accuracy is not None and result.summary.accuracy > 0.9
+    assert result.summary.accuracy is not None
+    assert result.summary.accuracy > 0.9
     # The explanation points to the passage.
     text = " ".join(["w1"] * 400 + [f"c1x{i % 10}" for i in range(25)] + ["w2"] * 400)
     explanation = classifier.explain(text)
-    assert explanation.label == "class 1" and explanation.passage is not None
+    assert explanation.label == "class 1"
+    assert explanation.passage is not None
     start, end = explanation.passage
-    assert start <= text.index("c1x0") and end >= text.rindex("c1x4") + 4
+    assert start <= text.index("c1x0")
+    assert end >= text.rindex("c1x4") + 4
     classifier.save(tmp_path / "model.safetensors")
     loaded = token2wave.load(tmp_path / "model.safetensors")
     assert np.array_equal(loaded.probabilities(others[0]), classifier.probabilities(others[0]))
@@ -150,7 +153,8 @@ def test_windows_are_chosen_by_solutions_that_have_not_seen_the_text(monkeypatch
         of_fold = set(order[fold :: window_level.FOLDS].tolist())
         rest = features([text for i, text in enumerate(texts) if i not in of_fold])
         alone = np.isin(words, rest.ids[rest.is_ordered], invert=True)  # rows of this fold's texts alone
-        assert alone.any() and not weights[alone].any()
+        assert alone.any()
+        assert not weights[alone].any()
     windows = Windows.of(examples.features, WINDOW_WORDS)
     assert windows.scores(level.weights).shape == (windows.offsets[-1], CLASSES)
 

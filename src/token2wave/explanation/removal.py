@@ -114,14 +114,11 @@ def part_logits_in_numpy(
     without = _logits_without(passages, tokens, bounds, sums, should_stop)
     energy, known = _energy_fractions(passages, tokens, bounds)
     spans = np.stack([tokens.starts[bounds[:, 0]], tokens.ends[bounds[:, 1] - 1]], axis=1)
-    n = len(without)
+    logits, n = np.concatenate([network.logits_of(sums), without]), len(without)
     if network.config.window_words:
         words, places = _words_of(passages, tokens.codes)
-        without = without + network.extremes_without(words, places[bounds[:n]])
-        whole = network.extremes_without(words, np.zeros((1, 2), np.int64))  # without none
-        logits = np.concatenate([network.logits_of(sums) + whole, without]).astype(np.float32)
-    else:
-        logits = np.concatenate([network.logits_of(sums), without])
+        removed = np.concatenate([np.zeros((1, 2), np.int64), places[bounds[:n]]])  # at first no word
+        logits += network.extremes_without(words, removed).astype(np.float32)
     return PartLogits(spans[:n], energy[:n], known[:n], logits, n == len(bounds), bool(sums.n_known[0] > 0))
 
 

@@ -110,7 +110,7 @@ class CompiledNetwork:
         return windows.scores(self._arrays[WINDOWS]) + self._arrays["windows.bias"]
 
     def extremes_without(self, words: NDArray[np.int32], removed: NDArray[np.int64]) -> Numbers:
-        """What the window level gives to the logits of a text without each of ``P`` runs of words, ``(P, C)``.
+        """Compute what the window level gives to a text without each of ``P`` runs of words, ``(P, C)``.
 
         Args:
             words: rows of all words of the text.

@@ -263,8 +263,8 @@ def cross_validate_branches(
     is right more often than a mixture, so ``has_prior`` pulls the weights to it.
 
     Returns:
-        The weight of each branch, of the window level last, and predictions of each text by the network and the weights that the other
-        folds give, so that the text has chosen nothing.
+        The weight of each branch, of the window level last, and predictions of each text by the network and
+        the weights that the other folds give, so that the text has chosen nothing.
     """
     fold = assign_folds(examples.labels, examples.row_groups(), FOLDS, seed)
     numbers = np.unique(fold).tolist()  # fewer than there are folds if few texts are different

@@ -363,7 +363,8 @@ class TrainingRun:
 
             def fit_fold(train: Examples) -> FitResult:
                 fold = self.fit(recipe, train, svm_choice=choice)
-                return fold if level is None else replace(fold, windows=self._fit_windows(fold.features, train))
+                windows = None if level is None else self._fit_windows(fold.features, train)
+                return replace(fold, windows=windows)
 
             weights, cross_validation = cross_validate_branches(
                 fit_fold, full_train, self.seed, self.prior is not None

@@ -174,9 +174,7 @@ def _first_solutions(pieces: list[_Piece], n_words: int) -> list[WindowLevel]:
         frequency[piece.fold] += by_class
         n_windows[piece.fold, :, 0] += of_any
         of_class[piece.fold] += [*targets.sum(axis=0), len(apart)]
-    frequency, n_windows, of_class = (
-        each.sum(axis=0) - each for each in (frequency, n_windows, of_class)
-    )
+    frequency, n_windows, of_class = (each.sum(axis=0) - each for each in (frequency, n_windows, of_class))
     priors = of_class[:, :-1] / np.maximum(of_class[:, -1:], 1)
     bias, solutions = np.zeros(n_classes, np.float32), []
     for fold in range(FOLDS):
