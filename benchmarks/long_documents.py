@@ -11,16 +11,16 @@ apart. A seed draws the language, training and test texts, and the training.
 ``small_whole`` and ``fast_whole`` are the presets without the window level, which is what they were before.
 ``fasttext`` has pairs of words, 25 epochs and a learning rate of 0.5. ``tfidf`` is a LinearSVC on words with
 sublinear TF-IDF, its C chosen by a fifth of the rows. The lengths are of one model, ``fast``: processor time
-of a prediction, and by how much the peak memory of the process grows.
+of a prediction, and the peak of the memory that Python and numpy allocate meanwhile.
 
 Writes ``results/benchmarks/long_documents.json`` after each run.
 """
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,16 +145,19 @@ def run(name: str, language: Language, options: Any, seed: int) -> tuple[dict[st
 
 
 def measure_lengths(classifier: Classifier, language: Language) -> list[dict[str, Any]]:
-    """Processor time and growth of the peak memory of a prediction, for texts of each length."""
+    """Processor time and peak memory of a prediction, for texts of each length."""
     results = []
     for n_words in LENGTHS:
         text = language.text(np.random.default_rng(n_words), n_words, 1)
         classifier.predict(text[:1000])
-        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        start = time.process_time()
         label = classifier.predict(text).label
         seconds = time.process_time() - start
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        results.append({"words": n_words, "seconds": seconds, "kib": grown, "right": label == "class 1"})
+        tracemalloc.start()
+        classifier.predict(text)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        results.append({"words": n_words, "seconds": seconds, "bytes": peak, "right": label == "class 1"})
     return results
 
 

@@ -143,6 +143,24 @@ def test_predict_prints_one_line_a_text(run_cli, model):
     assert float(lines[0][1]) >= float(lines[0][3])
 
 
+def test_predict_scores_windows(run_cli, model):
+    text = "a great film " * 20 + "and " * 40 + "a great film " * 20 + "zebra"
+    (document,) = run_cli("predict", model, text, "--windows", "--json").document
+    classifier = token2wave.load(model)
+    spans, probabilities = classifier.window_scores(text)
+    assert len(spans) > 1
+    assert [[each["start"], each["end"]] for each in document["windows"]] == spans.tolist()
+    expected = [dict(zip(classifier.label_names, row, strict=True)) for row in probabilities.tolist()]
+    assert [each["probabilities"] for each in document["windows"]] == expected
+    lines = run_cli("predict", model, text, "--windows").out.splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == [f"  {start}-{end}" for start, end in spans]
+    assert [line.split("\t")[3] for line in lines[1:]] == [text[start:end] for start, end in spans]
+    assert "windows" not in run_cli("predict", model, text, "--json").document[0]
+    assert (
+        "--windows: expected no table" in run_cli("predict", model, text, "--windows", "--out", "o.csv").error
+    )
+
+
 def test_predict_abstains_below_a_probability(run_cli, model):
     texts = [*POSITIVE, "zzz"]
     sure = [token2wave.load(model).predict(text).probability for text in texts]

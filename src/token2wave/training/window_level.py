@@ -168,12 +168,12 @@ def _first_solutions(pieces: list[_Piece], n_words: int) -> list[WindowLevel]:
     n_windows, of_class = np.zeros((FOLDS, n_words, 1), np.float32), np.zeros((FOLDS, n_classes + 1))
     for piece in pieces:
         place = np.arange(len(piece.text_of)) - np.repeat(piece.windows.offsets[:-1], piece.windows.n_windows)
-        apart = np.flatnonzero(place % 2 == 0)  # without those that share words with both neighbours
-        targets = piece.is_class[piece.text_of[apart]].astype(np.float32)
-        by_class, of_any = target_frequency(piece.windows.take(apart), targets, n_words)
+        disjoint = np.flatnonzero(place % 2 == 0)  # without those that share words with both neighbours
+        targets = piece.is_class[piece.text_of[disjoint]].astype(np.float32)
+        by_class, of_any = target_frequency(piece.windows.take(disjoint), targets, n_words)
         frequency[piece.fold] += by_class
         n_windows[piece.fold, :, 0] += of_any
-        of_class[piece.fold] += [*targets.sum(axis=0), len(apart)]
+        of_class[piece.fold] += [*targets.sum(axis=0), len(disjoint)]
     frequency, n_windows, of_class = (each.sum(axis=0) - each for each in (frequency, n_windows, of_class))
     priors = of_class[:, :-1] / np.maximum(of_class[:, -1:], 1)
     bias, solutions = np.zeros(n_classes, np.float32), []
