@@ -189,7 +189,7 @@ class State:
         if not network.config.window_words:
             return logits
         offsets = np.array([0, self.n_tokens])  # all windows: they are counted from the start of the text
-        return network.add_windows(logits, self.model.features.of_tokens(self._codes(*offsets), offsets))
+        return network.add_windows(logits, self._features.of_tokens(self._codes(*offsets), offsets))
 
     def _novelty(self, logits: NDArray[np.float32]) -> float | None:
         reference = self.model.novelty_reference
