@@ -1057,6 +1057,38 @@ def grades_table(document: Document) -> str:
     return join(markdown(["rows", *systems, "covered"], rows), [note])
 
 
+def long_documents_table(document: Document) -> str:
+    """Accuracy on made-up long documents, with the window level, without it, and of rivals."""
+    names = {
+        "small": "`small`",
+        "small_whole": "`small` without the level",
+        "fast": "`fast`",
+        "fast_whole": "`fast` without the level",
+        "fasttext": "fastText, word pairs, 25 epochs",
+        "tfidf": "TF-IDF of words, tuned LinearSVC",
+    }
+    rows = []
+    for system, name in names.items():
+        runs = [run for run in document["runs"] if run["system"] == system]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        rows.append([name, _mean_and_deviation([run["accuracy"] for run in runs]), f"{seconds:.0f}"])
+    n_draws = len({run["seed"] for run in document["runs"]})
+    note = (
+        f"{document['rows']} documents of {document['words']:,} words to learn from and {document['rows']} "
+        f"to test, mean ± standard deviation of {n_draws} draws, on a busy machine."
+    )
+    return join(markdown(["", "accuracy in %", "processor seconds"], rows), [note])
+
+
+def document_lengths_table(document: Document) -> str:
+    """Time and memory of a prediction by the length of the text."""
+    rows = [
+        [count(each["words"]), f"{each['seconds']:.3f}", f"{each['bytes'] / 1e6:.1f} MB"]
+        for each in document["lengths"]
+    ]
+    return join(markdown(["words", "processor seconds", "peak memory of Python and numpy"], rows), [])
+
+
 def sentences_block(document: Document) -> str:
     """What the audit says of the built-in corpus."""
     lines = chain.from_iterable(textwrap.wrap(each, 110) for each in document["example"]["sentences"])

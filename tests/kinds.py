@@ -14,6 +14,7 @@ from token2wave import Classifier, Prediction
 
 N_ROWS, N_TEST = 160, 40
 SETTINGS = {"features.bits": 12, "network.width": 8, "network.context_width": 8}
+WITHOUT_CONTEXT = {**SETTINGS, "network.context_width": 0}
 TRAINING = {"preset": "small", "device": "cpu", "epochs": 3, "settings": SETTINGS, "baseline": False}
 ARGUMENTS = ["--preset", "small", "--device", "cpu", "--epochs", "3", "--no-baseline"]
 ARGUMENTS += [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
@@ -183,17 +184,38 @@ def pairs_of_texts() -> Kind:
         second = first if i % 2 else rng.choice([word for word in _words_of(topics) if word != first])
         pair = tuple(_text([word], FILLERS, rng) for word in (first, second))
         rows.append((pair, "same" if i % 2 else "other"))
-    no_context = {name: value for name, value in SETTINGS.items() if "context" not in name}
     return Kind(
         "pairs of texts",
         "pairs.md",
         rows,
         _words_of(topics),
-        {"pair": True, "settings": no_context},
+        {"pair": True, "settings": WITHOUT_CONTEXT},
         ("--pair", "--set", "network.context_width=0"),
         columns=("text", "text_pair"),
     )
 
 
-KINDS = [one_label(), several_labels(), scores(), grades(), texts_without_blanks(), pairs_of_texts()]
+def long_documents() -> Kind:
+    topics = {label: [f"{label}{i}" for i in range(8)] for label in ("comedy", "crime", "space")}
+    rng, rows = random.Random(7), []
+    for i in range(N_ROWS + N_TEST):
+        label = list(topics)[i % 3]
+        words = [f"word{rng.randrange(200)}" for _ in range(600)]
+        for place in rng.sample(range(600), 72):  # the words of all labels, here and there
+            words[place] = rng.choice(_words_of(topics))
+        start = rng.randrange(570)
+        words[start : start + 30 : 2] = rng.choices(topics[label], k=15)
+        rows.append((" ".join(words), label))
+    return Kind(
+        "long documents",
+        "long-documents.md",
+        rows,
+        _words_of(topics),
+        {"preset": "fast", "settings": WITHOUT_CONTEXT},
+        ("--preset", "fast", "--set", "network.context_width=0"),
+    )
+
+
+KINDS = [one_label(), several_labels(), scores(), grades(), texts_without_blanks()]
+KINDS += [pairs_of_texts(), long_documents()]
 """Add the factory of a new kind here."""
