@@ -322,10 +322,11 @@ class Classifier(Model):
 
         Raises:
             InputError: as :meth:`probabilities`.
-            ConfigError: the network does not compile.
+            ConfigError: the network does not compile or has a window level, or the model reads pairs.
             ModelFileError: the weights overflow, so a number is not finite.
         """
         self.require_texts("encode")
+        self.require_no_windows("encode")  # which the other branches' waves know nothing of
         return self._call(self.route.vectors, texts, advance)
 
     def similarity(self, a: Any, b: Any) -> NDArray[np.float32]:

@@ -204,11 +204,11 @@ def test_states_without_tokens_are_refused() -> None:
 
 
 def test_backends_without_it_refuse_in_one_line(tmp_path: Path) -> None:
-    model, level = classifier_of("windows"), "the window level is not available in"
+    model, level = classifier_of("windows"), "expected a network without a window level, which is not in"
     with pytest.raises(ConfigError, match=f"{level} the page"):
         export_html(model, tmp_path / "page.html")
     if load_core() is not None:
-        with pytest.raises(ConfigError, match=f"{level} the native core's single call"):
+        with pytest.raises(ConfigError, match=f"{level} the core's single call"):
             model.network.text_probabilities(model.features, ["good"], PROBABILITIES)  # type: ignore[attr-defined, arg-type]
     for backend in ("ONNX", "Hugging Face"):
         with pytest.raises(ConfigError, match=f"{level} {backend}"):

@@ -166,7 +166,7 @@ class CompiledNetwork:
         """
         native = self._require_core()
         if self.config.window_words:
-            problem = "the window level is not available in the native core's single call"
+            problem = "expected a network without a window level, which is not in the core's single call"
             raise ConfigError(problem, location="network", hint="predict with the classifier")
         if isinstance(texts, list):
             predict, n = native.predict_texts, len(texts)

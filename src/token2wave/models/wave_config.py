@@ -205,7 +205,7 @@ class WaveConfig(Configuration):
     def unsupported_by(self, backend: str) -> str | None:
         """Say which operation, read-out or level a backend does not compute; None if it computes all."""
         if self.window_words and backend not in (NATIVE, NUMPY):
-            return f"the window level is not available in {backend}"
+            return f"expected a network without a window level, which is not in {backend}, found one with it"
         if backend not in OPERATIONS[self.operation].backends:
             return f"the operation {self.operation!r} is not available in {backend}"
         if backend not in READOUTS[self.readout].backends:

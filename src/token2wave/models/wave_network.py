@@ -54,7 +54,8 @@ class WaveNetwork(TextNetwork):
         super().__init__()
         if config.window_words:
             hint = "load it on the CPU, or train with recipe.windows_from=0"
-            raise ConfigError("the window level is not available in torch", location="network", hint=hint)
+            problem = "expected a network without a window level, which is not in torch, found one with it"
+            raise ConfigError(problem, location="network", hint=hint)
         self.config = config
         self.embedding = nn.Embedding(config.n_rows, config.row_width, sparse=True)
         with torch.no_grad():

@@ -15,6 +15,7 @@ from token2wave.data.duplicates import TextSet
 from token2wave.data.labels import data_notes
 from token2wave.errors import ConfigError
 from token2wave.features import Features, WordConfig, WordFeatures
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.hashing import word_buckets
 from token2wave.training.auto_settings import (
     for_few_rows,
@@ -38,6 +39,7 @@ MAX_VALIDATION_ROWS = 10_000
 MIN_TRAINED_TEXTS = 2_000_000
 """Texts that a schedule of learning rates needs: a stream with more rows is read in one pass."""
 MIN_MEMORY = 128 << 20
+TEXTS_TO_MEASURE = 1_000  # of the sample, whose length is measured
 MIN_DRAWS = 30  # of rows that share one; with fewer, none are left to report on
 SAMPLE_FRACTION = 1 / 24  # of the memory, as characters
 BLOCK_FRACTION = 1 / 32
@@ -171,6 +173,10 @@ def prepare_stream_run(
     encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
     notes = data_notes(sample.texts, sample.label_sets, source.segments[0].path)
     notes += test.unknown_label_notes() if test is not None else []
+    if preset.recipe.windows_from and len(sample):
+        n_tokens = HashedTexts(sample.texts[:TEXTS_TO_MEASURE]).n_tokens
+        if np.median(n_tokens) >= preset.recipe.windows_from:
+            notes.append("The texts are long, and training on a stream tries no window level.")
     if n_repeats:
         text = "rows of the sample repeat a validation or held-out text; training skips all such rows."
         notes.append(f"{n_repeats:,} of {n_sample:,} {text}")
