@@ -348,6 +348,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "grades": lambda: tables.grades_table(benchmark("grades")),
     "long-documents": lambda: tables.long_documents_table(benchmark("long_documents")),
     "document-lengths": lambda: tables.document_lengths_table(benchmark("long_documents")),
+    "languages": lambda: tables.languages_table(benchmark("languages")),
     "text-columns": lambda: tables.text_columns_table(benchmark("text_columns")),
     "scoring-rates": lambda: tables.scoring_rates_table(benchmark("scoring")),
     "scoring-killed": lambda: tables.scoring_killed_table(benchmark("scoring")),
