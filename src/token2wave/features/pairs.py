@@ -351,10 +351,6 @@ class PairFeatures:
                 advance(n)
         return concatenate(batches), np.concatenate(unknown)
 
-    def n_unknown(self, n_ngrams: NDArray[np.int64], n_features: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As :meth:`WordFeatures.n_unknown`; ``n_features`` counts the levels, too."""
-        return n_ngrams + self.n_special - n_features
-
     def n_known(self, features: Ragged) -> NDArray[np.int64]:
         """Count the words and n-grams of each pair that have a row, ``(B,)``."""
         return features.lengths - self.n_special

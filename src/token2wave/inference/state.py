@@ -196,7 +196,7 @@ class State:
         if reference is None:
             return None
         n_known = self._sums.n_features.astype(np.int64)
-        n_unknown = self.model.features.n_unknown(self._sums.n_ngrams.astype(np.int64), n_known)
+        n_unknown = self._features.n_unknown(self._sums.n_ngrams.astype(np.int64), n_known)
         return float(reference.novelty(n_unknown, n_known, logits)[0]) if self.known else 1.0
 
     # ---- tokens and sums ----
