@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.features import slow_text
 from tests.features.text_strategies import texts
 from token2wave.errors import DataError, InputError, ModelFileError
+from token2wave.features import hashed_texts
+from token2wave.features import pairs as pairs_module
 from token2wave.features.pairs import (
     ARRAYS,
     COMPARISONS,
@@ -238,3 +240,12 @@ def test_arrays_come_back_and_damage_is_refused(features: PairFeatures) -> None:
         broken = {name: array for name, array in {**arrays, **change}.items() if array is not None}
         with pytest.raises(ModelFileError):
             PairFeatures.from_arrays(features.config, broken)
+
+
+def test_chunks_have_few_pairs_and_few_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashed_texts, "CHARACTERS_CHUNK", 1000)
+    monkeypatch.setattr(pairs_module, "PAIRS_CHUNK", 3)
+    pairs = [join_pair("a" * n, "b") for n in (2000, 1, 1, 1, 1, 1, 900, 900, 1)]
+    chunks = list(pairs_module._chunks(pairs))
+    assert list(map(len, chunks)) == [1, 3, 3, 1, 1]
+    assert [pair for chunk in chunks for pair in chunk] == pairs

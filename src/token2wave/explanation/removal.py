@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import PairFeatures, WordFeatures, WordPieceFeatures
+from token2wave.features.hashed_texts import CHARACTERS_CHUNK
 from token2wave.features.pairs import SEPARATOR
 from token2wave.features.ragged import offsets_of
 from token2wave.features.tokens import Tokens
@@ -82,10 +83,11 @@ def _part_logits_of_pair(
     spans = np.stack([tokens.starts[bounds[:, 0]], tokens.ends[bounds[:, 1] - 1]], axis=1)
     encoded = features([text])
     logits = [network.logits(encoded)]
-    for chunk in range(0, len(spans), CONTEXT_CHUNK):
+    n_at_once = min(max(CHARACTERS_CHUNK // len(text), 1), CONTEXT_CHUNK)  # a long pair can be stopped, too
+    for chunk in range(0, len(spans), n_at_once):
         if should_stop is not None and should_stop():
             break
-        some = spans[chunk : chunk + CONTEXT_CHUNK].tolist()
+        some = spans[chunk : chunk + n_at_once].tolist()
         logits.append(network.logits(features([f"{text[:start]} {text[end:]}" for start, end in some])))
     rows, shared = features.word_rows(text)
     energies = np.where(rows >= 0, network.energies(np.maximum(rows, 0)), 0.0)

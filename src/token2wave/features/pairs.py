@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from token2wave.config import require
 from token2wave.errors import InputError, ModelFileError
+from token2wave.features.hashed_texts import text_chunks
 from token2wave.features.hashing import hash_tokens
 from token2wave.features.ragged import Ragged, concatenate, offsets_of
 from token2wave.features.text import (
@@ -493,9 +494,11 @@ def _encode_vectors(vectors: WordVectors | None) -> tuple[NDArray[np.int8], Floa
     return codes.astype(np.int8).ravel(), scales
 
 
-def _chunks(pairs: Sequence[str]) -> Iterator[list[str]]:
-    for first in range(0, len(pairs), PAIRS_CHUNK):
-        yield list(pairs[first : first + PAIRS_CHUNK])
+def _chunks(pairs: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield chunks of few pairs and of few characters, so that memory stays small."""
+    for chunk in text_chunks(pairs):
+        for first in range(0, len(chunk), PAIRS_CHUNK):
+            yield chunk[first : first + PAIRS_CHUNK]
 
 
 def _buckets(hashes: Hashes, config: PairConfig) -> NDArray[np.int64]:
