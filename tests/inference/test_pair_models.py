@@ -14,6 +14,7 @@ from token2wave import BatchPredictor, Classifier
 from token2wave.data import DataOptions, read_labelled, read_texts
 from token2wave.data.objects import to_pairs
 from token2wave.errors import ConfigError, DataError, InputError
+from token2wave.explanation import removal
 from token2wave.features.pairs import join_pair
 from token2wave.options import TextOptions
 
@@ -49,13 +50,13 @@ def test_other_models_learn_the_order(ordered: Classifier) -> None:
 
 
 def test_pairs_come_as_users_hold_them(symmetric: Classifier) -> None:
-    expected = symmetric.probabilities(PAIRS[:3]).tolist()
+    answers = symmetric.probabilities(PAIRS[:3]).tolist()
     first, second = zip(*PAIRS[:3], strict=True)
     columns = {"text": list(first), "text_pair": list(second)}
     records = [dict(zip(columns, pair, strict=True)) for pair in PAIRS[:3]]
     frame = pytest.importorskip("pandas").DataFrame({"q1": first, "q2": second})
     for pairs in (map(list, PAIRS[:3]), np.array(PAIRS[:3]), columns, records, frame):
-        assert symmetric.probabilities(pairs).tolist() == expected
+        assert symmetric.probabilities(pairs).tolist() == answers
     assert symmetric.predict(PAIRS[0]).label == LABELS[0]
     for pairs, message in (
         (["a cat"], r"texts\[0\]: expected a pair of texts, found 'a cat'"),
@@ -63,12 +64,16 @@ def test_pairs_come_as_users_hold_them(symmetric: Classifier) -> None:
         ([("a", "b", "c")], r"texts\[0\]: expected a pair"),
         ({"a": ["x"]}, "expected two columns of texts, found 'a'"),
         ("a cat", "expected a list, found one string"),
+        ({"text": ["a", "b"], "text_pair": ["c"]}, "columns of one length, found 2 and 1 texts"),
     ):
         with pytest.raises(InputError, match=message):
             symmetric.probabilities(pairs)
     with pytest.raises(InputError, match="expected a text, found"):  # a model of single texts
         token2wave.train(["a b", "c d"] * 9, ["x", "y"] * 9, **OPTIONS).classifier.probabilities([("a", "b")])
     assert to_pairs([]) == []
+    expected = [join_pair("a", "b")]
+    for swapped in ({"second": ["b"], "first": ["a"]}, [{"second": "b", "first": "a"}]):
+        assert to_pairs(swapped, columns=("first,second",)) == expected
 
 
 def test_explanations_are_exact_and_mark_words_of_both(symmetric: Classifier) -> None:
@@ -83,6 +88,11 @@ def test_explanations_are_exact_and_mark_words_of_both(symmetric: Classifier) ->
     assert sum(part.energy for part in explanation.parts) == pytest.approx(1)
     sentences = symmetric.explain(("A tale. Of chess", "one song"), "sentence")
     assert words_of(sentences) == ["A tale.", "Of chess", "one song"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(removal, "CHARACTERS_CHUNK", 1)  # one part at once
+        calls = iter([False, True])
+        first_part = symmetric.explain((first, second), should_stop=lambda: next(calls))
+    assert first_part.parts == explanation.parts[:1]
     stopped = symmetric.explain((first, second), should_stop=lambda: True)
     assert not stopped.complete
     assert not stopped.parts

@@ -142,12 +142,20 @@ def to_pairs(values: Any, name: str = "texts", columns: Sequence[str] = PAIR_COL
     names = list(values) if isinstance(values, Mapping) else None
     if names is None and not isinstance(values, list):
         names = getattr(values, "column_names", getattr(values, "columns", None))
+    if len(columns) == 1:
+        columns = split_names(columns[0], names or ())
     if names is not None:
         chosen = list(columns) if set(columns) <= set(names) else list(names)
         if len(chosen) != 2:
             problem = f"expected two columns of texts, found {join_names(map(str, chosen))}"
             raise InputError(problem, location=name, hint="give the two columns of the pairs")
-        rows: Iterable[Any] = zip(*(to_list(values[each], name) for each in chosen), strict=True)
+        cells = [to_list(values[each], name) for each in chosen]
+        if len(cells[0]) != len(cells[1]):
+            problem = (
+                f"expected two columns of one length, found {len(cells[0]):,} and {len(cells[1]):,} texts"
+            )
+            raise InputError(problem, location=name, hint="give a text of each column for every pair")
+        rows: Iterable[Any] = zip(*cells, strict=True)
     elif isinstance(shape := getattr(values, "shape", None), tuple) and len(shape) == 2:
         rows = values.tolist()
     else:
