@@ -234,7 +234,8 @@ def read_test_rows(
         DataError: as :func:`evaluate`; or a label is the number of a class, and the models differ in it.
     """
     if len({each.is_pairs for each in classifiers}) > 1:
-        raise ConfigError("expected models of pairs alone or none, found both", location="compare")
+        problem = "expected models of pairs alone or none, found both"
+        raise ConfigError(problem, location="compare", hint="compare models that read the same rows")
     records, multi_label = [each.training for each in classifiers], classifiers[0].multi_label
     separators = [value for each in records if isinstance(value := each.get("label_separator"), str)]
     normalise = data_options.normalise_labels or any(each.get("normalise_labels") for each in records)

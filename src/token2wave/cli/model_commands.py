@@ -22,7 +22,7 @@ from token2wave.cli.arguments import (
     takes_options,
 )
 from token2wave.errors import ConfigError
-from token2wave.options import PAIR_COLUMNS, DataOptions, TextOptions
+from token2wave.options import PAIR_COLUMNS, TEXT, DataOptions, TextOptions
 from token2wave.reporting import terminal
 from token2wave.storage.atomic import atomic_write, private_files
 
@@ -158,9 +158,16 @@ def predict(
     if classifier.scale is not None and classifier.scale.target == "score" and abstain_below:
         problem = "is the probability of a label, and the model predicts scores"
         raise ConfigError(problem, location="--abstain-below", hint="leave it out")
+    names = PAIR_COLUMNS if classifier.is_pairs else (TEXT,)
+
+    def columns_of(string: str) -> dict[str, str]:
+        """The text, or the two of a pair, by column."""
+        return dict(zip(names, split_pair(string) if classifier.is_pairs else [string], strict=True))
+
     if file is None or text:
         texts = read_input(text, file, options, classifier.is_pairs)
-        table = TextTable(texts, {"text": list(texts)}, ",")
+        records = list(map(columns_of, texts))
+        table = TextTable(texts, {name: [record[name] for record in records] for name in names}, ",")
     else:
         text_options = TextOptions(**options).for_pairs(classifier.is_pairs)
         table = read_table(file, text_options, text_alone=out is None, skip_bad_rows=skip_bad_rows)
@@ -175,9 +182,7 @@ def predict(
     scores: list[list[float]] = []
     for line, prediction in zip(texts, predictions, strict=True):
         no_label = should_abstain(prediction, abstain_below, abstain_above_novelty)
-        fields = {"text": line}
-        if classifier.is_pairs:
-            fields = dict(zip(PAIR_COLUMNS, split_pair(line), strict=True))
+        fields = columns_of(line)
         documents.append({**fields, **prediction_to_dict(prediction, classifier.multi_label, no_label)})
         of_windows = _windows_of(classifier, line) if windows else []
         if windows:
@@ -188,7 +193,8 @@ def predict(
         if not as_json and out is None:
             cells = [f"{printable(label)}\t{probability:.4f}" for label, probability in classes]
             cells = [*map("{:.4g}".format, _printed_scores(prediction, no_label)), *cells]
-            print("\t".join([*cells, printable(line), *([] if prediction.known else [NOTHING_KNOWN])]))
+            cells += map(printable, fields.values())
+            print("\t".join([*cells, *([] if prediction.known else [NOTHING_KNOWN])]))
             for each in of_windows:
                 label, probability = max(each["probabilities"].items(), key=lambda pair: pair[1])
                 place, words = f"{each['start']}-{each['end']}", line[each["start"] : each["end"]]

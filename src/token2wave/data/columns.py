@@ -21,6 +21,7 @@ from token2wave.options import TextOptions
 
 NOTES = logging.getLogger("token2wave.notes")
 MAX_NOTES = 3  # about other files of a stream
+NAME_BOTH = "name both: --text-column first,second"
 MAX_NAME_WORDS = 4  # of a column
 _TEXTS_AND_LABELS = {"text_column": "text", "label_column": "label"}
 Options = TypeVar("Options", bound=TextOptions)
@@ -111,7 +112,7 @@ def guess_columns(
                 raise DataError(
                     f"expected two columns of texts for pairs, found {join_names(columns)}",
                     location=source,
-                    hint="name both: --text-column first,second",
+                    hint=NAME_BOTH,
                 )
         elif isinstance(value, str):
             columns = [value]
@@ -146,7 +147,10 @@ def guess_columns(
     if label in taken:
         guesses["label_column"] = None
     field, column = next(iter(missing.items()))
-    raise _no_column(names, source, field, column, guesses if needs_label else {"text_column": text})
+    error = _no_column(names, source, field, column, guesses if needs_label else {"text_column": text})
+    if options.pair and field == "text_column":
+        error = DataError(error.problem, location=source, hint=NAME_BOTH)  # a guess is one column
+    raise error
 
 
 def _no_column(

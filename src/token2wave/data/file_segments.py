@@ -87,6 +87,12 @@ def whole_file(path: Path, options: TextOptions = DEFAULT_OPTIONS) -> Segment:
             hint=OTHER_FORMATS.get(path.suffix.lower())
             or f"use a file with one of the suffixes {suffixes()}, or name the delimiter of a table",
         )
+    if options.pair and suffix in TEXT_FORMATS:
+        raise DataError(
+            f"expected two columns of texts for pairs, found a {suffix} file, whose lines are texts",
+            location=os.fspath(path),
+            hint="write the pairs as CSV, or name the delimiter of a table: --delimiter tab",
+        )
     return Segment(os.fspath(path), suffix, compression, pair=options.pair)
 
 
