@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -249,3 +250,23 @@ def test_chunks_have_few_pairs_and_few_characters(monkeypatch: pytest.MonkeyPatc
     chunks = list(pairs_module._chunks(pairs))
     assert list(map(len, chunks)) == [1, 3, 3, 1, 1]
     assert [pair for chunk in chunks for pair in chunk] == pairs
+
+
+def test_fitting_counts_texts_and_cuts_comparisons(features: PairFeatures) -> None:
+    counts = Counter(h >> 32 for pair in TRAINING for text in pair for h in set().union(*grams_of(text)))
+    expected = {h: n for h, n in counts.items() if n > 1}
+    assert dict(zip(features.text_hashes.tolist(), features.text_counts.tolist(), strict=True)) == expected
+    assert features.n_texts.tolist() == [2 * len(TRAINING)]
+    numbers = features.compare(SplitPairs([join_pair(*pair) for pair in TRAINING], features.config))
+    last = len(TRAINING) - 1
+    places = [last * level // n for n in LEVELS for level in range(1, n)]
+    below = np.sort(numbers, axis=0)[places].T
+    np.testing.assert_allclose(features.cuts, below + 0.00005, rtol=0, atol=0.00001)
+
+
+def test_a_word_has_the_row_of_its_side(features: PairFeatures) -> None:
+    pair = join_pair("the cat sat", "a cat")
+    rows, shared = features.word_rows(pair)
+    assert shared.tolist() == [False, True, False, False, True]
+    assert rows.tolist()[2] == -1  # in training both texts have it, or none
+    assert set(np.delete(rows, 2).tolist()) <= set(features([pair]).ids.tolist())
