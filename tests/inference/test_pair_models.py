@@ -165,6 +165,15 @@ def test_scored_rows_keep_both_columns_and_no_other(
         BatchPredictor(tmp_path / "m.safetensors", text_column="a")(frame)
 
 
+def test_reports_show_both_texts(tmp_path: Path) -> None:
+    token2wave.train(
+        PAIRS, LABELS, test=list(zip(PAIRS, LABELS, strict=True)), pair=True, report=tmp_path, **OPTIONS
+    )
+    document = (tmp_path / "report.json").read_text()
+    assert "\\u001f" not in document
+    assert "a book about music | the story of music" in document
+
+
 def test_options_that_make_no_sense_together_are_refused() -> None:
     with pytest.raises(ConfigError, match="symmetric: only pairs of texts have an order"):
         token2wave.train(PAIRS, LABELS, symmetric=True)

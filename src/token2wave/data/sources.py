@@ -118,6 +118,8 @@ class MemoryDataset:
             elif options.weight_column is not None or options.group_column is not None:
                 problem = "lists of texts and labels have no columns of weights or groups"
                 raise DataError(problem, location=rows[0].source, hint="give a frame or dictionaries")
+            elif options.pair:
+                rows = replace(rows[0], values=to_pairs(list(rows[0].values), rows[0].source)), *rows[1:]
             texts, labels, weights, groups = rows
             if with_table and table is None:
                 table = SourceTable({"text": texts.values, "label": labels.values}, ("text",), "label")
