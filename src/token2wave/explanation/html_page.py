@@ -147,11 +147,11 @@ class _Section:
         for i, unit in enumerate(self.parts):
             shade = _shade(self.predicted_effects, i)
             style = f"{'a' if shade < 0 else 'f'}{abs(shade)}" + ("" if unit.known else " u")
-            style += " both" if unit.shared else ""
             note = f"Effect on {name}: {self.predicted_effects.signed(i)} points. "
             note += f"Energy: {self.energy.text(i)}%." + ("" if unit.known else " Unknown to the model.")
             note += " Both texts have it." if unit.shared else ""
             focus = ' tabindex="0"' if i in focusable else ""
+            focus += " data-both" if unit.shared else ""  # not a class: the script sets these
             pieces.append(
                 f'{escape(text[end : unit.start])}<span id="{self.anchor}-{i}" class="{style}" '
                 f'title="{note}"{focus}>{escape(text[unit.start : unit.end])}</span>'
@@ -170,7 +170,7 @@ class _Section:
         if not all(unit.known for unit in self.parts):
             unknown = '<span class="unknown"><span class="u">dotted</span>: unknown</span>'
         if any(unit.shared for unit in self.parts):
-            unknown += '<span class="unknown"><span class="both">underlined</span>: in both texts</span>'
+            unknown += '<span class="unknown"><span data-both>bold</span>: in both texts</span>'
         return (
             f'<p class="key"><span class="low">{low}</span><span class="ramp {ramp}"></span>'
             f'<span class="high">{high}</span>{unknown}</p>'
