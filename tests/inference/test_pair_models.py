@@ -14,8 +14,7 @@ from token2wave import BatchPredictor, Classifier
 from token2wave.data import DataOptions, read_labelled, read_texts
 from token2wave.data.objects import to_pairs
 from token2wave.errors import ConfigError, DataError, InputError
-from token2wave.explanation import explanation_page
-from token2wave.explanation import removal
+from token2wave.explanation import explanation_page, removal
 from token2wave.features.pairs import join_pair
 from token2wave.options import TextOptions
 
@@ -98,7 +97,9 @@ def test_explanations_are_exact_and_mark_words_of_both(symmetric: Classifier) ->
     assert not stopped.complete
     assert not stopped.parts
     assert "shared" in json.dumps(explanation.to_dict())
-    assert explanation_page([explanation]).count(" data-both") == 1 + explanation.text.count("chess")
+    assert explanation_page([explanation], "a title").count(" data-both") == 1 + explanation.text.count(
+        "chess"
+    )
     with pytest.raises(InputError, match="expected a pair"):
         symmetric.explain("a cat")
 
