@@ -216,6 +216,16 @@ def test_a_pair_is_two_texts_and_one_string() -> None:
         PairFeatures.fit([join_pair("", " ")], PairConfig(), None)
 
 
+def test_rare_words_have_no_row() -> None:
+    pairs = [join_pair(*pair) for pair in [*TRAINING, ("an axolotl", "an axolotl")]]
+    kept, all_rows = (
+        PairFeatures.fit(pairs, PairConfig(ngrams=1, bits=20, min_count=n), None) for n in (2, 1)
+    )
+    assert len(kept.buckets) < len(all_rows.buckets)
+    word = join_pair("axolotl", "axolotl")
+    assert [each.word_rows(word)[0].tolist()[0] >= 0 for each in (kept, all_rows)] == [False, True]
+
+
 def test_tokens_point_into_the_pair(features: PairFeatures) -> None:
     text = join_pair("Le café", "the Café!")
     tokens = features.tokens(text)

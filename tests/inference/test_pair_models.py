@@ -15,8 +15,9 @@ from token2wave.data import DataOptions, read_labelled, read_texts
 from token2wave.data.objects import to_pairs
 from token2wave.errors import ConfigError, DataError, InputError
 from token2wave.explanation import explanation_page, removal
-from token2wave.features.pairs import join_pair
+from token2wave.features.pairs import PairConfig, join_pair
 from token2wave.options import TextOptions
+from token2wave.training.presets import preset_named
 
 TOPICS = ["music", "soup", "ships", "rain", "chess", "bread"]
 PAIRS = [(f"a book about {a}", f"the story of {b}") for a in TOPICS for b in TOPICS] * 4
@@ -175,6 +176,15 @@ def test_reports_show_both_texts(tmp_path: Path) -> None:
     document = (tmp_path / "report.json").read_text()
     assert "\\u001f" not in document
     assert "a book about music | the story of music" in document
+
+
+def test_presets_for_pairs_have_no_context() -> None:
+    preset = preset_named("small").for_pairs(True)
+    assert isinstance(preset.features, PairConfig)
+    assert preset.features.symmetric
+    changed = preset.with_settings(preset.for_little_text)  # a pair has no reading order
+    assert changed.network["context_width"] == 0
+    assert changed.recipe.epochs > preset.recipe.epochs
 
 
 def test_options_that_make_no_sense_together_are_refused() -> None:
