@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import random
@@ -36,6 +37,17 @@ def write_document_files(folder: Path) -> None:
     for name, rows in (("news.jsonl", news[:80]), ("more.jsonl", news[80:])):
         lines = [json.dumps({"text": text, "label": labels}) + "\n" for text, labels in rows]
         (folder / name).write_text("".join(lines))
+    pairs = [(f"{text} today", f"again {other}") for text, _ in reviews[:9] for other, _ in reviews[:9]] * 2
+    same = ["same" if a.split()[:-1] == b.split()[1:] else "other" for a, b in pairs]
+    for name, columns, labels in (
+        ("questions.csv", "question1,question2", same),
+        ("new.csv", "question1,question2", same),
+        ("rated.csv", "text,text_pair", [str(i % 5 + (label == "same")) for i, label in enumerate(same)]),
+    ):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*columns.split(","), "label"])
+            writer.writerows([*pair, label] for pair, label in zip(pairs, labels, strict=True))
     for name, step in (("graded.csv", 1), ("scored.csv", 0.25)):
         rows = [
             (text, str(step * (1 + i % 4 + (label == "good")))) for i, (text, label) in enumerate(reviews)

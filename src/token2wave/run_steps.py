@@ -46,8 +46,7 @@ def prepare_run(
         """The preset with your settings and further ones; the data decides the rest."""
         settings = {**overrides, **changes}
         preset = preset_of(options, data_options.pair, settings)
-        preset = auto_settings(preset, splits.train.texts, settings, n_classes)
-        return preset if options.max_bytes is None else preset.with_settings({"recipe.windows_from": 0})
+        return auto_settings(preset, splits.train.texts, settings, n_classes)
 
     preset = preset_with({})
     texts = prepare(
@@ -66,7 +65,7 @@ def prepare_run(
     run = TrainingRun(
         splits, texts, preset, options.seed, options.device, callback_list, options.vocabulary, embedding_init
     )
-    run = replace(run, uses_prior=options.prior)
+    run = replace(run, uses_prior=options.prior, tries_windows=options.max_bytes is None)
     if not run.n_rows and run.prior is None:
         raise ConfigError(
             "expected rows, found only descriptions of labels, which no language prior generalises from",

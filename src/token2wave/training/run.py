@@ -216,6 +216,7 @@ class TrainingRun:
         embedding_init: starts the words' rows from a pre-trained encoder, if you name one.
         checkpoint: saves every epoch, if there is one.
         uses_prior: whether texts in the prior's language start from it.
+        tries_windows: whether long texts may get a window level, which compression does not know.
     """
 
     splits: TextDataset
@@ -228,6 +229,7 @@ class TrainingRun:
     embedding_init: EmbeddingInit | None = None
     checkpoint: Checkpoint | None = None
     uses_prior: bool = False
+    tries_windows: bool = True
 
     @cached_property
     def prior(self) -> LanguagePrior | None:
@@ -318,7 +320,12 @@ class TrainingRun:
             The weights of the branches, and the level; None if it does not help.
         """
         train, network = self.texts.train.labelled(), fitted.network
-        if self.texts.scale is not None or self.stream is not None or fitted.validation is None:
+        if (
+            not self.tries_windows
+            or self.texts.scale is not None
+            or self.stream is not None
+            or fitted.validation is None
+        ):
             return weights, None
         if not wants_window_level(self.preset.recipe, network, fitted.features, train):
             return weights, None
