@@ -452,11 +452,8 @@ class Classifier(Model):
         try:
             return function(texts, advance)
         except (TypeError, AttributeError):
-            strings = (
-                self._to_texts(texts) if type(texts) is list else texts
-            )  # checking first would cost time
-            if strings is texts:
-                raise
+            if type(texts) is not list or (strings := self._to_texts(texts)) is texts:
+                raise  # checking first would cost time
             return function(strings, advance)
 
     def _to_texts(self, texts: Any, name: str = "texts") -> list[str]:

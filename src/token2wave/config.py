@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar, get_type_hints
 from token2wave.errors import ConfigError
 
 R = TypeVar("R")
-DECIDED = {"decided": True}
-"""Metadata of a field that the program decides: it is no option."""
+INTERNAL = {"internal": True}
+"""Metadata of a field that the program sets: it is no option."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -108,7 +108,7 @@ def _convert(cls: type, key: str, hint: Any, value: Any) -> Any:
 
 def option_fields(cls: type) -> list[dataclasses.Field[Any]]:
     """List the fields of a dataclass that are options."""
-    return [field for field in dataclasses.fields(cls) if not field.metadata.get("decided")]
+    return [field for field in dataclasses.fields(cls) if not field.metadata.get("internal")]
 
 
 def describe_options(options: type) -> dict[str, str]:

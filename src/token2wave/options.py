@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, SupportsIndex
 
-from token2wave.config import DECIDED, parse_size, require, require_choice
+from token2wave.config import INTERNAL, parse_size, require, require_choice
 from token2wave.errors import ConfigError
 
 DIALECT_OPTIONS = ("delimiter", "encoding", "header", "quoting")
@@ -60,7 +60,7 @@ class TextOptions:
     """Other names of fields, which :func:`token2wave.config.accept_options` takes, too."""
 
     text_column: str | Sequence[str] = TEXT
-    pair: bool = field(default=False, kw_only=True, metadata=DECIDED)
+    pair: bool = field(default=False, kw_only=True, metadata=INTERNAL)
     delimiter: str | None = field(default=None, kw_only=True)
     encoding: str | None = field(default=None, kw_only=True)
     header: bool | None = field(default=None, kw_only=True)
@@ -380,15 +380,17 @@ class TrainOptions:
         if self.symmetric and not self.pair:
             problem = "only pairs of texts have an order"
             raise ConfigError(problem, location="symmetric", hint="add pair, or leave it out")
-        for name in SINGLE_TEXT_OPTIONS if self.pair else ():
+        if self.pair:
+            self._refuse(SINGLE_TEXT_OPTIONS, "is for single texts, found pairs", "or pair")
+        if self.target != LABEL:
+            problem = f"is for labels alone, found the target {self.target}"
+            self._refuse(LABEL_OPTIONS, problem, "or train on labels")
+
+    def _refuse(self, names: Sequence[str], problem: str, alternative: str) -> None:
+        """Refuse any of these options; the hint is to leave it out, or an alternative."""
+        for name in names:
             if getattr(self, name) is not None and getattr(self, name) is not False:
-                raise ConfigError(
-                    "is for single texts, found pairs", location=name, hint="leave it out, or pair"
-                )
-        for name in LABEL_OPTIONS if self.target != LABEL else ():
-            if getattr(self, name) is not None and getattr(self, name) is not False:
-                problem = f"is for labels alone, found the target {self.target}"
-                raise ConfigError(problem, location=name, hint=f"leave {name} out, or train on labels")
+                raise ConfigError(problem, location=name, hint=f"leave {name} out, {alternative}")
 
     def _check_label_cleaning(self) -> None:
         """Refuse two ways of cleaning labels, and what does not go together with one."""

@@ -165,6 +165,9 @@ def test_scored_rows_keep_both_columns_and_no_other(
         assert result["label"].tolist() == LABELS[:9]
     predictor = BatchPredictor(tmp_path / "m.safetensors", text_column=("a", "b"))
     assert predictor(frame)["label"].tolist() == LABELS[:9]
+    assert (
+        BatchPredictor(tmp_path / "m.safetensors", text_column="a,b")(frame)["label"].tolist() == LABELS[:9]
+    )
     with pytest.raises(ConfigError, match="expected two columns of texts, found a"):
         BatchPredictor(tmp_path / "m.safetensors", text_column="a")(frame)
 
@@ -192,5 +195,7 @@ def test_options_that_make_no_sense_together_are_refused() -> None:
         token2wave.train(PAIRS, LABELS, symmetric=True)
     with pytest.raises(ConfigError, match="stream: is for single texts, found pairs"):
         token2wave.train("rows.csv", pair=True, stream=True)
+    with pytest.raises(ConfigError, match="expected 0 for pairs, which have no reading order"):
+        token2wave.train(PAIRS, LABELS, pair=True, settings={"network.context_width": 8})
     with pytest.raises(ConfigError, match="expected a preset of words for pairs, found 'paper'"):
         token2wave.train(PAIRS, LABELS, pair=True, preset="paper")

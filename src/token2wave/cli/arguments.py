@@ -233,7 +233,7 @@ def read_input(
             if Path(text).suffix and os.path.isfile(text):
                 print_note(f"{text!r} is taken as a text; to read the file of that name, write --file {text}")
         texts = [text.removeprefix(_DASH_MARK) for text in texts]
-        return join_texts(texts) if pair else texts
+        return _join_texts(texts) if pair else texts
     from token2wave.data import read_stream, read_texts
 
     if file is not None:
@@ -241,10 +241,10 @@ def read_input(
     if sys.stdin.isatty() and not verbosity.is_quiet:
         print("reading texts, one a line; end with Ctrl-D", file=sys.stderr)
     lines = read_stream(sys.stdin.buffer, "standard input", TextOptions(**options).encoding)
-    return [split_line(line, row) for row, line in enumerate(lines, 1)] if pair else lines
+    return [_split_line(line, row) for row, line in enumerate(lines, 1)] if pair else lines
 
 
-def join_texts(texts: list[str]) -> list[str]:
+def _join_texts(texts: list[str]) -> list[str]:
     """Make pairs of texts, two by two.
 
     Raises:
@@ -258,7 +258,7 @@ def join_texts(texts: list[str]) -> list[str]:
     return [join_pair(*pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
 
 
-def split_line(line: str, row: int) -> str:
+def _split_line(line: str, row: int) -> str:
     """Make a pair of a line with two texts and a tab between them.
 
     Raises:

@@ -74,6 +74,16 @@ def word_buckets(texts: Sequence[str], ngrams: int, unspaced_ngrams: int, bits: 
     return token_buckets(*hash_tokens(texts), ngrams, unspaced_ngrams, bits)
 
 
+def find_entries(
+    entries: NDArray[np.unsignedinteger], values: NDArray[np.unsignedinteger]
+) -> NDArray[np.int64]:
+    """Return the index of each value ``(N,)`` among increasing entries, -1 where it is none."""
+    if not len(entries):
+        return np.full(len(values), -1)
+    indices = np.minimum(np.searchsorted(entries, values), len(entries) - 1)
+    return np.where(entries[indices] == values, indices, -1)
+
+
 def count_buckets(buckets: NDArray[np.uint32], counts: NDArray[np.uint32]) -> None:
     """Count buckets ``(M,)`` uint32 into ``counts``, ``(2^bits,)`` uint32, in place."""
     native = load_core()

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from token2wave.config import require
 from token2wave.errors import InputError, ModelFileError
 from token2wave.features.hashed_texts import text_chunks
-from token2wave.features.hashing import hash_tokens
-from token2wave.features.ragged import Ragged, concatenate, offsets_of
+from token2wave.features.hashing import find_entries, hash_tokens
+from token2wave.features.ragged import Ragged, concatenate, offsets_of, sum_texts
 from token2wave.features.text import (
     AFTER_LETTER,
     Hashes,
@@ -117,9 +117,9 @@ def split_pair(pair: str) -> tuple[str, str]:
     return first, second
 
 
-def show_pair(text: str) -> str:
-    """Return a text to show; the second text of a pair is on a new line."""
-    return text.replace(SEPARATOR, "\n", 1)
+def show_pair(text: str, between: str = "\n") -> str:
+    """Return a text to show, with a sign between the two of a pair."""
+    return text.replace(SEPARATOR, between, 1)
 
 
 class Matches(NamedTuple):
@@ -378,13 +378,13 @@ class PairFeatures:
 
     def _compare_waves(self, split: SplitPairs) -> list[Numbers]:
         """Compare the waves of both texts; zeros without a prior."""
-        rows = _places(self.vector_hashes, _top(split.hashes))
+        rows = find_entries(self.vector_hashes, _top(split.hashes))
         known = np.flatnonzero(rows >= 0)
         vectors = self._vectors[rows[known]].astype(np.float64)
         bounds = np.searchsorted(known, split.offsets)
         weights = self._weights(split.hashes[known])[:, None]
         total, squares, weighted = (
-            _sum_texts(values, bounds) for values in (vectors, vectors**2, vectors * weights)
+            sum_texts(values, bounds) for values in (vectors, vectors**2, vectors * weights)
         )
         count = np.maximum(np.diff(bounds), 1)[:, None]
         mean = total / count
@@ -402,7 +402,7 @@ class PairFeatures:
 
     def _weights(self, hashes: Hashes) -> Numbers:
         """Inverse document frequency of hashes, ``(N,)``, at least 1, as in scikit-learn."""
-        places = _places(self.text_hashes, _top(hashes))
+        places = find_entries(self.text_hashes, _top(hashes))
         counts = np.where(places >= 0, np.append(self.text_counts, np.uint32(1))[places], 1)
         return np.log((1 + float(self.n_texts[0])) / (1 + counts)) + 1
 
@@ -514,24 +514,6 @@ def _count_values(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArr
     values = np.sort(values)
     firsts = np.flatnonzero(np.diff(values, prepend=values[:1] ^ np.uint32(1)))
     return values[firsts], np.diff(firsts, append=len(values))
-
-
-def _places(entries: NDArray[np.uint32], values: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Place of each value among increasing entries, -1 where it is none."""
-    if not len(entries):
-        return np.full(len(values), -1)
-    places = np.searchsorted(entries, values)
-    places = np.minimum(places, len(entries) - 1)
-    return np.where(entries[places] == values, places, -1)
-
-
-def _sum_texts(values: Numbers, bounds: NDArray[np.int64]) -> Numbers:
-    """Sum the values of each text, which are ``values[bounds[b]:bounds[b + 1]]``."""
-    sums = np.zeros((len(bounds) - 1, values.shape[1]))
-    texts = np.flatnonzero(np.diff(bounds))
-    if len(texts):
-        sums[texts] = np.add.reduceat(values, bounds[texts], axis=0)
-    return sums
 
 
 def _ratio(numerator: Numbers, denominator: Numbers) -> Numbers:

@@ -23,6 +23,7 @@ from token2wave.features.hashed_texts import HashedTexts, map_ahead, text_chunks
 from token2wave.features.hashing import (
     Buckets,
     count_buckets,
+    find_entries,
     letters_handle,
     select_rows,
     token_buckets,
@@ -267,9 +268,7 @@ class WordFeatures:
     def _entries(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the entry of the OOV table of each hash, -1 if there is none."""
         top = (hashes >> np.uint64(32)).astype(np.uint32)
-        place = np.searchsorted(self.oov_hashes, top)
-        is_entry = np.append(self.oov_hashes, np.uint32(0))[place] == top
-        return np.where(is_entry & (place < len(self.oov_hashes)), place, -1)
+        return find_entries(self.oov_hashes, top)
 
     def with_unknown(
         self, texts: Sequence[str], advance: Callable[[int], None] | None = None

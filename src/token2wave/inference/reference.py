@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
-from token2wave.features.ragged import Ragged, offsets_of
+from token2wave.features.ragged import Ragged, offsets_of, sum_texts
 from token2wave.inference.sums import Sums
 from token2wave.models.wave_config import WaveConfig
 
@@ -339,18 +339,6 @@ def segment_sums(offsets: NDArray[np.int64], width: int, values_of: Any) -> tupl
         total[first:last] = sum_texts(values, within)
         squares[first:last] = sum_texts(np.square(values, out=values), within)
     return total, squares
-
-
-def sum_texts(values: Numbers, offsets: NDArray[np.int64]) -> Numbers:
-    """Sum the values ``(T, width)`` of each text, ``(N, width)``; ``offsets``, ``(N + 1,)``, ends with ``T``.
-
-    Unlike a matrix product, this gives the same bits with any number of threads.
-    """
-    sums = np.zeros((len(offsets) - 1, values.shape[1]))
-    texts = np.flatnonzero(np.diff(offsets))
-    if len(texts):
-        sums[texts] = np.add.reduceat(values, offsets[texts])
-    return sums
 
 
 def product(a: Floats, b: Floats) -> Floats:

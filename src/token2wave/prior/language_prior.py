@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.errors import ModelFileError
+from token2wave.features.hashing import find_entries
 from token2wave.features.normalisation import unicode_table
 from token2wave.features.text import SYMBOL, Hashes, token_hashes
 from token2wave.storage.atomic import atomic_write
@@ -55,14 +56,14 @@ class LanguagePrior:
 
     def rows_of(self, hashes: Hashes) -> NDArray[np.int64]:
         """Return the row in ``vectors`` of each word hash ``(N,)`` uint64, -1 for a word without a vector."""
-        return _indices(self.hashes, (hashes >> np.uint64(32)).astype(np.uint32))
+        return find_entries(self.hashes, (hashes >> np.uint64(32)).astype(np.uint32))
 
     def coverage(self, hashes: Hashes) -> float:
         """Return the fraction of words among token hashes ``(N,)`` uint64 that have a vector.
 
         Punctuation, other symbols, and numbers of up to four digits are no words. 0 if there are no words.
         """
-        words = hashes[_indices(_hashes_without_language(), hashes) < 0]
+        words = hashes[find_entries(_hashes_without_language(), hashes) < 0]
         return float(np.mean(self.rows_of(words) >= 0)) if len(words) else 0.0
 
     @classmethod
@@ -126,14 +127,6 @@ def load_prior() -> LanguagePrior:
         ModelFileError: the file is missing or damaged.
     """
     return LanguagePrior.read(ENGLISH)
-
-
-def _indices(entries: NDArray[np.unsignedinteger], values: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
-    """Index of each value among increasing entries, -1 where it is none."""
-    if not len(entries):
-        return np.full(len(values), -1)
-    indices = np.minimum(np.searchsorted(entries, values), len(entries) - 1)
-    return np.where(entries[indices] == values, indices, -1)
 
 
 @cache

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from token2wave.classifier import Classifier, load
 from token2wave.config import require
 from token2wave.data.objects import to_pairs, to_texts
+from token2wave.data.values import split_names
 from token2wave.errors import ConfigError, DataError, import_extra
 from token2wave.options import PAIR_COLUMNS, TEXT
 
@@ -93,6 +94,8 @@ class BatchPredictor:
         """
         is_pairs = self.classifier.is_pairs
         columns = PAIR_COLUMNS if is_pairs and self.text_columns == (TEXT,) else self.text_columns
+        if is_pairs and len(columns) == 1:
+            columns = tuple(split_names(columns[0], ()))
         if len(columns) != 1 + is_pairs:
             expected = "two columns of texts" if is_pairs else "one column of texts"
             raise ConfigError(

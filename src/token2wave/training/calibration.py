@@ -176,7 +176,7 @@ def choose_linear_svm(
 def is_clear_gain(
     gains: Numbers, text_weights: NDArray[np.floating], standard_errors: float = STANDARD_ERRORS
 ) -> bool:
-    """Whether the mean of each text's gain ``(N,)`` is more than half its standard error, or another number.
+    """Whether the mean of each text's gain ``(N,)`` is more than so many standard errors.
 
     Without this rule the least of several losses is often that of chance, with a few hundred texts.
     """

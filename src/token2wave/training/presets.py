@@ -91,6 +91,12 @@ class Preset:
         changed = replace(self, features=features, network=network, recipe=recipe)
         with _prefix_errors("network"):
             config = changed.network_config(1, 2, ())  # refuses illegal settings before any work
+        if isinstance(changed.features, PairConfig) and config.context_width:
+            raise ConfigError(
+                f"expected 0 for pairs, which have no reading order, found {config.context_width}",
+                location="network.context_width",
+                hint="leave it out, or pair",
+            )
         if not changed.features.cls and config.readout == "cls":
             raise ConfigError(
                 "expected features with [CLS] to read out, found none",

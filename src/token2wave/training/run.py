@@ -17,7 +17,7 @@ from token2wave.data import TextDataset
 from token2wave.explanation.explain import limited_explainer
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
-from token2wave.features.pairs import SEPARATOR
+from token2wave.features.pairs import show_pair
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
@@ -571,7 +571,7 @@ class TrainingRun:
         if evaluation is None:
             evaluation = evaluate_predictions(truth, decisions, names, predicted)
         explain = limited_explainer(models, model_of_text, rows.texts) if explains else None
-        strings = [text.replace(SEPARATOR, " | ", 1) for text in rows.texts]  # of a pair
+        strings = [show_pair(text, " | ") for text in rows.texts]
         return evaluation, evaluated_texts(strings, truth, decisions, names, predicted, numbers, explain)
 
     def evaluated_pairs(self, last: FitResult) -> list[tuple[Examples, Examples]]:
