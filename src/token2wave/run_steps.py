@@ -27,6 +27,7 @@ from token2wave.training.recipe import Recipe
 from token2wave.training.run import FitResult, TrainingRun, ValidatedFit
 from token2wave.training.search_history import SearchHistory
 from token2wave.training.validation import Validation
+from token2wave.training.window_level import are_long, no_level_note
 from token2wave.tuning.budget import Budget
 from token2wave.tuning.tune import tune
 
@@ -56,6 +57,10 @@ def prepare_run(
         options.class_weights,
         holds_out=_holds_out(splits, preset.recipe, options),
     )
+    does_without = options.max_bytes is not None or splits.scale is not None
+    if does_without and not data_options.pair and are_long(hashed, preset.recipe):
+        reason = "on scores" if options.max_bytes is None else "for a size limit"
+        texts = replace(texts, caveats=(*texts.caveats, no_level_note(reason)))
     folds = None
     if options.cv is not None:
         folds = split_folds(texts.all_rows, preset.recipe, options.cv, options.seed)

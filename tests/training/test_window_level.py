@@ -172,3 +172,19 @@ def test_the_texts_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HashedTexts, "hash", hash)
     assert trained((texts, labels), settings=ONCE).network.config.window_words
     assert hashed.count(240) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"max_size": "1GB"}, "for a size limit"), ({"target": "score"}, "on scores")]
+)
+def test_training_says_that_long_texts_get_no_level(options: dict[str, Any], reason: str) -> None:
+    texts, labels = documents(120, 0)
+    values = [i % 7 for i in range(len(texts))] if "target" in options else labels
+    result = token2wave.train(texts, values, preset="fast", epochs=1, baseline=False, **options)
+    assert not result.classifier.network.config.window_words
+    note = f"The texts are long, and training {reason} tries no window level."
+    assert result.summary.caveats.count(note) == 1
+    short = token2wave.train(
+        [text[:200] for text in texts], values, preset="fast", epochs=1, baseline=False, **options
+    )
+    assert note not in short.summary.caveats

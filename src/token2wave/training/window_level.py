@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.features import Ragged, WordFeatures
+from token2wave.features.hashed_texts import HashedTexts
 from token2wave.features.ragged import concatenate
 from token2wave.inference.compiled import CompiledNetwork, compile_network, reason_not_to_compile
 from token2wave.inference.reference import WINDOWS, groups
@@ -75,13 +76,23 @@ class WindowLevel:
 
 def wants_window_level(recipe: Recipe, network: TrainableNetwork, features: Any, train: Examples) -> bool:
     """Whether the texts are long enough for a window level, and the network can have one."""
-    if not recipe.windows_from or not isinstance(features, WordFeatures) or not len(train):
+    if not isinstance(features, WordFeatures):
         return False
     if features.n_rows * network.config.n_classes > MAX_WEIGHTS:
         return False
     if reason_not_to_compile(network.config) is not None:
         return False
-    return bool(np.median(train.texts.n_tokens) >= recipe.windows_from)
+    return are_long(train.texts, recipe)
+
+
+def are_long(texts: HashedTexts, recipe: Recipe) -> bool:
+    """Whether the median text is so long that validation texts decide on a window level."""
+    return bool(recipe.windows_from and len(texts) and np.median(texts.n_tokens) >= recipe.windows_from)
+
+
+def no_level_note(reason: str) -> str:
+    """The sentence that says that long texts get no window level."""
+    return f"The texts are long, and training {reason} tries no window level."
 
 
 def weigh_window_level(

@@ -34,6 +34,7 @@ from token2wave.training.streaming.block_stream import BlockStream, LabelEncoder
 from token2wave.training.streaming.first_pass import BucketCounts, Survey, survey_stream
 from token2wave.training.streaming.stream_source import StreamSource
 from token2wave.training.weighting import ClassWeights, class_weights_of, positive_weights
+from token2wave.training.window_level import are_long, no_level_note
 
 MAX_VALIDATION_ROWS = 10_000
 MIN_TRAINED_TEXTS = 2_000_000
@@ -173,10 +174,8 @@ def prepare_stream_run(
     encode_drawn = replace(encode, class_weights=np.ones(len(names))) if has_own else encode_unweighted
     notes = data_notes(sample.texts, sample.label_sets, source.segments[0].path)
     notes += test.unknown_label_notes() if test is not None else []
-    if preset.recipe.windows_from and len(sample):
-        n_tokens = HashedTexts(sample.texts[:TEXTS_TO_MEASURE]).n_tokens
-        if np.median(n_tokens) >= preset.recipe.windows_from:
-            notes.append("The texts are long, and training on a stream tries no window level.")
+    if are_long(HashedTexts(sample.texts[:TEXTS_TO_MEASURE]), preset.recipe):
+        notes.append(no_level_note("on a stream"))
     if n_repeats:
         text = "rows of the sample repeat a validation or held-out text; training skips all such rows."
         notes.append(f"{n_repeats:,} of {n_sample:,} {text}")
