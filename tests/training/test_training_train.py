@@ -183,7 +183,7 @@ def test_baseline_and_report(data, test_data, tmp_path, monkeypatch):
 
 def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     """The held-back rows choose the number of epochs; the model then learns from them as well."""
-    monkeypatch.setattr("token2wave.training.calibration.FEW_TO_BATCH", 0)
+    monkeypatch.setattr("token2wave.training.run.FEW_TO_CROSS_VALIDATE", 0)
     again = {**SMALL, "recipe.refit_below": 10_000}
     plain = run(data, test=test_data).summary
     out = tmp_path / "model.safetensors"
@@ -195,16 +195,25 @@ def test_training_again_on_all_rows(data, test_data, tmp_path, monkeypatch):
     assert result.summary.accuracy >= 0.9
     for name, total, advanced in recorder.stages:
         assert advanced == total, name
+    best = plain.best_epoch
     steps = [total for name, total, _ in recorder.stages if name.startswith("training")]
-    assert steps == [4 * 11, plain.best_epoch * 12]
+    assert steps == [4 * 11, best * 12]
     first = out.read_bytes()
     run(data, test=test_data, settings=again, out=out)
     assert out.read_bytes() == first
-    monkeypatch.setattr("token2wave.training.calibration.FEW_TO_BATCH", 1_000)
+    monkeypatch.undo()
     recorder = Recorder()
     run(data, test=test_data, settings=again, callbacks=[recorder])
     steps = [total for name, total, _ in recorder.stages if name.startswith("training")]
     assert steps == [4 * 11, *[4 * 9] * 5, 4 * 12]  # few rows: weighed by all of them, in five parts
+    # Of more rows, those that are held out choose the epoch. More text is not weighed in parts.
+    monkeypatch.setattr("token2wave.training.run.FEW_TO_BATCH", 90)
+    for limit, of_folds in ((10_000, [best * 9] * 5), (1_000, [])):
+        monkeypatch.setattr("token2wave.training.calibration.LITTLE_TO_CROSS_VALIDATE", limit)
+        recorder = Recorder()
+        run(data, test=test_data, settings=again, callbacks=[recorder])
+        steps = [total for name, total, _ in recorder.stages if name.startswith("training")]
+        assert steps == [4 * 11, *of_folds, best * 12]
     not_below = run(data, test=test_data, settings={**SMALL, "recipe.refit_below": 1}, callbacks=[Recorder()])
     before = run(data, test=test_data)
     of_oov = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from token2wave.features import Ragged
 from token2wave.inference.compiled import compile_network, reason_not_to_compile
 from token2wave.inference.reference import EMBEDDING, probabilities, product
-from token2wave.training.auto_settings import FEW_TO_BATCH
+from token2wave.training.auto_settings import LITTLE_TO_CROSS_VALIDATE
 from token2wave.training.cross_validation import FOLDS, CrossValidation, Fold, assign_folds
 from token2wave.training.examples import Examples
 from token2wave.training.linear_svm import (
@@ -248,9 +248,14 @@ def fit_classes(
     return factors.astype(np.float32), point[1 + n_classes :].astype(np.float32)
 
 
-def has_few_rows(examples: Examples) -> bool:
-    """Whether there are too few rows for a validation set that weighs branches, and each has one label."""
-    return len(examples) < FEW_TO_BATCH and not examples.n_unlabelled and not examples.multi_label
+def has_few_rows(examples: Examples, n_rows: int) -> bool:
+    """Whether folds choose better than the few validation rows: fewer than ``n_rows``, of one label each.
+
+    With more rows or longer texts the folds gain nothing, and take several times as long.
+    """
+    if examples.n_unlabelled or examples.multi_label or len(examples) >= n_rows:
+        return False
+    return sum(map(len, examples.texts)) < LITTLE_TO_CROSS_VALIDATE
 
 
 def cross_validate_branches(

@@ -17,7 +17,7 @@ from token2wave.data import TextDataset
 from token2wave.explanation.explain import limited_explainer
 from token2wave.features import Features, Ragged, WordConfig, WordFeatures
 from token2wave.features.hashed_texts import HashedTexts
-from token2wave.features.pairs import show_pair
+from token2wave.features.pairs import PairConfig, show_pair
 from token2wave.inference.drift_sums import DriftSums
 from token2wave.inference.model import Model
 from token2wave.inference.novelty import NoveltyReference
@@ -33,6 +33,7 @@ from token2wave.models.wave_config import WaveConfig
 from token2wave.prior.language_prior import LanguagePrior
 from token2wave.score_scale import ScoreScale
 from token2wave.training.additive_network import AdditiveNetwork
+from token2wave.training.auto_settings import FEW_TO_BATCH, FEW_TO_CROSS_VALIDATE
 from token2wave.training.branches import (
     branch_names,
     choose_by_folds,
@@ -362,7 +363,10 @@ class TrainingRun:
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
         choice, weights, level = fitted.svm_choice, fitted.branch_weights, fitted.windows
         cross_validation = None
-        if has_few_rows(full_train):
+        uses_folds = has_few_rows(full_train, self._few_rows(fitted.network.config))
+        if not uses_folds or len(full_train) >= FEW_TO_BATCH:  # fewer cannot choose when to stop
+            recipe = recipe.replace(epochs=first.best.epoch)
+        if uses_folds:
             settings = LinearSVMSettings(char_ngram_weight=CHAR_NGRAM_WEIGHTS_FEW_ROWS[0])
             choice = LinearSVMChoice(settings)
             if recipe.tune_linear_svm and (fitted.network.config.linear_svm or not weights):
@@ -379,8 +383,6 @@ class TrainingRun:
             if level is not None:
                 *others, factor = weights
                 weights, level = tuple(others), level.weighted(factor) if factor else None
-        else:
-            recipe = recipe.replace(epochs=first.best.epoch)
         again = self.fit(recipe, full_train, branch_weights=weights, svm_choice=choice)
         scale_branches(again.network, weights[:1] + tuple(weight for weight in weights[1:] if weight))
         if fitted.grades is not None:
@@ -398,6 +400,12 @@ class TrainingRun:
             learnt = add_descriptions(full_train, self.texts.descriptions).texts
             n_unknown = _n_unknown_alone(again.features, validation.texts, learnt, in_prior)
         return replace(again, cross_validation=cross_validation, previous=fitted, n_unknown=n_unknown)
+
+    def _few_rows(self, config: WaveConfig) -> int:
+        """Rows below which folds choose: fewer where they gain nothing, or take minutes."""
+        is_quick = config.is_additive and not isinstance(self.preset.features, PairConfig)
+        tunes = self.preset.recipe.tune_linear_svm and config.linear_svm
+        return FEW_TO_CROSS_VALIDATE if is_quick and tunes else FEW_TO_BATCH
 
     def _refit_linear_svm(self, fitted: FitResult, full_train: Examples) -> FitResult:
         """Solve the linear SVM from all rows; the rest stays as it is."""
