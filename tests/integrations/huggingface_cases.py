@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "paper": ("wordpiece", {}),
     "no pad": ("wordpiece without pad", {"restore": "magnitude"}),
     "layers": ("wordpiece", {"layers": 2, "positions": "sinusoidal", "residual": "figure"}),
+    "norms": ("wordpiece", {"layers": 2, "layer_norm": "wave", "feed_forward": 5, "activation": "gelu"}),
     "levels": ("wordpiece", {"variants": "levels", "readout": "mean"}),
     "cls words": ("words with cls", {"readout": "cls", "restore": "real", "context_width": 8}),
 }

@@ -36,6 +36,7 @@ SETTINGS = st.fixed_dictionaries(
         "readout": st.sampled_from(["cls", "mean", "text"]),
         "positions": st.sampled_from(["none", "sinusoidal"]),
         "residual": st.sampled_from(["equation", "figure"]),
+        "layer_norm": st.sampled_from(["none", "real", "wave"]),
         "dropout": st.sampled_from([0.0, 0.25]),
         "context_width": st.sampled_from([0, 4]),
         "context_radius": st.integers(1, 4),

@@ -35,6 +35,25 @@ CHOICES = {
 }
 
 
+DEPTH = [
+    {"operation": operation, "layers": layers, **shape}
+    for operation in CHOICES["operation"]
+    for layers in (1, 2, 3)
+    for shape in (
+        {"layer_norm": "real"},
+        {"layer_norm": "wave", "residual": "figure"},
+        {"layer_norm": "wave", "restore": "real"},
+        {"layer_norm": "wave", "restore": "magnitude", "readout": "text"},
+        {"layer_norm": "real", "feed_forward": 5, "activation": "gelu", "readout": "mean"},
+        {"layer_norm": "wave", "feed_forward": 3, "activation": "relu", "variants": "levels"},
+        {"activation": "gelu", "readout": "text", "context_width": 4},
+        {"readout": "mean", "norm_tokens": True},
+        {"readout": "mean", "norm_tokens": True, "layer_norm": "real", "restore": "magnitude"},
+    )
+]
+"""Norms, hidden layers and activations inside layers, in some networks."""
+
+
 def every_combination(**fixed: object) -> list[dict]:
     """All combinations of the choices, legal or not; ``residual`` counts for several layers only."""
     choices = {key: (fixed[key],) if key in fixed else values for key, values in CHOICES.items()}
@@ -142,8 +161,12 @@ def _logits(network: WaveNetwork, ids: list[int], n_ordered: int, factor: float)
     *lower, last = network.layers
     for layer in lower:
         tokens = _next_tokens(config, layer, tokens, sentences, factor)
-    state = _read_out(config, last, tokens, sentences, factor)
-    logits = network.head.weight @ (_norm(network.norm, state) * factor) + network.head.bias
+    if config.norm_tokens:
+        states = _norm(network.norm, _next_tokens(config, last, tokens, sentences, factor))
+        state = states.sum(0) / max(len(states), 1)
+    else:
+        state = _norm(network.norm, _read_out(config, last, tokens, sentences, factor))
+    logits = network.head.weight @ (state * factor) + network.head.bias
     if config.context_width:
         logits = logits + _context_logits(config, network.context, embedded[:n_ordered], factor)
     return logits
@@ -210,10 +233,25 @@ def _variants(layer: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _restore(config: WaveConfig, layer: nn.Module, overlay: Tensor) -> Tensor:
+    if config.layer_norm == "wave":
+        normed = _norm(layer.norm, torch.cat([overlay.real, overlay.imag], -1))
+        overlay = torch.complex(normed[..., : config.width], normed[..., config.width :])
+    state = overlay.real if config.restore == "real" else overlay.abs()
     if config.restore == "linear":
-        linear = layer.restore.linear
-        return torch.cat([overlay.real, overlay.imag], -1) @ linear.weight.T + linear.bias
-    return overlay.real if config.restore == "real" else overlay.abs()
+        state = torch.cat([overlay.real, overlay.imag], -1)
+        if config.feed_forward:
+            hidden = layer.restore.hidden
+            state = _activate(config, state @ hidden.weight.T + hidden.bias)
+        state = state @ layer.restore.linear.weight.T + layer.restore.linear.bias
+        if not config.feed_forward:
+            state = _activate(config, state)
+    return _norm(layer.norm, state) if config.layer_norm == "real" and config.layers > 1 else state
+
+
+def _activate(config: WaveConfig, x: Tensor) -> Tensor:
+    if config.activation == "gelu":
+        return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+    return x * (x > 0) if config.activation == "relu" else x
 
 
 def _join(config: WaveConfig, layer: nn.Module, given: Tensor, overlay: Tensor, factor: float) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polar_network import (
+    DEPTH,
     N_ORDERED,
     N_ROWS,
     TEXTS,
@@ -25,10 +26,12 @@ from torch.func import functional_call
 from token2wave.models import wave_network as network_module
 
 SHAPES = legal_combinations()
+DEFAULTS = {"positions": "none", "context_width": 0}
+DEEP = [{**DEFAULTS, **shape} for shape in DEPTH]
 FACTOR = 1.5
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=name_of)
+@pytest.mark.parametrize("shape", [*SHAPES, *DEEP], ids=name_of)
 def test_logits_and_gradients_equal_the_polar_twin(shape):
     network = network_of(shape)
     replace_dropout(network, FACTOR)
@@ -63,7 +66,7 @@ def test_a_text_alone_and_in_any_batch_has_the_same_logits(shape):
 
 GRADCHECKED = [
     shape
-    for i, shape in enumerate(s for s in SHAPES if s["layers"] == 2 or s["context_width"])
+    for i, shape in enumerate(s for s in SHAPES + DEEP if s["layers"] == 2 or s["context_width"])
     if i % 53 == 0
 ]
 
@@ -87,7 +90,7 @@ def test_gradcheck_of_whole_networks(shape, monkeypatch):
 @settings(deadline=None, max_examples=15)
 @given(
     texts=st.lists(st.lists(st.integers(0, N_ROWS - 1), max_size=6, unique=True), max_size=4),
-    shape=st.sampled_from(SHAPES),
+    shape=st.sampled_from(SHAPES + DEEP),
     seed=st.integers(0, 1000),
     data=st.data(),
 )

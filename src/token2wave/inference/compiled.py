@@ -38,6 +38,8 @@ def reason_not_to_compile(config: WaveConfig) -> str | None:
     """Explain why a network does not compile; None if it does."""
     if config.layers > 1:
         return f"it has {config.layers} layers, and the tokens of the second layer depend on the whole text"
+    if config.norms_layers or config.feed_forward or config.activation != "none":
+        return "its layer has a norm, a hidden layer or an activation"
     if config.positions != "none":
         return "it adds positions, so that a token's numbers depend on its place"
     if READOUTS[config.readout].pools_states:

@@ -11,7 +11,9 @@ from token2wave.errors import ConfigError
 from token2wave.models.registry import NATIVE, NUMPY, OPERATIONS, READOUTS, require_registered
 
 MAX_OOV_WEIGHTS = 1 << 22
-OPTIONAL = "n_oov", "window_words"
+OPTIONAL = "n_oov", "window_words", "layer_norm", "feed_forward", "activation", "norm_tokens"
+ABSENT = 0, "none", False
+"""Values of :data:`OPTIONAL` settings that :meth:`WaveConfig.to_dict` leaves out; all are the defaults."""
 
 
 class ParameterCount(NamedTuple):
@@ -50,6 +52,14 @@ class WaveConfig(Configuration):
             and sentences, the order of the tokens does not matter.
         residual: how layers are joined. ``equation``: eq. 8, ``W + dropout(g(f(W)))``; ``figure``: Fig. 6b,
             ``dropout(g(f(W) + W))``.
+        layer_norm: the norm inside each layer. ``real``: of the restored state, after the return to real
+            numbers, as in the papers' pipeline; a single layer has the norm before the head alone.
+            ``wave``: before it, of real and imaginary parts together. ``none``: there is only the norm
+            before the head.
+        feed_forward: width of a hidden layer in the linear map of ``restore``; 0 leaves it out.
+        activation: ``gelu``, ``relu`` or ``none``, after the hidden layer; without one, after the map.
+        norm_tokens: whether the norm before the head is of each token, before the read-out averages them,
+            instead of the average.
         dropout: probability of dropping a dimension of a restored state.
         context_width: width of the context branch, waves of neighbouring words; 0 leaves it out.
         context_radius: neighbours on each side in the context branch.
@@ -76,6 +86,10 @@ class WaveConfig(Configuration):
     readout: str = "cls"
     positions: str = "none"
     residual: str = "equation"
+    layer_norm: str = "none"
+    feed_forward: int = 0
+    activation: str = "none"
+    norm_tokens: bool = False
     dropout: float = 0.1
     context_width: int = 0
     context_radius: int = 3
@@ -97,6 +111,10 @@ class WaveConfig(Configuration):
         require_registered(self.readout, "readout", READOUTS)
         require_choice(self.positions, "positions", ("none", "sinusoidal"))
         require_choice(self.residual, "residual", ("equation", "figure"))
+        require_choice(self.layer_norm, "layer_norm", ("none", "real", "wave"))
+        hidden = 0 <= self.feed_forward <= 1 << 16
+        require(hidden, "feed_forward", "a number from 0 to 65,536", self.feed_forward)
+        require_choice(self.activation, "activation", ("none", "gelu", "relu"))
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
         wide = 0 <= self.context_width <= 1 << 16
         require(wide, "context_width", "a number from 0 to 65,536", self.context_width)
@@ -138,8 +156,25 @@ class WaveConfig(Configuration):
                 location="variants",
                 hint="choose variants 'linear', or one layer",
             )
+        if self.restore != "linear" and (self.feed_forward or self.activation != "none"):
+            raise ConfigError(
+                "expected restore 'linear', since hidden layer and activation belong to its map",
+                location="feed_forward" if self.feed_forward else "activation",
+                hint="choose restore 'linear', or feed_forward=0 and activation 'none'",
+            )
+        if self.norm_tokens and not READOUTS[self.readout].pools_states:
+            raise ConfigError(
+                f"read-out {self.readout!r} has one state a text, so there are no tokens to norm before it",
+                location="norm_tokens",
+                hint="choose readout 'mean', or norm_tokens=false",
+            )
         interferes_in_real_part = self.operation == "interference" and self.restore == "real"
-        if interferes_in_real_part and self.readout == "cls" and self.layers == 1:
+        if (
+            interferes_in_real_part
+            and self.layer_norm != "wave"
+            and self.readout == "cls"
+            and self.layers == 1
+        ):
             raise ConfigError(
                 "the real part of interference at [CLS] is the same constant for every text",
                 location="restore",
@@ -147,8 +182,9 @@ class WaveConfig(Configuration):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold; ``n_oov`` and ``window_words`` only if they are not 0."""
-        return {key: value for key, value in super().to_dict().items() if key not in OPTIONAL or value}
+        """Return plain data that JSON can hold; settings of :data:`OPTIONAL` only if they are not absent."""
+        values = super().to_dict()
+        return {key: value for key, value in values.items() if key not in OPTIONAL or value not in ABSENT}
 
     def without_linear_svm(self) -> WaveConfig:
         """Return the same network without the linear SVM and its OOV table."""
@@ -180,8 +216,12 @@ class WaveConfig(Configuration):
         for layer in range(self.layers):
             if self.variants == "linear":
                 linear(f"layers.{layer}.variants", d, 2 * d)
+            if self.restore == "linear" and self.feed_forward:
+                linear(f"layers.{layer}.restore.hidden", 2 * d, self.feed_forward)
             if self.restore == "linear":
-                linear(f"layers.{layer}.restore.linear", 2 * d, d)
+                linear(f"layers.{layer}.restore.linear", self.feed_forward or 2 * d, d)
+            if self.norms_layers:
+                norm(f"layers.{layer}.norm", d if self.layer_norm == "real" else 2 * d)
         norm("norm", d)
         linear("head", d, c)
         if p:
@@ -223,6 +263,11 @@ class WaveConfig(Configuration):
             raise ConfigError(problem, location="network", hint=hint)
 
     @property
+    def norms_layers(self) -> bool:
+        """Whether a layer has a norm of its own, besides the one before the head."""
+        return self.layer_norm == "wave" or (self.layer_norm == "real" and self.layers > 1)
+
+    @property
     def is_additive(self) -> bool:
         """Whether a text enters only through sums over its tokens.
 
@@ -233,6 +278,9 @@ class WaveConfig(Configuration):
             and self.variants == "rows"
             and self.readout == "text"
             and self.restore == "linear"
+            and not self.norms_layers
+            and not self.feed_forward
+            and self.activation == "none"
             and self.positions == "none"
             and not self.window_words
             and self.unsupported_by(NUMPY) is None
@@ -247,6 +295,7 @@ class WaveConfig(Configuration):
         bag of energies. (A second layer feeds magnitudes back as embeddings.)
         """
         bag_of_energies = self.operation == "modulation" and self.restore == "magnitude"
+        bag_of_energies = bag_of_energies and self.layer_norm != "wave"  # which sees real and imaginary parts
         return not (bag_of_energies and self.layers == 1 and self.context_width == 0)
 
     @property

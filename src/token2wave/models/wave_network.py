@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -27,6 +28,8 @@ from token2wave.waves import (
     text_wave,
     wave,
 )
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu}
 
 
 class WaveNetwork(TextNetwork):
@@ -84,7 +87,8 @@ class WaveNetwork(TextNetwork):
             oov: ``(B, C)``, sums of the weights of these ids.
         """
         waves = embedded[:, : self.config.wave_width] if self.linear_svm is not None else embedded
-        states = self.norm(self._state(waves, batch))
+        states = self._state(waves, batch)
+        states = states if self.config.norm_tokens else self.norm(states)
         logits = self.head(self.dropout(states, batch.text_span))
         if self.context is not None:
             logits = logits + self.context(waves, batch)
@@ -93,7 +97,7 @@ class WaveNetwork(TextNetwork):
         return cast("Tensor", logits)
 
     def _state(self, embedded: Tensor, batch: Batch) -> Tensor:
-        """State of each text before the norm, ``(B, D)``."""
+        """State of each text before the norm, ``(B, D)``; after it if the norm is that of each token."""
         values, index = embedded, batch.index
         if self.config.positions == "sinusoidal":
             values = embedded.index_select(0, index) + sinusoids(batch.offsets, index.shape[0], embedded)
@@ -102,7 +106,8 @@ class WaveNetwork(TextNetwork):
         for layer in lower:
             values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
             index = torch.arange(index.shape[0], device=index.device)
-        return last.read_out(values, index, batch)
+        norm = self.norm if self.config.norm_tokens else nn.Identity()
+        return last.read_out(values, index, batch, norm)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every parameter by name, on the CPU."""
@@ -132,22 +137,25 @@ class WaveLayer(nn.Module):
         self.restore = Restore(config)
         self.dropout = Dropout(config.dropout)
         self.joined = config.layers > 1
+        norm_width = width if config.layer_norm == "real" else 2 * width
+        self.norm = nn.LayerNorm(norm_width) if config.norms_layers else None
 
     def all_tokens(self, tokens: Tensor, batch: Batch) -> Tensor:
         """Compute the next layer's tokens, ``(T, D)``."""
         return self._join(tokens if self.joined else None, self._overlay_all(tokens, batch), batch.token_span)
 
-    def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch, norm: nn.Module) -> Tensor:
         """Compute the state of each text, ``(B, D)``.
 
         Args:
             values: ``(U, D)``, the distinct tokens.
             index: ``(T,)`` int64; ``values[index]`` are the tokens.
             batch: gives the offsets.
+            norm: of each token's state, if the read-out averages them.
         """
         offsets = batch.offsets
         if self.pools_states:
-            states = self.all_tokens(values.index_select(0, index), batch)
+            states = norm(self.all_tokens(values.index_select(0, index), batch))
             return cast("Tensor", self.readout(states, offsets))
         if self.variants is not None:
             first, second = _halves(self.readout(self.variants(values), index, offsets))
@@ -171,11 +179,19 @@ class WaveLayer(nn.Module):
     def _join(self, tokens: Tensor | None, overlay: Wave, span: Span | None) -> Tensor:
         """Restore the overlay, and add the layer's input ``tokens`` if there is a residual connection."""
         if tokens is None:
-            return cast("Tensor", self.restore(overlay))
+            return self._restore(overlay)
         if self.config.residual == "equation":
-            return tokens + cast("Tensor", self.dropout(self.restore(overlay), span))
+            return tokens + cast("Tensor", self.dropout(self._restore(overlay), span))
         joined = Wave(overlay.real + tokens, overlay.imaginary)
-        return cast("Tensor", self.dropout(self.restore(joined), span))
+        return cast("Tensor", self.dropout(self._restore(joined), span))
+
+    def _restore(self, overlay: Wave) -> Tensor:
+        """Return to real numbers, with the layer's norm before or after."""
+        if self.norm is None:
+            return cast("Tensor", self.restore(overlay))
+        if self.config.layer_norm == "real":
+            return cast("Tensor", self.norm(self.restore(overlay)))
+        return cast("Tensor", self.restore(Wave(*self.norm(overlay.concatenated).chunk(2, dim=-1))))
 
 
 class Restore(nn.Module):
@@ -184,12 +200,18 @@ class Restore(nn.Module):
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
         self.restore = config.restore
-        self.linear = nn.Linear(2 * config.width, config.width) if config.restore == "linear" else None
+        width, hidden = config.width, config.feed_forward
+        is_linear = config.restore == "linear"
+        self.hidden = nn.Linear(2 * width, hidden) if is_linear and hidden else None
+        self.linear = nn.Linear(hidden or 2 * width, width) if is_linear else None
+        self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, overlay: Wave) -> Tensor:
         """Restore the wave to a real state."""
+        if self.linear is not None and self.hidden is not None:
+            return cast("Tensor", self.linear(self.activation(self.hidden(overlay.concatenated))))
         if self.linear is not None:
-            return cast("Tensor", self.linear(overlay.concatenated))
+            return self.activation(self.linear(overlay.concatenated))
         return overlay.real if self.restore == "real" else overlay.magnitude
 
 

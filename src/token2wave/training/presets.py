@@ -175,7 +175,7 @@ PRESETS = {
         Preset(
             "paper",
             WordPieceConfig(),
-            {"width": 768, "readout": "cls", "restore": "linear", "dropout": 0.5},
+            {"width": 768, "readout": "cls", "restore": "linear", "dropout": 0.5, "layer_norm": "real"},
             Recipe(epochs=4, batch_size=64, lr=1e-3, embedding_lr=1e-3, token_dropout=0.5),
         ),
     )
