@@ -1,0 +1,147 @@
+"""Paired comparisons of networks over seeds and test texts, and the verdicts that they carry.
+
+Two systems are trained with the same seeds and answer the same test texts. Their difference has two sources
+of chance: the seeds and the texts. An interval that resamples only one of them is too narrow (Dror et al.
+2018, "The Hitchhiker's Guide to Testing Statistical Significance in NLP"). The margin below which a
+difference counts as none is stated before any figure: :data:`MARGIN`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+MARGIN = 0.3  # points of accuracy
+LEVEL = 0.95  # of all intervals of a table together
+RESAMPLES = 10_000
+MIN_SEEDS = 5
+
+HOLDS, FAILS, SAME, OPEN = "holds", "does not hold", "no difference", "cannot be told"
+VERDICTS = HOLDS, FAILS, SAME, OPEN
+
+Answers = NDArray[np.bool_]
+
+
+class Difference(NamedTuple):
+    """Accuracy of a system minus that of another, in points.
+
+    Attributes:
+        mean: over seeds and texts.
+        low: lower end of the interval.
+        high: upper end.
+        mcnemar: the median over seeds of the exact two-sided p-value of McNemar's test on the texts.
+        n_seeds: pairs of trained networks.
+        n_texts: test texts.
+    """
+
+    mean: float
+    low: float
+    high: float
+    mcnemar: float
+    n_seeds: int
+    n_texts: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
+
+
+def pack_answers(right: Answers) -> str:
+    """Pack which of ``N`` test texts are right, ``(N,)`` bool, into base64 of a bit a text."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode("ascii")
+
+
+def unpack_answers(packed: str, n_texts: int) -> Answers:
+    """Unpack what :func:`pack_answers` has packed, ``(N,)`` bool."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=n_texts)
+    return bits.astype(np.bool_)
+
+
+def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: int = 0) -> Difference:
+    """Compare two systems on the same texts with the same seeds, by the bootstrap.
+
+    A resample draws seeds and texts with replacement, both at once. The deviation that few seeds show is
+    too small by ``sqrt((S - 1) / S)``, so the differences of seeds from their mean are divided by it. The
+    interval has level ``1 - (1 - LEVEL) / n_comparisons`` (Bonferroni): all of a table hold together.
+
+    Args:
+        first: ``(S, N)``, whether the network of each seed is right about each text.
+        second: likewise of the other system.
+        n_comparisons: of the table.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: the shapes differ, or there is no seed or no text.
+
+    Example:
+        >>> right = np.ones((5, 1000), dtype=bool)
+        >>> compare(right, right).mean
+        0.0
+    """
+    if first.shape != second.shape or first.ndim != 2 or not first.size:
+        raise ValueError(f"expected two arrays of the same shape (S, N), found {first.shape}, {second.shape}")
+    n_seeds, n_texts = first.shape
+    # Texts on which all pairs of networks differ alike count as one kind: there are few, whatever N.
+    kinds, n_of_kind = np.unique(first.astype(np.int8) - second, axis=1, return_counts=True)
+    gains = 100.0 * kinds.astype(np.float64)
+    of_seeds = gains @ n_of_kind / n_texts
+    mean = float(of_seeds.mean())
+    mcnemar = float(np.median([_mcnemar(a, b) for a, b in zip(first, second, strict=True)]))
+    if n_seeds == 1:  # nothing is known about other seeds
+        return Difference(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
+    gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
+    generator = np.random.default_rng(seed)
+    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), RESAMPLES) / n_seeds
+    texts = generator.multinomial(n_texts, n_of_kind / n_texts, RESAMPLES) / n_texts
+    means = np.einsum("rs,rs->r", seeds, texts @ gains.T)
+    tail = (1 - LEVEL) / n_comparisons / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Difference(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
+
+
+def _mcnemar(first: Answers, second: Answers) -> float:
+    """Exact two-sided p-value: whether either is right more often where just one is (McNemar 1947)."""
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n_texts = only_first + only_second
+    return float(binomtest(only_first, n_texts).pvalue) if n_texts else 1.0
+
+
+def judge_lead(difference: Difference, margin: float = MARGIN) -> str:
+    """Judge the claim that the first system is ahead of the second by more than a margin.
+
+    ==================  =====================================================================
+    holds               the whole interval lies above the margin
+    no difference       the whole interval lies within the margin on both sides of zero
+    does not hold       the whole interval lies below the margin, and some of it behind by more
+    cannot be told      the interval reaches across the margin, or there are too few seeds
+    ==================  =====================================================================
+    """
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    if difference.low > margin:
+        return HOLDS
+    if difference.high >= margin:
+        return OPEN
+    return SAME if difference.low > -margin else FAILS
+
+
+def judge_no_loss(difference: Difference, margin: float = MARGIN) -> str:
+    """Judge the claim that the first system is behind the second by no more than a margin.
+
+    It holds where the whole interval lies above ``-margin``, and does not where it lies below; a difference
+    within the margin on both sides is none.
+    """
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    if difference.low > -margin:
+        return SAME if difference.high < margin else HOLDS
+    return FAILS if difference.high < -margin else OPEN
+
+
+def stack_answers(runs: Sequence[dict[str, Any]], n_texts: int) -> Answers:
+    """Answers of the runs of a system, ``(S, N)`` bool, in the order of the seeds."""
+    return np.stack([unpack_answers(run["right"], n_texts) for run in runs])
