@@ -20,8 +20,6 @@ from pathlib import Path
 import compare
 from measuring import ROOT, comma_list
 
-from token2wave.data import load_splits
-
 SETS = [
     "ko_hate",
     "ar_arsarcasm2",
@@ -39,8 +37,10 @@ PREFIX = "sib_"
 
 def languages() -> list[str]:
     """The languages of the multilingual data set, in the order of its rows."""
-    table = load_splits(ALL, with_table=True).train.table
-    return list(dict.fromkeys(table.column("lang").to_pylist()))
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(Path(os.environ["TOKEN2WAVE_DATA"], ALL, "train.parquet"), columns=["lang"])
+    return list(dict.fromkeys(table["lang"].to_pylist()))
 
 
 def write_language(language: str, folder: Path) -> Path:

@@ -17,9 +17,10 @@ from paper.published import (
     TRANSFORMER_ACCURACY,
     published,
 )
+from paper.statistics import FAILS, HOLDS, OPEN, SAME
+from paper.studies import depth
 from paper.study import Document, Table
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 OPERATIONS = ("interference", "modulation")
 TOLERANCE = 1.0  # points of accuracy
 SPLITS = ("train", "validation", "test")
@@ -54,8 +55,8 @@ def summarise_claims(document: Document) -> str:
     """How many claims hold, in one sentence."""
     counts = Counter(claim.verdict for claim in judge_claims(document))
     return (
-        f"Of {counts.total()} claims and open questions, {counts[HOLDS]} hold, {counts[FAILS]} do not, and "
-        f"{counts[OPEN]} are undecided."
+        f"Of {counts.total()} claims and open questions, {counts[HOLDS]} hold, {counts[FAILS]} do not, "
+        f"{counts[SAME]} show no difference, and {counts[OPEN]} cannot be told."
     )
 
 
@@ -403,6 +404,11 @@ def _judge_probes(study: Document) -> Iterator[Claim]:
             )
 
 
+def _judge_depth(study: Document) -> Iterator[Claim]:
+    for claim in depth.judge(study):
+        yield Claim(*claim)
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -419,6 +425,7 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "complexity": _judge_complexity,
     "resources": _judge_memory,
     "ablations": _judge_ablations,
+    "depth": _judge_depth,
     "probes": _judge_probes,
 }
 """Each judges the claims for which a report, or a document of a study, holds figures."""

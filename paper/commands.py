@@ -81,7 +81,7 @@ def study(
         str,
         typer.Argument(
             metavar="NAME",
-            help="convergence, gradients, independence, complexity, resources, ablations or probes.",
+            help="convergence, gradients, independence, complexity, resources, ablations, depth or probes.",
         ),
     ],
     data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",

@@ -68,7 +68,7 @@ COUNTERPARTS = (
     ("Complexity, O(n d²) against O(n² d)", "complexity", ""),
     ("Gradients at [CLS], at the whole input, at the classifier", "gradients", ""),
     ("Independence of dimensions, density of the eigenvalue ratio", "independence", ""),
-    ("Eq. 8: several layers", "ablations", "the papers report no result of several layers"),
+    ("Eq. 8: several layers", "depth", "the papers report no result of several layers"),
     ("Open question: complex against real, size of the model", "ablations", ""),
     ("Open question: long texts, other batch sizes", "complexity, probes", ""),
     ("Open question: word order and distant relations", "probes", ""),

@@ -10,7 +10,16 @@ from token2wave.errors import ConfigError
 if TYPE_CHECKING:
     from paper.study import Study
 
-STUDIES = ("convergence", "gradients", "independence", "complexity", "resources", "ablations", "probes")
+STUDIES = (
+    "convergence",
+    "gradients",
+    "independence",
+    "complexity",
+    "resources",
+    "ablations",
+    "depth",
+    "probes",
+)
 """Names of the studies and of their modules, in the order of the report."""
 
 

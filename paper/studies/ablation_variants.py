@@ -25,7 +25,6 @@ QUICK = (
     "restore-magnitude-modulation",
     "restore-real-interference",  # refused: the miniature reports that, too
     "readout-mean",
-    "layers-2",
     "width-64-modulation",
     "width-64-interference",
     "frozen",
@@ -178,17 +177,6 @@ def _table() -> Iterator[tuple[tuple[str, str, str], str, dict[str, Any]]]:
         "sinusoidal positions with such embeddings.",
         {"embedding_scale": 1.0},
     )
-    residuals = {
-        "equation": ("", "eq. 8", "W + dropout(g(f(W))) (eq. 8)"),
-        "figure": ("-figure", "Fig. 6b", "dropout(g(f(W) + W)) (Fig. 6b)"),
-    }
-    for layers, word, residual in ((2, "Two", "equation"), (2, "Two", "figure"), (4, "Four", "equation")):
-        suffix, source, formula = residuals[residual]
-        yield (
-            ("Layers", f"layers-{layers}{suffix}", f"{layers} layers, {source}"),
-            f"{word} wave layers, each of which maps tokens W to {formula}; the last is read out at [CLS].",
-            {"layers": layers, "residual": residual},
-        )
     for operation in OPERATIONS:
         for width in WIDTHS:
             if width != WIDTH:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Four layers cost about twenty times as much as the reference, two layers or the mean over tokens seven.
+# The mean over tokens costs about seven times as much as the reference.
 TRAIN_ROWS, EPOCHS = 10_000, 3
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
 LEVEL = 0.95

@@ -18,7 +18,7 @@ from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
 
 N_ROWS, WIDTH = 9, 5
-FEW = ("modulation", "interference", "real-means", "restore-real-interference", "layers-2")
+FEW = ("modulation", "interference", "real-means", "restore-real-interference", "readout-mean")
 FEW += ("width-64-modulation", "frozen")
 TEXTS = [[0, 3, 5, 3], [0], [0, 7, 8], [4, 4]]  # one of a single token, one that repeats its only row
 

@@ -106,7 +106,7 @@ class WaveNetwork(TextNetwork):
         for layer in lower:
             values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
             index = torch.arange(index.shape[0], device=index.device)
-        norm = self.norm if self.config.norm_tokens else nn.Identity()
+        norm = self.norm if self.config.norm_tokens else None
         return last.read_out(values, index, batch, norm)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -144,18 +144,19 @@ class WaveLayer(nn.Module):
         """Compute the next layer's tokens, ``(T, D)``."""
         return self._join(tokens if self.joined else None, self._overlay_all(tokens, batch), batch.token_span)
 
-    def read_out(self, values: Tensor, index: Tensor, batch: Batch, norm: nn.Module) -> Tensor:
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch, norm: nn.Module | None = None) -> Tensor:
         """Compute the state of each text, ``(B, D)``.
 
         Args:
             values: ``(U, D)``, the distinct tokens.
             index: ``(T,)`` int64; ``values[index]`` are the tokens.
             batch: gives the offsets.
-            norm: of each token's state, if the read-out averages them.
+            norm: of each token's state, if the read-out averages them; None leaves them as they are.
         """
         offsets = batch.offsets
         if self.pools_states:
-            states = norm(self.all_tokens(values.index_select(0, index), batch))
+            states = self.all_tokens(values.index_select(0, index), batch)
+            states = states if norm is None else norm(states)
             return cast("Tensor", self.readout(states, offsets))
         if self.variants is not None:
             first, second = _halves(self.readout(self.variants(values), index, offsets))

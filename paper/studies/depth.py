@@ -1,0 +1,259 @@
+"""Several wave layers (eq. 8): accuracy against depth, with the norm inside each layer and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from paper.result_store import NotFinishedError, Result, ResultStore
+from paper.statistics import Difference, compare, judge_lead, judge_no_loss, pack_answers, stack_answers
+from paper.study import Document, Drawing, Options, Study, StudyData, Table
+from paper.study_figures import line_with_band, new_figure, styled
+from paper.systems import System, wave_system
+from token2wave.formatting import NOTHING
+from token2wave.training.loop import fit
+
+OPERATIONS = ("modulation", "interference")
+DEPTHS, WIDTHS = (1, 2, 4, 8), (128, 64, 256)
+NORMED, COMPARED_DEPTH = "real", 4
+NORMS = {"real": "after the return to reals", "wave": "before it", "none": "before the head alone"}
+TRAIN_ROWS, EPOCHS = 10_000, 3
+QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS, QUICK_WIDTH = 600, 300, 2, 32
+NO_LOSS = 1.0  # points that several layers may lose to one and still count as trained
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network of the study."""
+
+    operation: str
+    layers: int
+    width: int
+    layer_norm: str = NORMED
+
+    @property
+    def key(self) -> str:
+        """Short name in files, e.g. ``modulation-4-128-real``."""
+        return f"{self.operation}-{self.layers}-{self.width}-{self.layer_norm}"
+
+    @property
+    def of_one_layer(self) -> Shape:
+        """The network of one layer that it is compared with; a single layer has no norm of its own."""
+        return Shape(self.operation, 1, self.width)
+
+    def system(self, epochs: int) -> System:
+        """The papers' network of this shape, with the paper preset's recipe."""
+        settings: dict[str, Any] = {"width": self.width, "layers": self.layers, "layer_norm": self.layer_norm}
+        system = wave_system(self.operation, **settings)
+        return replace(system, recipe=system.recipe.replace(epochs=epochs))
+
+
+def make_shapes(quick: bool = False) -> list[Shape]:
+    """All networks, in the order in which they are trained: what tells most, first."""
+    if quick:
+        return [Shape(operation, layers, QUICK_WIDTH) for layers in (1, 2) for operation in OPERATIONS]
+    main, shapes = WIDTHS[0], []
+    for layers in (1, 4, 2):
+        shapes += [Shape(operation, layers, main) for operation in OPERATIONS]
+    for norm in ("none", "wave"):
+        shapes += [Shape(operation, COMPARED_DEPTH, main, norm) for operation in OPERATIONS]
+    for width in WIDTHS:
+        shapes += [Shape(operation, layers, width) for layers in DEPTHS for operation in OPERATIONS]
+    return list(dict.fromkeys(shapes))
+
+
+def measure(store: ResultStore, options: Options) -> Document:
+    """Train every network with each seed.
+
+    Returns:
+        Settings; ``networks``, each with ``runs`` (one a seed), among them ``right``, the answers to the test
+        texts (:func:`paper.statistics.pack_answers`); ``unfinished``, networks that lack some run.
+    """
+    quick = options.quick
+    seeds = options.seeds[:2] if quick else options.seeds
+    epochs = QUICK_EPOCHS if quick else EPOCHS
+    data = options.load(*((QUICK_ROWS, QUICK_TEST_ROWS) if quick else (TRAIN_ROWS, None)))
+    networks, unfinished = [], []
+    for shape in make_shapes(quick):
+        try:
+            runs = [{"seed": seed, **_train(store, data, shape, epochs, seed)} for seed in seeds]
+            networks.append({**vars(shape), "key": shape.key, "runs": runs})
+        except NotFinishedError:
+            unfinished.append(shape.key)
+    if not networks:
+        raise NotFinishedError("depth")
+    return {
+        "data": data.name,
+        "rows": data.settings["rows"],
+        "caveats": list(data.texts.caveats),
+        "epochs": epochs,
+        "seeds": list(seeds),
+        "networks": networks,
+        "unfinished": unfinished,
+    }
+
+
+def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed: int) -> Result:
+    """Train a network, and test the weights of its best epoch by validation."""
+    system = shape.system(epochs)
+
+    def compute() -> Result:
+        network = system.build(data, seed, store.device)
+        options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
+        history = fit(network, data.train, data.validation, system.recipe, **options)
+        assert history.best is not None
+        right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
+        return {
+            "test_accuracy": float(right.mean()),
+            "validation_accuracy": history.best.validation_accuracy,
+            "best_epoch": history.best.epoch,
+            "right": pack_answers(right),
+        }
+
+    settings = {"system": system.settings(), "data": data.settings, "seed": seed}
+    stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"
+    return store.compute(f"depth/{data.name}/{shape.key}-{seed}", settings, compute, stage)
+
+
+def differences(document: Document) -> dict[str, Difference]:
+    """Difference of each network of several layers to one layer of its width and operation, by key."""
+    networks = {network["key"]: network for network in document["networks"]}
+    n_texts = document["rows"]["test"]
+    pairs = []
+    for network in networks.values():
+        shape = _shape_of(network)
+        reference = networks.get(shape.of_one_layer.key)
+        if shape.layers > 1 and reference is not None:
+            pairs.append((network, reference))
+    return {
+        network["key"]: compare(
+            stack_answers(network["runs"], n_texts),
+            stack_answers(reference["runs"], n_texts),
+            n_comparisons=len(pairs),
+        )
+        for network, reference in pairs
+    }
+
+
+def _shape_of(network: Mapping[str, Any]) -> Shape:
+    return Shape(network["operation"], network["layers"], network["width"], network["layer_norm"])
+
+
+def accuracies(network: Mapping[str, Any]) -> list[float]:
+    """Test accuracy of each seed in per cent."""
+    return [100 * run["test_accuracy"] for run in network["runs"]]
+
+
+def tables(document: Document) -> list[Table]:
+    """Accuracy and difference to one layer of every network."""
+    compared = differences(document)
+    rows = []
+    for network in sorted(document["networks"], key=_order):
+        values = accuracies(network)
+        names = [str(network["width"]), network["operation"], str(network["layers"])]
+        norm = NORMS[network["layer_norm"]] if network["layers"] > 1 else NOTHING
+        cells = [f"{np.mean(values):.2f}", f"{min(values):.2f}"]
+        if (difference := compared.get(network["key"])) is None:
+            cells += [NOTHING] * 4
+        else:
+            cells += [str(difference), f"{difference.mcnemar:.3f}"]
+            cells += [judge_lead(difference), judge_no_loss(difference, NO_LOSS)]
+        rows.append([*names, norm, *cells])
+    head = ["width", "operation", "layers", "norm in layers", "test accuracy (%)", "lowest seed (%)"]
+    head += ["difference to one layer", "McNemar's p", "better than one layer", "no loss of a point"]
+    caption = (
+        f"{_describe(document)} Differences are paired over seeds and test texts; intervals of 95 % for all "
+        "of the table together, by the bootstrap; McNemar's p is the median over seeds."
+    )
+    if document["unfinished"]:
+        caption += f" Not finished: {', '.join(document['unfinished'])}."
+    return [Table(caption, head, rows, n_names=4)]
+
+
+def _order(network: Mapping[str, Any]) -> tuple[Any, ...]:
+    norm = list(NORMS).index(network["layer_norm"])
+    return network["width"], OPERATIONS.index(network["operation"]), network["layers"], norm
+
+
+def _describe(document: Document) -> str:
+    rows = document["rows"]
+    return (
+        f"{document['data']}: {rows['train']:,} training, {rows['validation']:,} validation and "
+        f"{rows['test']:,} test rows; {document['epochs']} epochs, weights of the best one by validation "
+        f"accuracy; seeds {', '.join(map(str, document['seeds']))}."
+    )
+
+
+def drawings(document: Document) -> dict[str, Drawing]:
+    """Test accuracy against depth, a panel a width."""
+    normed = [network for network in document["networks"] if network["layer_norm"] == NORMED]
+    widths = sorted({network["width"] for network in normed})
+    with styled():
+        figure, panels = new_figure(len(widths), width=3.2, sharey=True)
+        for axes, width in zip(panels, widths, strict=True):
+            for series, operation in enumerate(OPERATIONS):
+                line = sorted(
+                    (each for each in normed if (each["width"], each["operation"]) == (width, operation)),
+                    key=lambda network: int(network["layers"]),
+                )
+                depths = [network["layers"] for network in line]
+                runs = np.array([accuracies(network) for network in line]).T
+                line_with_band(axes, depths, list(runs), operation, series)
+            depths = sorted({network["layers"] for network in normed if network["width"] == width})
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(depths, [str(depth) for depth in depths], minor=False)
+            axes.set(xlabel="layers", title=f"width {width}")
+        panels[0].set_ylabel("test accuracy (%)")
+        panels[0].legend()
+    caption = (
+        "Test accuracy against the number of layers, with a norm of each layer's restored state. "
+        f"{_describe(document)} Lines are means over seeds, bands span the lowest to the highest."
+    )
+    return {"depth": Drawing(figure, caption)}
+
+
+def judge(document: Document) -> Iterator[tuple[str, str, str, str]]:
+    """Judge what the papers leave open about several layers: claim, verdict, evidence, rule."""
+    compared = differences(document)
+    for operation in OPERATIONS:
+        shapes = [_shape_of(network) for network in document["networks"]]
+        normed = [s for s in shapes if (s.operation, s.layer_norm) == (operation, NORMED)]
+        several = [s for s in normed if s.key in compared]
+        if not several:
+            continue
+        best = max(several, key=lambda shape: compared[shape.key].mean)
+        yield (
+            f"Several layers are better than one, {operation} (eq. 8; the papers report no result)",
+            judge_lead(compared[best.key]),
+            f"the best of {len(several)} networks, {best.layers} layers of width {best.width}: "
+            f"{compared[best.key]}",
+            "by more than 0.3 points, in the network with the largest gain; the interval counts all networks",
+        )
+        deep = [s for s in several if s.layers == COMPARED_DEPTH]
+        if deep:
+            worst = min(deep, key=lambda shape: compared[shape.key].mean)
+            yield (
+                f"Four layers lose no more than a point to one, {operation}",
+                judge_no_loss(compared[worst.key], NO_LOSS),
+                f"width {worst.width}: {compared[worst.key]}",
+                "the interval lies above -1 point, at the width with the largest loss",
+            )
+
+
+STUDY = Study(
+    "depth",
+    "Depth",
+    "Do several wave layers (eq. 8) train, and do they help? The papers give the equation and report no "
+    "result. Their pipeline has a norm after each feed-forward map, so each layer's restored state is normed "
+    "before it joins the residual sum; without that norm the magnitudes of a modulation grow as a power of "
+    "the depth. The norm before the return to real numbers, over real and imaginary parts together, and no "
+    f"norm inside layers are measured at {COMPARED_DEPTH} layers. Only the last layer is read out at [CLS]. "
+    "Recipe, rows, order of texts and seeds are the same for all; nothing is tuned for a depth. Test rows "
+    "choose nothing.",
+    measure,
+    tables,
+    drawings,
+)

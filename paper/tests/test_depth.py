@@ -1,0 +1,91 @@
+"""The study of depth: its shapes, a miniature, and verdicts from made-up answers."""
+
+import numpy as np
+import pytest
+from small_studies import check_study
+
+from paper.result_store import NotFinishedError, ResultStore
+from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
+from paper.studies import depth
+from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, Shape, differences, judge, make_shapes
+from paper.study import Options
+
+
+def test_every_depth_width_and_norm_is_there_once():
+    shapes = make_shapes()
+    normed = {(s.operation, s.layers, s.width) for s in shapes if s.layer_norm == "real"}
+    assert normed == {(o, d, w) for o in OPERATIONS for d in DEPTHS for w in WIDTHS}
+    others = [s for s in shapes if s.layer_norm != "real"]
+    assert {(s.operation, s.layer_norm) for s in others} == {
+        (o, n) for o in OPERATIONS for n in ("none", "wave")
+    }
+    assert len({s.key for s in shapes}) == len(shapes)
+    assert all(s.system(3).network["layer_norm"] == s.layer_norm for s in shapes)
+
+
+def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(depth, "QUICK_EPOCHS", 1)
+    monkeypatch.setattr(depth, "QUICK_WIDTH", 8)
+    options = Options(splits, quick=True)
+    with pytest.raises(NotFinishedError):
+        STUDY.measure(ResultStore(tmp_path, device="cpu", finished_only=True), options)
+    document = STUDY.measure(ResultStore(tmp_path, device="cpu"), options)
+    assert [network["key"] for network in document["networks"]] == [s.key for s in make_shapes(quick=True)]
+    for network in document["networks"]:
+        assert [run["seed"] for run in network["runs"]] == [0, 1]
+    monkeypatch.setattr(depth, "fit", lambda *_, **__: pytest.fail("was done before"))
+    assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
+    assert check_study(STUDY, document, ["depth"]) == document
+    next(tmp_path.glob("**/modulation-2-*-1-*.json")).unlink()
+    partial = STUDY.measure(ResultStore(tmp_path, device="cpu", finished_only=True), options)
+    assert partial["unfinished"] == ["modulation-2-8-real"]
+    assert "modulation-2-8-real" in STUDY.tables(partial)[0].caption
+
+
+def document_of(accuracies, n_texts=2_000, n_seeds=5):
+    """Networks of width 128 whose wrong answers are nested, so that only their number tells."""
+    generator, networks = np.random.default_rng(0), []
+    order = generator.permutation(n_texts)
+    for (operation, layers), accuracy in accuracies.items():
+        runs = []
+        for seed in range(n_seeds):
+            right = np.zeros(n_texts, dtype=bool)
+            right[order[: round(accuracy * n_texts)]] = True
+            runs.append({"seed": seed, "test_accuracy": right.mean(), "right": pack_answers(right)})
+        shape = Shape(operation, layers, 128)
+        networks.append({**vars(shape), "key": shape.key, "runs": runs})
+    rows = {"train": 10, "validation": 5, "test": n_texts}
+    settings = {"data": "tiny", "rows": rows, "epochs": 3, "seeds": list(range(n_seeds)), "unfinished": []}
+    return {**settings, "networks": networks}
+
+
+@pytest.mark.parametrize(
+    ("deep", "better", "no_loss"),
+    [
+        (0.90, SAME, SAME),
+        (0.95, HOLDS, HOLDS),
+        (0.902, OPEN, SAME),
+        (0.86, FAILS, FAILS),
+        (0.89, FAILS, OPEN),
+    ],
+)
+def test_verdicts_follow_from_the_answers(deep, better, no_loss):
+    document = document_of({("modulation", 1): 0.9, ("modulation", 4): deep})
+    (difference,) = differences(document).values()
+    assert difference.mean == pytest.approx(100 * (deep - 0.9))
+    claims = list(judge(document))
+    assert [claim[1] for claim in claims] == [better, no_loss]
+    assert f"{difference.mean:+.2f} points" in claims[0][2]
+    assert STUDY.tables(document)[0].rows[1][-2:] == [better, no_loss]
+
+
+def test_without_one_layer_nothing_is_compared():
+    document = document_of({("modulation", 4): 0.9})
+    assert differences(document) == {}
+    assert list(judge(document)) == []
+    assert STUDY.tables(document)[0].rows[0][-1] == "-"
+
+
+def test_four_seeds_cannot_tell():
+    document = document_of({("modulation", 1): 0.9, ("modulation", 4): 0.95}, n_seeds=4)
+    assert {claim[1] for claim in judge(document)} == {OPEN}
