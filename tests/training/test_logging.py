@@ -14,7 +14,7 @@ from token2wave.reporting.terminal import print_epochs
 from token2wave.training import callbacks
 from token2wave.training.callbacks import CallbackList, Epoch, LoggingCallback, StageTimes
 
-SETTINGS = {"network.width": 4, "network.context_width": 0, "features.bits": 12}
+SETTINGS = {"network.width": 8, "network.context_width": 0, "features.bits": 12}
 
 
 def rows(n):
@@ -116,7 +116,7 @@ def test_a_library_is_silent():
         "texts = tuple(f'lamp {i}' for i in range(20))\n"
         "split = TextSplit(texts, tuple('ab' * 10), 'lamps')\n"
         "lamps = TextDataset('lamps', train=split)\n"
-        f"token2wave.train(lamps, epochs=1, settings={SETTINGS!r}, device='cpu')\n"
+        f"token2wave.train(lamps, epochs=1, settings={SETTINGS!r}, device='cpu', prior=False)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

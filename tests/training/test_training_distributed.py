@@ -132,7 +132,8 @@ def test_every_process_gets_the_classifier(folder_of_two):
 def launched(folder: Path, *options: str) -> subprocess.Popen[str]:
     """A run of two processes, whose output goes into files."""
     write_csv(folder / "rows.csv", written_rows(240))
-    command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", *NETWORK, *options]
+    command = [*LAUNCH, "-m", "token2wave", "train", "rows.csv", "--out", "m.safetensors", "--no-prior"]
+    command += [*NETWORK, *options]
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, text=True, env=ONE_THREAD, cwd=folder)
 

@@ -377,33 +377,39 @@ def _solve(
     always = np.arange(first_dense, len(table))
 
     @lru_cache(CACHED_TEXTS)
-    def elements_of(text: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def elements_of(
+        text: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], float]:
+        """Where a text has a value, the values, these times the energies as a column, and its square."""
         of_text = ids[offsets[text] : offsets[text + 1]]
         distinct, counts = np.unique(
             np.concatenate([of_text, *(grams_of_row[row] for row in of_text)]), return_counts=True
         )
-        values = np.concatenate([counts, dense[text]]) * scales[text]
-        return np.concatenate([distinct, always]), np.append(values, 1.0)
+        values = np.append(np.concatenate([counts, dense[text]]) * scales[text], 1.0)
+        elements = np.concatenate([distinct, always])
+        own_energies = all_energies[elements]
+        return elements, values, (values * own_energies)[:, None], float(values**2 @ own_energies)
 
     for text in np.flatnonzero(alphas.any(axis=1)):
-        elements, values = elements_of(text)
-        table[elements] += (values * all_energies[elements])[:, None] * alphas[text] * signs[text]
+        elements, _, steps, _ = elements_of(text)
+        table[elements] += steps * alphas[text] * signs[text]
     for k, factor in enumerate(factors):
         worst, passes = np.inf, 0
         while worst > tolerance and passes < max_passes:
             passes, worst = passes + 1, 0.0
             for text in random.permutation(counted):
-                elements, values = elements_of(text)
-                square = float(values**2 @ all_energies[elements])
+                elements, values, steps, square = elements_of(text)
+                alpha, sign, own = alphas[text], signs[text], table[elements]
                 ridge = 0.5 / (costs[text] * factor)  # diagonal of the dual of the squared hinge
-                slope = signs[text] * (values @ table[elements]) - 1 + alphas[text] * ridge
-                violated = np.where((alphas[text] > 0) | (slope < 0), np.abs(slope), 0)
-                worst = max(worst, float(violated.max()))
+                slope = sign * (values @ own) - 1 + alpha * ridge
+                violated = np.where((alpha > 0) | (slope < 0), np.abs(slope), 0)
+                largest = float(violated.max())
+                if largest == 0:
+                    continue
+                worst = max(worst, largest)
                 step = np.where(violated > 0, slope / (square + ridge), 0)
-                after = np.maximum(alphas[text] - step, 0)
-                table[elements] += (
-                    (values * all_energies[elements])[:, None] * (after - alphas[text]) * signs[text]
-                )
+                after = np.maximum(alpha - step, 0)
+                table[elements] = own + steps * (after - alpha) * sign
                 alphas[text] = after
         all_passes[k] = passes
         rows[k], bias[k] = table[:n_rows], table[-1]
