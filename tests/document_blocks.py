@@ -2,7 +2,7 @@
 
 A block runs unless ``<!-- not run: REASON -->`` precedes it. A block that takes minutes can be changed before
 it runs: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. ``token2wave train`` runs
-for two epochs.
+for two epochs; so does ``token2wave.train``, see ``test_documents.py``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from types import ModuleType
 
 import pytest
@@ -39,6 +40,9 @@ def test_code_blocks_run(path, document_files, tmp_path, monkeypatch, capsys):
     shutil.copytree(document_files / "files", tmp_path, dirs_exist_ok=True)
     if path.name != "scikit-learn.md":  # whose folds need enough rows of every class
         monkeypatch.setattr("token2wave.data.datasets._BUILT_IN", document_files / "corpus")
+    # Folds that choose settings, for six fits in place of one; no page is about them.
+    monkeypatch.setattr("token2wave.training.run.FEW_TO_CROSS_VALIDATE", 1_000)
+    monkeypatch.setattr(token2wave, "train", partial(token2wave.train, epochs=2))  # as on the command line
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     monkeypatch.setenv("TOKEN2WAVE_CACHE", str(tmp_path / "cache"))

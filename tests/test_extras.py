@@ -71,8 +71,11 @@ def requirements(extra: str) -> set[str]:
     return names
 
 
+DISTRIBUTIONS_OF_MODULES = packages_distributions()  # which reads the metadata of every package
+
+
 def distribution(module: str) -> str:
-    names = packages_distributions().get(module, [module])
+    names = DISTRIBUTIONS_OF_MODULES.get(module, [module])
     return canonicalize_name(DISTRIBUTIONS.get(module, names[0]))
 
 
