@@ -88,6 +88,10 @@ def study(
     quick: Quick = False,
     out: Annotated[Path, typer.Option(help="Folder of the data, tables and figures.")] = Path("study"),
     seeds: Seeds = 3,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="A variant of the ablations, with its reference; repeatable. All."),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -97,6 +101,7 @@ def study(
     _check_device(device)
     with terminal.explain_interruption(out), terminal.progress() as callback:
         options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
+        options |= {"variants": variant or ()}
         document, paths = run_study(name, data, callbacks=[callback, LoggingCallback()], **options)
     if as_json:
         print_json(document)

@@ -102,14 +102,22 @@ def run_study(
     quick: bool = False,
     seeds: Sequence[int] = (0, 1, 2),
     device: str = "auto",
+    variants: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Document, list[Path]]:
-    """Run one study, as in :func:`reproduce`; its data, and the paths of its JSON, Markdown and figures."""
+    """Run one study, as in :func:`reproduce`; its data, and the paths of its JSON, Markdown and figures.
+
+    Raises:
+        ConfigError: there is no such study or variant, or variants are given for another than the ablations.
+    """
+    if variants and name != "ablations":
+        problem = f"expected the study 'ablations', which has variants, found {name!r}"
+        raise ConfigError(problem, location="study", hint="leave --variant out")
     study = load_study(name)
     require_matplotlib()
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device)
-    document = study.measure(store, Options(data, quick, tuple(seeds)))
+    document = study.measure(store, Options(data, quick, tuple(seeds), tuple(variants)))
     document |= {"quick": quick, "seeds": list(seeds), "made": store.origins()}
     return document, write_study(study, document, out)
 

@@ -78,11 +78,20 @@ class StudyData:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a study: its data set, whether it is a miniature on few rows, and the networks' seeds."""
+    """Options of a study.
+
+    Attributes:
+        data: its data set.
+        quick: whether it is a miniature on few rows.
+        seeds: of the networks.
+        variants: keys of variants of the ablations, which are measured with their references; all if empty.
+        loaded: data that was read, by number of rows.
+    """
 
     data: str | os.PathLike[str] | TextDataset = "ag_news"
     quick: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
+    variants: tuple[str, ...] = ()
     loaded: dict[tuple[int | None, int | None], StudyData] = field(
         default_factory=dict, compare=False, repr=False
     )

@@ -2,7 +2,8 @@
 
 A block runs unless ``<!-- not run: REASON -->`` precedes it. A block that takes minutes can be changed before
 it runs: ``<!-- run with: 5min -> 2s; ag_news -> debian-sections -->``. ``token2wave train`` runs
-for two epochs; so does ``token2wave.train``, see ``test_documents.py``.
+for two epochs; so does ``token2wave.train``, see ``test_documents.py``. A block after
+``<!-- saved as: NAME -->`` is saved as a file that later blocks use.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SHOWN = ("text", "json", "toml", "yaml", "ini", "html", "dockerfile")
 SERVERS = (["tensorboard"], ["mlflow", "ui"], ["mlflow", "server"])
 """First words of commands that run until they are stopped. Tests only check that their packages exist."""
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>not run|run with): (?P<note>[^\n]*?) -->\n+)?"
+    r"(?:^<!-- (?P<mark>not run|run with|saved as): (?P<note>[^\n]*?) -->\n+)?"
     r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -39,12 +40,16 @@ _SHELL = re.compile(r"[|<>;&$`*]")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block: its language, its text as it runs, its line, and why it does not run, if so."""
+    """A code block: its language, its text as it runs, and its line.
+
+    If it does not run, why not, or the file that it is saved as.
+    """
 
     language: str
     text: str
     line: int
     skip_reason: str | None
+    file: str | None = None
 
 
 def blocks(path: Path) -> list[Block]:
@@ -59,7 +64,8 @@ def blocks(path: Path) -> list[Block]:
                 assert old in text, f"{path.name}, line {line}: {old!r} is not in the block"
                 text = text.replace(old, new)
         skip_reason = match["note"] if match["mark"] == "not run" else None
-        result.append(Block(match["language"], text, line, skip_reason))
+        file = match["note"] if match["mark"] == "saved as" else None
+        result.append(Block(match["language"], text, line, skip_reason, file))
     return result
 
 
@@ -83,7 +89,12 @@ class Session:
         self._names: dict[str, Any] = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
-        """Run a block, and check that it prints something."""
+        """Run a block, and check that it prints something; or save it as its file."""
+        if block.file is not None:
+            Path(block.file).write_text(block.text, encoding="utf-8")
+            sys.modules.pop(Path(block.file).stem, None)  # of a document that ran before
+            self._monkeypatch.syspath_prepend(Path.cwd())
+            return
         if block.language == "python":
             exec(compile(block.text, f"block of line {block.line}", "exec"), self._names)
             assert self._capsys.readouterr().out, block
@@ -107,7 +118,8 @@ class Session:
         elif words[0] == "token2wave" and not _SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)):
             self._token2wave(words, command)
         else:
-            environment = {**os.environ, "PATH": _path()}
+            checkout = f"{ROOT}{os.pathsep}{ROOT / 'src'}"  # where a reader of the pages on `paper` stands
+            environment = {**os.environ, "PATH": _path(), "PYTHONPATH": checkout}
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True
             )

@@ -94,9 +94,27 @@ def test_comments_before_blocks_change_how_they_run(tmp_path):
         ("$ a 2s y\n", None, 8),
         ("$ b\n", None, 12),
     ]
+    path.write_text("<!-- saved as: a.py -->\n```python\nx = 1\n```\n")
+    assert [(block.text, block.skip_reason, block.file) for block in blocks(path)] == [
+        ("x = 1\n", None, "a.py")
+    ]
     path.write_text("<!-- run with: 5min -> 2s -->\n```console\n$ a\n```\n")
     with pytest.raises(AssertionError, match="'5min' is not in the block"):
         blocks(path)
+
+
+def test_a_saved_block_is_a_file_for_the_blocks_that_follow(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "<!-- saved as: saved_block.py -->\n```python\nname = __name__\n```\n\n"
+        "```python\nimport saved_block\nprint(saved_block.name)\n```\n\n"
+        "```console\n$ python saved_block.py && grep __name__ saved_block.py\n```\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    session = Session(monkeypatch, capsys)
+    for block in blocks(path):
+        session.run(block)
+    assert sys.modules.pop("saved_block").name == "saved_block"
 
 
 def test_every_block_runs_or_says_why_not():
@@ -203,6 +221,7 @@ OTHER_PROGRAMS = (
         "reliability.md",
         "reproduction.md",
     ),
+    "new-operation.md",
     "trackers.md",
 )
 """Pages that name options of other programs or of version 0.1."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from paper.studies.ablation_network import ablate, freeze_embedding
 from paper.study import StudyData
 from paper.systems import System, wave_system
+from token2wave.errors import ConfigError
 from token2wave.models import WaveNetwork
 
 WIDTH = 128
@@ -76,20 +77,66 @@ class Variant:
         return freeze_embedding(network) if self.frozen else network
 
 
-def make_variants(epochs: int, keys: tuple[str, ...] | None = None) -> list[Variant]:
-    """Make all variants, or those of the keys, in the order of tables; the configuration refuses some."""
+Row = tuple[tuple[str, str, str], str, dict[str, Any]]
+"""Question, key, title, description, and settings of a variant."""
+ADDED: list[Row] = []
+"""Variants that :func:`add_variant` added."""
+
+
+def add_variant(question: str, key: str, title: str, what: str, **settings: Any) -> None:
+    """Add a variant of your own to the study, after the others (``docs/new-operation.md`` has an example).
+
+    Args:
+        question: its group in tables and figures, a new one or one that is there.
+        key: its name in files and for ``--variant``.
+        title: its name in tables.
+        what: one sentence on what it computes.
+        settings: what differs from the reference: settings of the network; and ``against``, ``ablation`` and
+            ``frozen``, as in :class:`Variant`.
+
+    Raises:
+        ConfigError: the key is taken, or there is no variant with the key ``against``.
+    """
+    keys = [row[0][1] for row in (*_table(), *ADDED)]
+    if key in keys:
+        raise ConfigError(f"expected a new key, found {key!r}, which is taken", location="variant")
+    if (against := settings.get("against", REFERENCE)) not in keys:
+        raise ConfigError(f"expected one of {', '.join(keys)}, found {against!r}", location="against")
+    ADDED.append(((question, key, title), what, settings))
+
+
+def make_variants(epochs: int, keys: Sequence[str] | None = None) -> list[Variant]:
+    """Make all variants, or those of the keys and their references, in the order of tables.
+
+    The configuration refuses some of them.
+
+    Raises:
+        ConfigError: there is no variant with such a key.
+    """
     variants = []
-    for (question, key, title), what, options in _table():
-        own = {name: options.pop(name) for name in ("against", "ablation", "frozen") if name in options}
-        if keys is None or key in keys:
-            system = wave_system(**{"operation": REFERENCE, "width": WIDTH, **options})
-            system = replace(system, recipe=system.recipe.replace(epochs=epochs))
-            variants.append(Variant(key, question, title, what, system, **own))
-    return variants
+    for (question, key, title), what, options in (*_table(), *ADDED):
+        own = {name: options[name] for name in ("against", "ablation", "frozen") if name in options}
+        settings = {name: value for name, value in options.items() if name not in own}
+        system = wave_system(**{"operation": REFERENCE, "width": WIDTH, **settings})
+        system = replace(system, recipe=system.recipe.replace(epochs=epochs))
+        variants.append(Variant(key, question, title, what, system, **own))
+    if keys is None:
+        return variants
+    by_key = {variant.key: variant for variant in variants}
+    chosen: set[str | None] = set()
+    for name in keys:
+        if name not in by_key:
+            problem = f"expected one of {', '.join(by_key)}, found {name!r}"
+            raise ConfigError(problem, location="variant", hint="add your own with add_variant")
+        following: str | None = name
+        while following is not None:  # its reference, and that one's
+            chosen.add(following)
+            following = by_key[following].against
+    return [variant for variant in variants if variant.key in chosen]
 
 
-def _table() -> Iterator[tuple[tuple[str, str, str], str, dict[str, Any]]]:
-    """Question, key, title, description, and settings of each variant."""
+def _table() -> Iterator[Row]:
+    """The variants of the study."""
     yield (
         ("Operation", "modulation", "modulation"),
         "The reference: two linear variants of every token, their waves at [CLS] over the whole text, "

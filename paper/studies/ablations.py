@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from paper.result_store import Result, ResultStore
 from paper.studies.ablation_variants import (
+    ADDED,
     OPERATIONS,
     QUICK,
     WIDTH,
@@ -41,7 +42,7 @@ FAR_BELOW = 12.0  # points below the median; lower means are written as numbers
 
 
 def measure(store: ResultStore, options: Options) -> Document:
-    """Train every variant with each seed, and compare it with its reference.
+    """Train every variant, or those of the options, with each seed, and compare it with its reference.
 
     Returns:
         Settings; ``variants``, with ``runs`` (one a seed), ``test`` and ``validation`` (as from
@@ -51,8 +52,9 @@ def measure(store: ResultStore, options: Options) -> Document:
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
     epochs = QUICK_EPOCHS if quick else EPOCHS
+    keys = options.variants or ((*QUICK, *(key for (_, key, _), *_ in ADDED)) if quick else None)
+    variants, refused = _check(make_variants(epochs, keys))
     data = options.load(*((QUICK_ROWS, QUICK_TEST_ROWS) if quick else (TRAIN_ROWS, None)))
-    variants, refused = _check(make_variants(epochs, QUICK if quick else None))
     n_runs = len(variants) * len(seeds)
     runs: dict[str, list[Result]] = {variant.key: [] for variant in variants}
     for seed in seeds:  # all variants first, so that an interrupted study has some of everything
@@ -190,14 +192,16 @@ def _describe_training(document: Document) -> str:
 def drawings(document: Document) -> dict[str, Drawing]:
     """Test accuracy of every variant, by question; and against the width."""
     level = f"{100 * document['level']:.0f} %"
+    others = any(variant["operation"] not in OPERATIONS for variant in document["variants"])
     return {
         "ablations": Drawing(
             _dot_plot(document),
             "Test accuracy of variants that differ in one thing from a reference, by question. "
             f"{_describe_training(document)} Bars are {level} confidence intervals over seeds (Student's "
             "t), cut off at the frame. Circles are networks with modulation, squares with interference, "
-            "diamonds have no operation; the vertical lines are the two references; an arrow marks a mean "
-            "far below the others. Widths have their own figure.",
+            f"diamonds have no operation{', triangles another one' if others else ''}; the vertical lines "
+            "are the two references; an arrow marks a mean far below the others. Widths have their own "
+            "figure.",
         ),
         "ablations-width": Drawing(
             _width_plot(document),
@@ -244,7 +248,7 @@ def _dot_plot(document: Document) -> Figure:
 def _dot(axes: Axes, y: float, variant: Mapping[str, Any], low: float) -> None:
     """A variant's mean and its interval; the mean as a number where it lies below the frame's lower limit."""
     by_operation = dict(zip(OPERATIONS, ((SERIES[0]["color"], "o"), (SERIES[1]["color"], "s")), strict=True))
-    color, marker = by_operation[variant["operation"]]
+    color, marker = by_operation.get(variant["operation"], (SERIES[2]["color"], SERIES[2]["marker"]))
     if variant["key"] in WITHOUT_OPERATION:
         color, marker = MUTED, "D"
     half_width, mean = variant["test"]["half_width"], 100 * variant["test"]["mean"]
@@ -280,6 +284,8 @@ def _width_plot(document: Document) -> Figure:
                 if variant["operation"] == operation
                 and (variant["question"] == "Width" or variant["key"] == operation)
             ]
+            if not line:
+                continue
             runs = np.array([[100 * run["test_accuracy"] for run in variant["runs"]] for variant in line]).T
             line_with_band(axes, [variant["width"] for variant in line], list(runs), operation, series)
         measured = sorted({variant["width"] for variant in document["variants"]})

@@ -1,5 +1,7 @@
 """The ablated networks against loops over texts from the definitions, and the study in miniature."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +10,23 @@ from small_studies import check_study, ragged
 from paper.result_store import ResultStore
 from paper.studies import ablation_variants, ablations
 from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding
-from paper.studies.ablation_variants import OPERATIONS, QUICK, make_variants
+from paper.studies.ablation_variants import OPERATIONS, QUICK, add_variant, make_variants
 from paper.studies.ablations import STUDY, confidence_interval
 from paper.study import Options
 from token2wave.errors import ConfigError
-from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.models import (
+    WaveConfig,
+    WaveNetwork,
+    make_batch,
+    register_operation,
+    registry,
+    wave_config,
+    wave_network,
+)
 from token2wave.training.examples import Examples
 from token2wave.training.loop import fit
 from token2wave.training.recipe import Recipe
+from token2wave.waves import Wave
 
 N_ROWS, WIDTH = 9, 5
 FEW = ("modulation", "interference", "real-means", "restore-real-interference", "readout-mean")
@@ -222,6 +233,52 @@ def test_the_study_in_miniature_is_complete_resumes_and_draws(small, splits, tmp
     monkeypatch.setattr(ablations, "fit", lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     assert check_study(STUDY, document, ["ablations", "ablations-width"]) == document
+
+
+@pytest.fixture
+def own_variant(monkeypatch):
+    """A registered operation as a variant of the study, for one test."""
+    monkeypatch.setattr(ablation_variants, "ADDED", added := [])
+    monkeypatch.setattr(ablations, "ADDED", added)
+    monkeypatch.setattr(registry, "OPERATIONS", dict(registry.OPERATIONS))
+    for module in (wave_config, wave_network):
+        monkeypatch.setattr(module, "OPERATIONS", registry.OPERATIONS)
+    register_operation("difference", lambda first, second: Wave(*map(torch.sub, first, second)))
+    add_variant("Operation", "difference", "difference", "Waves are subtracted.", operation="difference")
+
+
+def test_a_variant_of_an_own_operation_is_in_tables_and_figures(
+    small, splits, tmp_path, monkeypatch, own_variant
+):
+    monkeypatch.setattr(ablation_variants, "WIDTH", 16)
+    options = Options(splits, quick=True, seeds=(0,), variants=("difference",))
+    document = STUDY.measure(ResultStore(tmp_path, device="cpu"), options)
+    assert [variant["key"] for variant in document["variants"]] == ["modulation", "difference"]
+    assert document["variants"][1]["difference"]["n"] == 1
+    monkeypatch.setattr(ablations, "QUICK", ("modulation",))
+    miniature = replace(options, variants=())  # has those of QUICK and one's own
+    assert STUDY.measure(ResultStore(tmp_path, device="cpu"), miniature) == document
+    accuracy, what = STUDY.tables(document)
+    assert accuracy.rows[1][:2] == ["Operation", "difference"]
+    assert what.rows[1] == ["Operation", "difference", "Waves are subtracted."]
+    assert "triangles another one" in STUDY.drawings(document)["ablations"].caption
+    check_study(STUDY, document, ["ablations", "ablations-width"])
+    reference = {**document, "variants": document["variants"][:1]}
+    assert "triangles" not in STUDY.drawings(reference)["ablations"].caption
+
+
+def test_an_own_variant_takes_part_in_a_quick_study_and_has_references(own_variant):
+    quick = {variant.key for variant in make_variants(1, (*QUICK, "difference"))}
+    assert quick == {*QUICK, "difference"}
+    keys = [variant.key for variant in make_variants(1, ("positions-sinusoidal-1",))]
+    assert keys == ["modulation", "positions-sinusoidal-1", "positions-none-1"]
+    assert make_variants(1)[-1].key == "difference"
+    with pytest.raises(ConfigError, match="variant: expected a new key, found 'difference', which is taken"):
+        add_variant("Operation", "difference", "again", "Again.")
+    with pytest.raises(ConfigError, match=r"against: expected one of modulation, .*, found 'addition'"):
+        add_variant("Operation", "other", "other", "Other.", against="addition")
+    with pytest.raises(ConfigError, match=r"variant: expected one of modulation, .*, found 'other'; add"):
+        make_variants(1, ("other",))
 
 
 def test_tables_show_hundredths_and_what_a_difference_is_to():

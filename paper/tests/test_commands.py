@@ -70,6 +70,8 @@ def test_a_study_writes_data_tables_and_figures(small, folder, tmp_path, command
     ("words", "message"),
     [
         (("study", "other"), "study: expected one of convergence, gradients, "),
+        (("study", "probes", "--variant", "frozen"), "study: expected the study 'ablations', which has"),
+        (("study", "ablations", "--variant", "other"), "variant: expected one of modulation, interference"),
         (("study", "probes", "--device", "gpu"), "device: expected auto, cpu or cuda, found 'gpu'"),
         (("reproduce", "--only", "other"), "parts: expected parts of accuracy, "),
         (("reproduce", "--dataset", "nowhere"), "nowhere: there is no such file, folder or data set"),
