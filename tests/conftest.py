@@ -8,6 +8,7 @@ import hypothesis  # noqa: F401 - before the freeze below, as it asks what refer
 import pytest
 
 from token2wave.models.registry import OPERATIONS, READOUTS
+from token2wave.run_cross_validation import cross_validate
 from token2wave.training.prior_rows import prior_of_texts
 
 
@@ -38,6 +39,23 @@ def _no_prior() -> Iterator[None]:
     """Train small models, also those that tests share, without the prior's 40,000 rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("token2wave.training.run.prior_of_texts", lambda texts: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain_training() -> Iterator[None]:
+    """Train without folds, in a module about something else: two fits in place of some forty on few rows.
+
+    Folds weigh the branches of a model of few rows, and evaluate one without test rows. You can still ask for
+    a cross-validation.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FEW_TO_BATCH", "FEW_TO_CROSS_VALIDATE"):
+            patch.setattr(f"token2wave.training.run.{name}", 0)
+        patch.setattr(
+            "token2wave.pipeline.cross_validate",
+            lambda run, last, context: last if context.folds is None else cross_validate(run, last, context),
+        )
         yield
 
 

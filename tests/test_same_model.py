@@ -20,9 +20,11 @@ import token2wave
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError, InputError
 
+pytestmark = pytest.mark.usefixtures("plain_training")
 TINY: dict[str, Any] = {
     "preset": "fast",
     "epochs": 1,
+    "baseline": False,
     "settings": {"network.width": 8, "network.context_width": 8, "features.bits": 12},
 }
 WORDS = ["lovely film", 'awful; "film"', "Ünïcode 😀,\nfilm", ""]

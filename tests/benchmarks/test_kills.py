@@ -7,10 +7,11 @@ import random
 import kills
 import pytest
 
-SETTINGS = ("--set", "features.bits=14", "--set", "network.width=8")
+SETTINGS = ("--no-prior", "--set", "features.bits=14", "--set", "network.width=8")
+CONTEXT = ("--set", "network.context_width=8")
 JOBS = (
     kills.Job("fast", ("--preset", "fast", "--epochs", "8", *SETTINGS), n_rows=400),
-    kills.Job("small", ("--preset", "small", "--epochs", "4", *SETTINGS), n_rows=200),
+    kills.Job("small", ("--preset", "small", "--epochs", "4", *SETTINGS, *CONTEXT), n_rows=200),
 )
 
 

@@ -12,6 +12,8 @@ import token2wave
 from token2wave.data import DataOptions, encode_labels, load_splits, read_labelled
 from token2wave.errors import ConfigError, DataError, OutputError
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 GOOD = [f"{text} {number},{label}" for number in range(20) for text, label in (("good", "a"), ("bad", "b"))]
 BAD = ['x "y,a', "one,a,b", "no label,", "=no label either,", ",", "caf\xe9,a"]
 TABLE = "\r\n".join(["text,label", GOOD[0], *BAD[1:4], *GOOD[1:], BAD[1], ""])

@@ -16,6 +16,8 @@ from token2wave.data.file_segments import segments_of
 from token2wave.data.reader import read_segment
 from token2wave.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 ROWS: list[tuple[Any, Any, str]] = [
     ("a lamp", "green, and\nbright", "good"),
     ("", "no subject", "bad"),

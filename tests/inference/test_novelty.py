@@ -24,6 +24,8 @@ from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import ModelFileError
 from token2wave.inference.novelty import MIN_TEXTS, QUANTILES, NoveltyReference
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 REFERENCE = NoveltyReference(0.3, (0.31, 0.2), (1.2, 2.0), tuple(np.linspace(-3, 4, len(QUANTILES)).tolist()))
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

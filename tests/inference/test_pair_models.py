@@ -19,6 +19,8 @@ from token2wave.features.pairs import PairConfig, join_pair
 from token2wave.options import TextOptions
 from token2wave.training.presets import preset_named
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 TOPICS = ["music", "soup", "ships", "rain", "chess", "bread"]
 PAIRS = [(f"a book about {a}", f"the story of {b}") for a in TOPICS for b in TOPICS] * 4
 LABELS = ["same" if a.split()[-1] == b.split()[-1] else "other" for a, b in PAIRS]

@@ -29,6 +29,8 @@ from token2wave.integrations.trackers import (
 )
 from token2wave.training.callbacks import Callback
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 TEXTS, LABELS = made_up(240)
 DATA = TextDataset(
     "made up",

@@ -19,6 +19,8 @@ from training_data import write_csv, written_rows
 import token2wave
 from token2wave.errors import OutputError
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 2}
 OLD = b"what was there before"
 

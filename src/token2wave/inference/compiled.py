@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -287,13 +288,19 @@ def join_dense(config: WaveConfig, arrays: Mapping[str, Floats]) -> Floats:
 
 def split_dense(config: WaveConfig, dense: Floats) -> dict[str, Floats]:
     """Return the parameters by name, as views into a vector that :func:`join_dense` made."""
-    arrays, start = {}, 0
+    return {name: dense[first:last].reshape(shape) for name, first, last, shape in _dense_layout(config)}
+
+
+@lru_cache(maxsize=64)
+def _dense_layout(config: WaveConfig) -> tuple[tuple[str, int, int, tuple[int, ...]], ...]:
+    """Name, first and last place, and shape of each parameter; kept, since training asks every epoch."""
+    layout, start = [], 0
     for name, shape in config.parameter_shapes().items():
         if name != EMBEDDING:
-            size = math.prod(shape)
-            arrays[name] = dense[start : start + size].reshape(shape)
-            start += size
-    return arrays
+            end = start + math.prod(shape)
+            layout.append((name, start, end, shape))
+            start = end
+    return tuple(layout)
 
 
 def _frozen(array: Floats) -> Floats:

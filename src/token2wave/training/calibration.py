@@ -436,7 +436,7 @@ def fit_weights(
     best: tuple[float, tuple[float, ...]] = math.inf, (DOUBT,) * n_branches
     for size in range(1, n_branches + 1):
         for free in map(list, itertools.combinations(range(n_branches), size)):
-            zero = np.setdiff1d(np.arange(n_branches), free)
+            zero = [branch for branch in range(n_branches) if branch not in free]
             solution, loss = _newton(logits[free], truth, counts, pull[free], strength)
             loss += strength * float((pull[zero] ** 2).sum())
             if (solution > 0).all() and loss < best[0]:
@@ -461,11 +461,11 @@ def _newton(
 ) -> tuple[Numbers, float]:
     """Find the weights of least loss, of any sign, and that loss."""
     multi_label = truth.ndim == 2
-    texts = np.arange(len(truth))
+    texts, flat = np.arange(len(truth)), branches.reshape(len(branches), -1)
     true_logits = np.einsum("lnc,nc->ln", branches, truth) if multi_label else branches[:, texts, truth]
 
     def loss_at(weights: Numbers) -> tuple[float, Numbers]:
-        losses, predicted = _losses(np.tensordot(weights, branches, axes=1), truth)
+        losses, predicted = _losses((weights[None] @ flat).reshape(branches.shape[1:]), truth)
         return float(counts @ losses + strength * ((weights - pull) ** 2).sum()), predicted
 
     weights = np.ones(len(branches))
