@@ -43,15 +43,18 @@ def _no_prior() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def plain_training() -> Iterator[None]:
-    """Train without folds, in a module about something else: two fits in place of some forty on few rows.
-
-    Folds weigh the branches of a model of few rows, and evaluate one without test rows. You can still ask for
-    a cross-validation.
-    """
+def few_fits() -> Iterator[None]:
+    """Weigh the branches of few rows without folds, five of seven fits, in a module about something else."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("FEW_TO_BATCH", "FEW_TO_CROSS_VALIDATE"):
             patch.setattr(f"token2wave.training.run.{name}", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain_training(few_fits: None) -> Iterator[None]:
+    """Evaluate by folds only if asked, too: two fits in place of some forty on few rows without a test set."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "token2wave.pipeline.cross_validate",
             lambda run, last, context: last if context.folds is None else cross_validate(run, last, context),

@@ -11,6 +11,8 @@ import token2wave
 from token2wave.data import read_labelled
 from token2wave.errors import DataError, OutputError
 
+pytestmark = pytest.mark.usefixtures("few_fits")
+
 WORDS = {"animal": ("dog", "horse", "owl", "trout"), "colour": ("red", "green", "blue", "grey")}
 
 

@@ -8,6 +8,8 @@ from token2wave.auditing.mojibake import find_broken
 from token2wave.auditing.text_checks import is_card_number
 from token2wave.data import TextSplit, load_split
 
+pytestmark = pytest.mark.usefixtures("few_fits")
+
 WORDS = ["kettle", "lamp", "chair", "phone", "tent", "printer", "mug", "table", "river", "forest"]
 CLEAN = [f"The {w}, of the {w[::-1]} that it was, is for {w}{w} and to {w}ing." for w in WORDS]
 PLANTED = {

@@ -18,6 +18,8 @@ from token2wave.data import TextSplit
 from token2wave.training.examples import Examples
 from token2wave.training.label_quality import assess_labels
 
+pytestmark = pytest.mark.usefixtures("few_fits")
+
 SIZES = [100, 200, 400, 800, 1600]
 HARD = ("fish", "birds")
 NAMES = ("ale", "bread", "cheese", "dates", *HARD)

@@ -15,6 +15,8 @@ from token2wave.training import label_cleaning
 from token2wave.training.label_cleaning import clean_rows
 from token2wave.training.label_quality import LabelQuality
 
+pytestmark = pytest.mark.usefixtures("few_fits")
+
 FAST = {"preset": "fast", "settings": {"network.width": 8, "recipe.epochs": 3}, "baseline": False}
 WORDS = {"colour": ("red", "green", "blue", "grey"), "animal": ("dog", "horse", "owl", "trout")}
 NAMES = ("animal", "colour")

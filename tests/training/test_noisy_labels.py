@@ -7,6 +7,8 @@ from token2wave.features.hashed_texts import HashedTexts
 from token2wave.training.neighbours import neighbour_votes
 from token2wave.training.noisy_labels import calibrate_with_noise, minimise
 
+pytestmark = pytest.mark.usefixtures("few_fits")
+
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("way", ["random", "next"])
