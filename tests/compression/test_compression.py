@@ -37,8 +37,6 @@ from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.preparation import prepare
 from token2wave.training.schedule import document_frequency
 
-pytestmark = pytest.mark.usefixtures("plain_training")
-
 STORAGES = ("float32", "float16", "int8", "lzma")
 LABELS = "abc"
 TINY = {"network.width": 8, "features.bits": 14}

@@ -23,8 +23,6 @@ from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.examples import Examples
 from token2wave.training.incremental import add_words, expand_vocabulary
 
-pytestmark = pytest.mark.usefixtures("plain_training")
-
 SMALL = {"features.bits": 12, "network.width": 8, "network.context_width": 8, "recipe.epochs": 4}
 KINDS = {
     "small": {"settings": SMALL},
