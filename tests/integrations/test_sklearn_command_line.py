@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sklearn_data import QUICK, QUICK_OPTIONS, made_up, written
 
 import token2wave
 from token2wave import WaveClassifier
+from token2wave.cli.main import main
+from token2wave.training.prior_rows import prior_of_texts
 
 TEXTS, LABELS = made_up(300)
 MORE, MORE_LABELS = made_up(80, seed=1)
@@ -25,8 +28,15 @@ pytestmark = pytest.mark.prior  # the command line uses it
 
 
 def token2wave_command(*arguments):
-    command = [sys.executable, "-m", "token2wave.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    """Run the command line in this process, with the prior, also for models that tests share."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(io.StringIO()):
+        patch.setattr(sys, "argv", ["token2wave", *map(str, arguments)])
+        patch.setattr("token2wave.training.run.prior_of_texts", prior_of_texts)
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code
+    return printed.getvalue()
 
 
 def trained(folder, data, *options):
