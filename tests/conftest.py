@@ -53,7 +53,7 @@ def few_fits() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def plain_training(few_fits: None) -> Iterator[None]:
-    """Evaluate by folds only if asked, too: two fits in place of some forty on few rows without a test set."""
+    """Evaluate by folds only if asked, too: two fits, where few rows without a test set take forty."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "token2wave.pipeline.cross_validate",

@@ -11,17 +11,24 @@ from pathlib import Path
 import pytest
 from graded_texts import ARGUMENTS, GRADES, TEXTS, csv_of, graded_texts
 
+from token2wave.cli.main import main
+
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, capsys):
+    """Runs the command line in this process, which other tests compare with one of its own."""
     texts, grades = graded_texts(200, seed=1)
     (tmp_path / "train.csv").write_text(csv_of(TEXTS, GRADES))
     (tmp_path / "test.csv").write_text(csv_of(texts, grades))
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "token2wave", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        command = ["token2wave", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return subprocess.CompletedProcess(command, stop.value.code or 0, *capsys.readouterr())
 
     return call
 
