@@ -363,7 +363,7 @@ class TrainingRun:
         recipe = self.preset.recipe.with_lr_factor(fitted.history.lr_factor)
         choice, weights, level = fitted.svm_choice, fitted.branch_weights, fitted.windows
         cross_validation = None
-        uses_folds = has_few_rows(full_train, self._few_rows(fitted.network.config))
+        uses_folds = has_few_rows(full_train, self._rows_to_fold(fitted.network.config))
         if not uses_folds or len(full_train) >= FEW_TO_BATCH:  # fewer cannot choose when to stop
             recipe = recipe.replace(epochs=first.best.epoch)
         if uses_folds:
@@ -401,7 +401,7 @@ class TrainingRun:
             n_unknown = _n_unknown_alone(again.features, validation.texts, learnt, in_prior)
         return replace(again, cross_validation=cross_validation, previous=fitted, n_unknown=n_unknown)
 
-    def _few_rows(self, config: WaveConfig) -> int:
+    def _rows_to_fold(self, config: WaveConfig) -> int:
         """Rows below which folds choose: fewer where they gain nothing, or take minutes."""
         is_quick = config.is_additive and not isinstance(self.preset.features, PairConfig)
         tunes = self.preset.recipe.tune_linear_svm and config.linear_svm
