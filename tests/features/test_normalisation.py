@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -91,17 +91,23 @@ PICTURES = [
 ]
 
 
-def random_texts(seed: int, n: int) -> list[str]:
-    """Texts of what normal forms change: marks, jamo, other forms, what joins and what is left out."""
-    table, draw = unicode_table(), random.Random(seed)
+@cache
+def pools_of_code_points() -> list[Sequence[int]]:
+    """What normal forms change: marks, jamo, other forms, what joins and what is left out."""
+    table = unicode_table()
     firsts = (table.composition_pairs >> np.uint64(32)).tolist()
     seconds = (table.composition_pairs & np.uint64(0xFFFFFFFF)).tolist()
     special = [np.flatnonzero(table.marks).tolist(), table.expanded.tolist(), firsts, seconds]
-    pools = [
+    return [
         *special,
-        *map(list, PICTURES),
+        *PICTURES,
         [ord(c) for c in " '’\u0640\u0131I\u0130\u0307\u0345\u03b9\u03c2"],
     ]
+
+
+def random_texts(seed: int, n: int) -> list[str]:
+    """Texts of some of these code points."""
+    draw, pools = random.Random(seed), pools_of_code_points()
 
     def text() -> str:
         some = draw.sample(pools, draw.randint(1, 4))

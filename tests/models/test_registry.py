@@ -29,6 +29,8 @@ from token2wave.training.native_trainer import trains_natively
 from token2wave.training.presets import preset_named
 from token2wave.waves import Wave, segment_sum
 
+pytestmark = pytest.mark.usefixtures("plain_training")
+
 NETWORK_JS = Path(token2wave.__file__).parent / "serving" / "page" / "network.js"
 WITHOUT_SVM = {"network.linear_svm": False, "network.dropout": 0.0, "recipe.refit_below": 0}  # trains once
 MODELS: dict[str, dict[str, Any]] = {
