@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,21 @@ def grams_of(text: str) -> list[set[int]]:
     return [{h - h % 2 for h in hashes}, longer, characters[3], characters[1] | characters[2]]
 
 
+@cache
+def counts_of(features: PairFeatures) -> dict[int, int]:
+    return dict(zip(features.text_hashes.tolist(), features.text_counts.tolist(), strict=True))
+
+
+@cache
+def vectors_of(features: PairFeatures) -> tuple[dict[int, int], Any]:
+    """The row of each hash, and the vectors."""
+    rows = {hashed: row for row, hashed in enumerate(features.vector_hashes.tolist())}
+    codes = features.vector_codes.reshape(len(rows), -1).astype(np.float64)
+    return rows, (codes * features.vector_scales[:, None]).astype(np.float32).astype(np.float64)
+
+
 def weigh(features: PairFeatures, hashed: int) -> float:
-    counts = dict(zip(features.text_hashes.tolist(), features.text_counts.tolist(), strict=True))
+    counts = counts_of(features)
     return math.log((1 + int(features.n_texts[0])) / (1 + counts.get(hashed >> 32, 1))) + 1
 
 
@@ -96,9 +110,7 @@ def compare_slowly(features: PairFeatures, first: str, second: str) -> list[floa
 
 
 def compare_waves_slowly(features: PairFeatures, first: str, second: str) -> list[float]:
-    rows = {hashed: row for row, hashed in enumerate(features.vector_hashes.tolist())}
-    codes = features.vector_codes.reshape(len(rows), -1).astype(np.float64)
-    vectors = (codes * features.vector_scales[:, None]).astype(np.float32).astype(np.float64)
+    rows, vectors = vectors_of(features)
     waves, weighted = [], []
     for text in (first, second):
         hashes = [h for h in slow_text.hashes(text) if h >> 32 in rows]
