@@ -1102,7 +1102,7 @@ def languages_table(document: Document) -> str:
         accuracies[run["data"], run["system"]].append(run["figures"]["accuracy"])
     means = {key: 100 * statistics.mean(values) for key, values in accuracies.items()}
     sets = [data for data in document["data"] if not data.startswith("sib_")]
-    of_sib = [data for data in document["data"] if data.startswith("sib_")]
+    of_sib = [data for data in document["data"] if data.startswith("sib_") and data != "sib_eng_Latn"]
     rows = [
         [data, count(document["data"][data]["test_rows"])]
         + [_mean_and_deviation(accuracies[data, name]) for name in names]
@@ -1113,7 +1113,7 @@ def languages_table(document: Document) -> str:
     if of_sib:
         n_rows = sum(document["data"][data]["test_rows"] for data in of_sib)
         of_sets.append([statistics.mean(means[data, name] for data in of_sib) for name in names])
-        rows.append([f"SIB-200, {len(of_sib)} languages, a model each", count(n_rows)])
+        rows.append([f"SIB-200, {len(of_sib)} other languages, a model each", count(n_rows)])
         rows[-1] += [f"{value:.2f}" for value in of_sets[-1]]
         leads = [
             means[data, "small"] - max(means[data, name] for name in names if name != "small")
@@ -1121,8 +1121,8 @@ def languages_table(document: Document) -> str:
         ]
         n_ahead = sum(lead > 0 for lead in leads)
         notes.append(
-            f"On SIB-200 `small` has one seed a language. It is ahead of the best of the others in {n_ahead} "
-            f"of {len(of_sib)} languages, by {statistics.mean(leads):+.2f} points on average."
+            "On SIB-200 without English `small` has one seed a language. It is ahead of the best of the "
+            f"others in {n_ahead} of {len(of_sib)} languages, by {statistics.mean(leads):+.2f} points on average."
         )
     rows.append(["mean", "", *(f"{statistics.mean(values):.2f}" for values in zip(*of_sets, strict=True))])
     lead = statistics.mean(values[0] - max(values[1:]) for values in of_sets)
