@@ -1120,9 +1120,10 @@ def languages_table(document: Document) -> str:
             for data in of_sib
         ]
         n_ahead = sum(lead > 0 for lead in leads)
+        lead = statistics.mean(leads)
         notes.append(
             "On SIB-200 without English `small` has one seed a language. It is ahead of the best of the "
-            f"others in {n_ahead} of {len(of_sib)} languages, by {statistics.mean(leads):+.2f} points on average."
+            f"others in {n_ahead} of {len(of_sib)} languages, by {lead:+.2f} points on average."
         )
     rows.append(["mean", "", *(f"{statistics.mean(values):.2f}" for values in zip(*of_sets, strict=True))])
     lead = statistics.mean(values[0] - max(values[1:]) for values in of_sets)

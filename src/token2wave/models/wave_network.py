@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -29,7 +28,7 @@ from token2wave.waves import (
     wave,
 )
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"none": nn.Identity, "gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class WaveNetwork(TextNetwork):
@@ -205,14 +204,14 @@ class Restore(nn.Module):
         is_linear = config.restore == "linear"
         self.hidden = nn.Linear(2 * width, hidden) if is_linear and hidden else None
         self.linear = nn.Linear(hidden or 2 * width, width) if is_linear else None
-        self.activation = ACTIVATIONS[config.activation]
+        self.activation = ACTIVATIONS[config.activation]()
 
     def forward(self, overlay: Wave) -> Tensor:
         """Restore the wave to a real state."""
         if self.linear is not None and self.hidden is not None:
             return cast("Tensor", self.linear(self.activation(self.hidden(overlay.concatenated))))
         if self.linear is not None:
-            return self.activation(self.linear(overlay.concatenated))
+            return cast("Tensor", self.activation(self.linear(overlay.concatenated)))
         return overlay.real if self.restore == "real" else overlay.magnitude
 
 
