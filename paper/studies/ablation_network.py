@@ -73,9 +73,8 @@ class AblatedLayer(nn.Module):
         self.variants, self.restore = layer.variants, layer.restore
         self.operation, self.ablation = layer.operation, ABLATIONS[ablation]
 
-    def read_out(self, values: Tensor, index: Tensor, batch: Batch, norm: nn.Module | None = None) -> Tensor:
+    def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
         """State of each text, ``(B, D)``; see :meth:`WaveLayer.read_out`."""
-        del norm  # of tokens, for read-outs that average them
         both = self.variants(values)  # (U, 2 D)
         state: Tensor = self.restore(self.ablation(both, index, batch.offsets, self.operation))
         return state

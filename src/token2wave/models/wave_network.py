@@ -105,8 +105,9 @@ class WaveNetwork(TextNetwork):
         for layer in lower:
             values = layer.all_tokens(values.index_select(0, index), batch)  # (T, D)
             index = torch.arange(index.shape[0], device=index.device)
-        norm = self.norm if self.config.norm_tokens else None
-        return last.read_out(values, index, batch, norm)
+        if self.config.norm_tokens:
+            return last.read_out(values, index, batch, self.norm)
+        return last.read_out(values, index, batch)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every parameter by name, on the CPU."""
