@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from training_data import WORDS, write_csv, written_rows
 
 import token2wave
 from token2wave.errors import ConfigError, DataError, MissingExtraError, OutputError, Token2WaveError
+from token2wave.models import WaveConfig
 from token2wave.reporting.summary import render_summary
 from token2wave.training.branches import branch_names
 from token2wave.training.calibration import scale_branches
 from token2wave.training.loop import Callback, Epoch
+from token2wave.training.presets import preset_named
+from token2wave.training.run import TrainingRun
 
 SMALL = {
     "features.bits": 12,
@@ -476,3 +480,18 @@ def test_a_linear_svm_that_validation_gives_no_weight(data, test_data, monkeypat
     result = run(data, test=str(test_data))
     assert not result.classifier.network.config.linear_svm
     assert result.classifier.probabilities(["match goal", "zzzz"]).shape == (2, 3)
+
+
+def test_folds_choose_where_they_are_quick_and_gain():
+    """Not for pairs, which gain nothing, networks that only torch trains, and without a tuned SVM."""
+    small = preset_named("small")
+    config = WaveConfig(5, 2, variants="rows", readout="text", linear_svm=True)
+    cases = (
+        (small, config, 8_000),
+        (small.for_pairs(False), config, 1_000),
+        (small, config.replace(positions="sinusoidal"), 1_000),
+        (small, config.without_linear_svm(), 1_000),
+        (preset_named("fast"), config, 1_000),
+    )
+    for preset, network, n_rows in cases:
+        assert TrainingRun._rows_to_fold(SimpleNamespace(preset=preset), network) == n_rows
