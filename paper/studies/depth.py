@@ -228,7 +228,7 @@ def judge(document: Document) -> Iterator[tuple[str, str, str, str]]:
         yield (
             f"Several layers are better than one, {operation} (eq. 8; the papers report no result)",
             judge_lead(compared[best.key]),
-            f"the best of {len(several)} networks, {best.layers} layers of width {best.width}: "
+            f"the best of {len(several)} measured, {best.layers} layers of width {best.width}: "
             f"{compared[best.key]}",
             "by more than 0.3 points, in the network with the largest gain; the interval counts all networks",
         )
