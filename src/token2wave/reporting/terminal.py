@@ -38,7 +38,8 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # the work goes on where standard error is closed or full
-            print(self.format(record), file=sys.stderr)
+            # In one piece: an interruption between a line and its end would join it to the error.
+            print(f"{self.format(record)}\n", end="", file=sys.stderr)
 
 
 @dataclass
