@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from paper.published import (
     TRANSFORMER_ACCURACY,
     published,
 )
-from paper.statistics import FAILS, HOLDS, MARGIN, MIN_SEEDS, OPEN, SAME, Difference, judge_lead
+from paper.statistics import FAILS, HOLDS, MARGIN, MIN_SEEDS, OPEN, SAME, Lead, judge_lead, judge_no_loss
 from paper.studies import depth
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
@@ -256,19 +256,12 @@ def _judge_gradients(study: Document) -> Iterator[Claim]:
 
 
 def _judge_independence(study: Document) -> Iterator[Claim]:
-
-    def means(name: str) -> dict[str, float]:
-        return {
-            key: float(np.mean([np.mean(run["trained"]["batches"][name]) for run in system["runs"]]))
-            for key, system in study["systems"].items()
-        }
-
     ranks = _by_seed(study, "effective_rank")
     rivals = _transformers(ranks)
     n_seeds = min(map(len, ranks.values()))
     shares, smallest = (_by_seed(study, name) for name in ("largest_share", "smallest_over_largest"))
-    signs = [_order(rivals, _waves(ranks)), _order(_waves(shares), _of(shares, rivals))]
-    signs.append(_order(_of(smallest, rivals), _waves(smallest)))
+    signs = [_order(rivals, _waves(ranks)), _order(_waves(shares), _transformers(shares))]
+    signs.append(_order(_transformers(smallest), _waves(smallest)))
     yield Claim(
         "The Transformer's dimensions are more independent than the Wave network's",
         _agreement(signs, n_seeds),
@@ -280,7 +273,10 @@ def _judge_independence(study: Document) -> Iterator[Claim]:
     )
     ratios = {"largest_share": "largest over sum", "smallest_over_largest": "smallest over largest"}
     for name, title in ratios.items():
-        values = {key.removeprefix("wave-"): value for key, value in _waves(means(name)).items()}
+        values = {
+            key.removeprefix("wave-"): float(np.mean(each))
+            for key, each in _waves(_by_seed(study, name)).items()
+        }
         yield Claim(
             f"The Wave network's eigenvalue ratio clusters near {CLUSTER}, if the ratio is {title}",
             _verdict(all(abs(value - CLUSTER) <= 0.05 for value in values.values())),
@@ -295,10 +291,6 @@ def _by_seed(study: Document, name: str) -> dict[str, list[float]]:
         key: [float(np.mean(run["trained"]["batches"][name])) for run in system["runs"]]
         for key, system in study["systems"].items()
     }
-
-
-def _of(values: Mapping[str, V], keys: Iterable[str]) -> dict[str, V]:
-    return {key: values[key] for key in keys}
 
 
 def _order(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> int:
@@ -391,14 +383,14 @@ def _judge_ablations(study: Document) -> Iterator[Claim]:
 
     def claim(text: str, keys: Mapping[str, str], removed: str) -> Iterator[Claim]:
         """Compare the lead of the whole network over each one without the part, in points."""
-        leads: dict[str, Difference] = {}
+        leads: dict[str, Lead] = {}
         for name, key in keys.items():
             if change := variants.get(key):
                 mean, half = (
                     -100 * change["mean"],
                     100 * (np.inf if change["half_width"] is None else change["half_width"]),
                 )
-                leads[name] = Difference(mean, mean - half, mean + half, np.nan, n_seeds, 0)
+                leads[name] = Lead(mean, mean - half, mean + half, np.nan, n_seeds, 0)
         if not leads:
             return
         verdicts = [judge_lead(lead) for lead in leads.values()]
@@ -422,7 +414,7 @@ def _judge_ablations(study: Document) -> Iterator[Claim]:
         yield from claim(f"The {name} carries what a text means", keys, f"the network without {name}")
 
 
-def _half_width(lead: Difference) -> str:
+def _half_width(lead: Lead) -> str:
     return "" if np.isinf(lead.high) else f" ± {lead.high - lead.mean:.2f}"
 
 
@@ -463,8 +455,30 @@ def _judge_probes(study: Document) -> Iterator[Claim]:
 
 
 def _judge_depth(study: Document) -> Iterator[Claim]:
-    for claim in depth.judge(study):
-        yield Claim(*claim)
+    compared = depth.differences(study)
+    for operation in OPERATIONS:
+        shapes = [shape for shape in map(depth.shape_of, study["networks"]) if shape.key in compared]
+        several = [s for s in shapes if (s.operation, s.layer_norm) == (operation, depth.NORMED)]
+        if not several:
+            continue
+        best = max(several, key=lambda shape: compared[shape.key].mean)
+        yield Claim(
+            f"Several layers are better than one, {operation} (eq. 8; the papers report no result)",
+            judge_lead(compared[best.key]),
+            f"the best of {len(several)} measured, {best.layers} layers of width {best.width}: "
+            f"{compared[best.key]}",
+            f"by more than {MARGIN} points, in the network with the largest gain; the interval counts all "
+            "networks",
+        )
+        deep = [shape for shape in several if shape.layers == depth.COMPARED_DEPTH]
+        if deep:
+            worst = min(deep, key=lambda shape: compared[shape.key].mean)
+            yield Claim(
+                f"Four layers lose no more than a point to one, {operation}",
+                judge_no_loss(compared[worst.key], depth.NO_LOSS),
+                f"width {worst.width}: {compared[worst.key]}",
+                f"the interval lies above -{depth.NO_LOSS:g} point, at the width with the largest loss",
+            )
 
 
 CHECKS = (

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+
+from token2wave.paired_tests import mcnemar_p
 
 MARGIN = 0.3  # points of accuracy
 LEVEL = 0.95  # of all intervals of a table together
@@ -27,14 +28,14 @@ VERDICTS = HOLDS, FAILS, SAME, OPEN
 Answers = NDArray[np.bool_]
 
 
-class Difference(NamedTuple):
+class Lead(NamedTuple):
     """Accuracy of a system minus that of another, in points.
 
     Attributes:
         mean: over seeds and texts.
         low: lower end of the interval.
         high: upper end.
-        mcnemar: the median over seeds of the exact two-sided p-value of McNemar's test on the texts.
+        mcnemar: the median over seeds of the p-value of :func:`token2wave.paired_tests.mcnemar_p`.
         n_seeds: pairs of trained networks.
         n_texts: test texts.
     """
@@ -61,7 +62,7 @@ def unpack_answers(packed: str, n_texts: int) -> Answers:
     return bits.astype(np.bool_)
 
 
-def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: int = 0) -> Difference:
+def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: int = 0) -> Lead:
     """Compare two systems on the same texts with the same seeds, by the bootstrap.
 
     A resample draws seeds and texts with replacement, both at once. The deviation that few seeds show is
@@ -85,14 +86,15 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
     if first.shape != second.shape or first.ndim != 2 or not first.size:
         raise ValueError(f"expected two arrays of the same shape (S, N), found {first.shape}, {second.shape}")
     n_seeds, n_texts = first.shape
+    answers = first.astype(np.int64) - second  # 1 where the first alone is right, -1 where the second is
     # Texts on which all pairs of networks differ alike count as one kind: there are few, whatever N.
-    kinds, n_of_kind = np.unique(first.astype(np.int8) - second, axis=1, return_counts=True)
+    kinds, n_of_kind = np.unique(answers, axis=1, return_counts=True)
     gains = 100.0 * kinds.astype(np.float64)
     of_seeds = gains @ n_of_kind / n_texts
     mean = float(of_seeds.mean())
-    mcnemar = float(np.median([_mcnemar(a, b) for a, b in zip(first, second, strict=True)]))
+    mcnemar = float(np.median([mcnemar_p(of_seed) for of_seed in answers]))
     if n_seeds == 1:  # nothing is known about other seeds
-        return Difference(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
+        return Lead(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
     gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
     generator = np.random.default_rng(seed)
     seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), RESAMPLES) / n_seeds
@@ -100,17 +102,10 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
     means = np.einsum("rs,rs->r", seeds, texts @ gains.T)
     tail = (1 - LEVEL) / n_comparisons / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Difference(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
+    return Lead(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
 
 
-def _mcnemar(first: Answers, second: Answers) -> float:
-    """Exact two-sided p-value: whether either is right more often where just one is (McNemar 1947)."""
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    n_texts = only_first + only_second
-    return float(binomtest(only_first, n_texts).pvalue) if n_texts else 1.0
-
-
-def judge_lead(difference: Difference, margin: float = MARGIN) -> str:
+def judge_lead(difference: Lead, margin: float = MARGIN) -> str:
     """Judge the claim that the first system is ahead of the second by more than a margin.
 
     ==================  =====================================================================
@@ -129,7 +124,7 @@ def judge_lead(difference: Difference, margin: float = MARGIN) -> str:
     return SAME if difference.low > -margin else FAILS
 
 
-def judge_no_loss(difference: Difference, margin: float = MARGIN) -> str:
+def judge_no_loss(difference: Lead, margin: float = MARGIN) -> str:
     """Judge the claim that the first system is behind the second by no more than a margin.
 
     It holds where the whole interval lies above ``-margin``, and does not where it lies below; a difference

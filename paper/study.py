@@ -157,6 +157,17 @@ def load_study_data(
     return StudyData(dataset.name, texts, features, train, validation, test, settings).encode_with(features)
 
 
+def describe_training(document: Document) -> str:
+    """Sentence on data and training for captions."""
+    rows = document["rows"]
+    width = f"width {document['width']} unless stated; " if "width" in document else ""
+    return (
+        f"{document['data']}: {rows['train']:,} training, {rows['validation']:,} validation and "
+        f"{rows['test']:,} test rows; {document['epochs']} epochs, weights of the best one by validation "
+        f"accuracy; {width}seeds {', '.join(map(str, document['seeds']))}."
+    )
+
+
 def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:
     """BERT's vocabulary from the data folder, else that of MiniLM, else one trained on the texts."""
     config = WordPieceConfig(max_tokens=512)

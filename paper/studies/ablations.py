@@ -21,7 +21,7 @@ from paper.studies.ablation_variants import (
     Variant,
     make_variants,
 )
-from paper.study import Document, Drawing, Options, Study, StudyData, Table
+from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
 from token2wave.errors import ConfigError
 from token2wave.formatting import NOTHING, count
@@ -158,7 +158,7 @@ def tables(document: Document) -> list[Table]:
     head = ["question", "variant", "parameters", "without embedding"]
     head += ["test accuracy (%)", "validation accuracy (%)", "difference in test accuracy (points)"]
     caption = (
-        f"{_describe_training(document)} Mean and {100 * document['level']:.0f} % confidence interval over "
+        f"{describe_training(document)} Mean and {100 * document['level']:.0f} % confidence interval over "
         "seeds (Student's t); the difference is paired, to the network beside it with the same seeds."
     )
     names = ["question", "variant", "what is computed"]
@@ -179,16 +179,6 @@ def _format(interval: Mapping[str, Any], sign: str = "") -> str:
     return mean if interval["half_width"] is None else f"{mean} ± {100 * interval['half_width']:.2f}"
 
 
-def _describe_training(document: Document) -> str:
-    """Sentence on data and training for captions."""
-    rows = document["rows"]
-    return (
-        f"{document['data']}: {rows['train']:,} training, {rows['validation']:,} validation and "
-        f"{rows['test']:,} test rows; {document['epochs']} epochs, weights of the best one by validation "
-        f"accuracy; width {document['width']} unless stated; seeds {', '.join(map(str, document['seeds']))}."
-    )
-
-
 def drawings(document: Document) -> dict[str, Drawing]:
     """Test accuracy of every variant, by question; and against the width."""
     level = f"{100 * document['level']:.0f} %"
@@ -197,7 +187,7 @@ def drawings(document: Document) -> dict[str, Drawing]:
         "ablations": Drawing(
             _dot_plot(document),
             "Test accuracy of variants that differ in one thing from a reference, by question. "
-            f"{_describe_training(document)} Bars are {level} confidence intervals over seeds (Student's "
+            f"{describe_training(document)} Bars are {level} confidence intervals over seeds (Student's "
             "t), cut off at the frame. Circles are networks with modulation, squares with interference, "
             f"diamonds have no operation{', triangles another one' if others else ''}; the vertical lines "
             "are the two references; an arrow marks a mean far below the others. Widths have their own "
@@ -205,7 +195,7 @@ def drawings(document: Document) -> dict[str, Drawing]:
         ),
         "ablations-width": Drawing(
             _width_plot(document),
-            f"Test accuracy against the width. {_describe_training(document)} Lines are means over seeds, "
+            f"Test accuracy against the width. {describe_training(document)} Lines are means over seeds, "
             "bands span the lowest to the highest.",
         ),
     }

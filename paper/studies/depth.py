@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Difference, compare, judge_lead, judge_no_loss, pack_answers, stack_answers
-from paper.study import Document, Drawing, Options, Study, StudyData, Table
+from paper.statistics import Lead, compare, judge_lead, judge_no_loss, pack_answers, stack_answers
+from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
 from paper.systems import System, wave_system
 from token2wave.formatting import NOTHING
@@ -118,13 +118,13 @@ def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed:
     return store.compute(f"depth/{data.name}/{shape.key}-{seed}", settings, compute, stage)
 
 
-def differences(document: Document) -> dict[str, Difference]:
+def differences(document: Document) -> dict[str, Lead]:
     """Difference of each network of several layers to one layer of its width and operation, by key."""
     networks = {network["key"]: network for network in document["networks"]}
     n_texts = document["rows"]["test"]
     pairs = []
     for network in networks.values():
-        shape = _shape_of(network)
+        shape = shape_of(network)
         reference = networks.get(shape.of_one_layer.key)
         if shape.layers > 1 and reference is not None:
             pairs.append((network, reference))
@@ -138,7 +138,8 @@ def differences(document: Document) -> dict[str, Difference]:
     }
 
 
-def _shape_of(network: Mapping[str, Any]) -> Shape:
+def shape_of(network: Mapping[str, Any]) -> Shape:
+    """The shape of a network of the document."""
     return Shape(network["operation"], network["layers"], network["width"], network["layer_norm"])
 
 
@@ -165,8 +166,8 @@ def tables(document: Document) -> list[Table]:
     head = ["width", "operation", "layers", "norm in layers", "test accuracy (%)", "lowest seed (%)"]
     head += ["difference to one layer", "McNemar's p", "better than one layer", "no loss of a point"]
     caption = (
-        f"{_describe(document)} Differences are paired over seeds and test texts; intervals of 95 % for all "
-        "of the table together, by the bootstrap; McNemar's p is the median over seeds."
+        f"{describe_training(document)} Differences are paired over seeds and test texts; intervals of 95 % "
+        "for all of the table together, by the bootstrap; McNemar's p is the median over seeds."
     )
     if document["unfinished"]:
         caption += f" Not finished: {', '.join(document['unfinished'])}."
@@ -176,15 +177,6 @@ def tables(document: Document) -> list[Table]:
 def _order(network: Mapping[str, Any]) -> tuple[Any, ...]:
     norm = list(NORMS).index(network["layer_norm"])
     return network["width"], OPERATIONS.index(network["operation"]), network["layers"], norm
-
-
-def _describe(document: Document) -> str:
-    rows = document["rows"]
-    return (
-        f"{document['data']}: {rows['train']:,} training, {rows['validation']:,} validation and "
-        f"{rows['test']:,} test rows; {document['epochs']} epochs, weights of the best one by validation "
-        f"accuracy; seeds {', '.join(map(str, document['seeds']))}."
-    )
 
 
 def drawings(document: Document) -> dict[str, Drawing]:
@@ -210,37 +202,9 @@ def drawings(document: Document) -> dict[str, Drawing]:
         panels[0].legend()
     caption = (
         "Test accuracy against the number of layers, with a norm of each layer's restored state. "
-        f"{_describe(document)} Lines are means over seeds, bands span the lowest to the highest."
+        f"{describe_training(document)} Lines are means over seeds, bands span the lowest to the highest."
     )
     return {"depth": Drawing(figure, caption)}
-
-
-def judge(document: Document) -> Iterator[tuple[str, str, str, str]]:
-    """Judge what the papers leave open about several layers: claim, verdict, evidence, rule."""
-    compared = differences(document)
-    for operation in OPERATIONS:
-        shapes = [_shape_of(network) for network in document["networks"]]
-        normed = [s for s in shapes if (s.operation, s.layer_norm) == (operation, NORMED)]
-        several = [s for s in normed if s.key in compared]
-        if not several:
-            continue
-        best = max(several, key=lambda shape: compared[shape.key].mean)
-        yield (
-            f"Several layers are better than one, {operation} (eq. 8; the papers report no result)",
-            judge_lead(compared[best.key]),
-            f"the best of {len(several)} measured, {best.layers} layers of width {best.width}: "
-            f"{compared[best.key]}",
-            "by more than 0.3 points, in the network with the largest gain; the interval counts all networks",
-        )
-        deep = [s for s in several if s.layers == COMPARED_DEPTH]
-        if deep:
-            worst = min(deep, key=lambda shape: compared[shape.key].mean)
-            yield (
-                f"Four layers lose no more than a point to one, {operation}",
-                judge_no_loss(compared[worst.key], NO_LOSS),
-                f"width {worst.width}: {compared[worst.key]}",
-                "the interval lies above -1 point, at the width with the largest loss",
-            )
 
 
 STUDY = Study(
@@ -248,11 +212,10 @@ STUDY = Study(
     "Depth",
     "Do several wave layers (eq. 8) train, and do they help? The papers give the equation and report no "
     "result. Their pipeline has a norm after each feed-forward map, so each layer's restored state is normed "
-    "before it joins the residual sum; without that norm the magnitudes of a modulation grow as a power of "
-    "the depth. The norm before the return to real numbers, over real and imaginary parts together, and no "
-    f"norm inside layers are measured at {COMPARED_DEPTH} layers. Only the last layer is read out at [CLS]. "
-    "Recipe, rows, order of texts and seeds are the same for all; nothing is tuned for a depth. Test rows "
-    "choose nothing.",
+    "before it joins the residual sum. The norm before the return to real numbers, over real and imaginary "
+    f"parts together, and no norm inside layers are measured at {COMPARED_DEPTH} layers. Only "
+    "the last layer is read out at [CLS]. Recipe, rows, order of texts and seeds are the same "
+    "for all; nothing is tuned for a depth. Test rows choose nothing.",
     measure,
     tables,
     drawings,

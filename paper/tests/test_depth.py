@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from small_studies import check_study
 
+from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
 from paper.studies import depth
-from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, Shape, differences, judge, make_shapes
+from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, Shape, differences, make_shapes
 from paper.study import Options
 
 
@@ -73,7 +74,7 @@ def test_verdicts_follow_from_the_answers(deep, better, no_loss):
     document = document_of({("modulation", 1): 0.9, ("modulation", 4): deep})
     (difference,) = differences(document).values()
     assert difference.mean == pytest.approx(100 * (deep - 0.9))
-    claims = list(judge(document))
+    claims = list(OF_STUDIES["depth"](document))
     assert [claim[1] for claim in claims] == [better, no_loss]
     assert f"{difference.mean:+.2f} points" in claims[0][2]
     assert STUDY.tables(document)[0].rows[1][-2:] == [better, no_loss]
@@ -82,10 +83,10 @@ def test_verdicts_follow_from_the_answers(deep, better, no_loss):
 def test_without_one_layer_nothing_is_compared():
     document = document_of({("modulation", 4): 0.9})
     assert differences(document) == {}
-    assert list(judge(document)) == []
+    assert list(OF_STUDIES["depth"](document)) == []
     assert STUDY.tables(document)[0].rows[0][-1] == "-"
 
 
 def test_four_seeds_cannot_tell():
     document = document_of({("modulation", 1): 0.9, ("modulation", 4): 0.95}, n_seeds=4)
-    assert {claim[1] for claim in judge(document)} == {OPEN}
+    assert {claim[1] for claim in OF_STUDIES["depth"](document)} == {OPEN}

@@ -141,7 +141,7 @@ def test_a_path_of_costs_with_dense_features(name, n_dense, solver, exact):
     columns = matrix_of(problem, problem.train.features, share)
     dense_scale, first = 2 / np.sqrt(problem.dense_square), len(problem.information)
     matrix = np.concatenate([columns, dense_scale * problem.dense / roots], axis=1)
-    costs = 0.1, 1.0, 3.0, 3.0
+    costs = 0.1, 1.0, 10.0, 10.0
     path = problem.solve_path(share, 2.0, costs)
     for cost, weights in zip(costs, path, strict=True):
         best = best_weights(problem, matrix, cost).T
