@@ -41,7 +41,7 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the report. An interrupted run resumes in it.")] = Path(
         "reproduction"
     ),
-    seeds: Seeds = 3,
+    seeds: Seeds = 5,
     only: Annotated[
         list[str] | None, typer.Option(help="A part to run: accuracy, everyday, or a study; repeatable.")
     ] = None,
@@ -87,7 +87,7 @@ def study(
     data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",
     quick: Quick = False,
     out: Annotated[Path, typer.Option(help="Folder of the data, tables and figures.")] = Path("study"),
-    seeds: Seeds = 3,
+    seeds: Seeds = 5,
     variant: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY", help="A variant of the ablations, with its reference; repeatable. All."),

@@ -85,23 +85,42 @@ class Options:
         quick: whether it is a miniature on few rows.
         seeds: of the networks.
         variants: keys of variants of the ablations, which are measured with their references; all if empty.
-        loaded: data that was read, by number of rows.
+        loaded: data that was read, by name and number of rows.
     """
 
     data: str | os.PathLike[str] | TextDataset = "ag_news"
     quick: bool = False
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     variants: tuple[str, ...] = ()
-    loaded: dict[tuple[int | None, int | None], StudyData] = field(
+    loaded: dict[tuple[str, int | None, int | None], StudyData] = field(
         default_factory=dict, compare=False, repr=False
     )
 
-    def load(self, train_rows: int | None = None, test_rows: int | None = None) -> StudyData:
-        """Read the data, once per number of rows; see :func:`load_study_data`."""
-        rows = (train_rows, test_rows)
-        if rows not in self.loaded:
-            self.loaded[rows] = load_study_data(self.data, train_rows=train_rows, test_rows=test_rows)
-        return self.loaded[rows]
+    def load(
+        self, train_rows: int | None = None, test_rows: int | None = None, other: str | None = None
+    ) -> StudyData:
+        """Read the data, or ``other`` data, once per number of rows; see :func:`load_study_data`."""
+        key = (other or "", train_rows, test_rows)
+        if key not in self.loaded:
+            data = self.data if other is None else other
+            self.loaded[key] = load_study_data(data, train_rows=train_rows, test_rows=test_rows)
+        return self.loaded[key]
+
+    def load_several(
+        self, others: Sequence[str], train_rows: int | None = None, test_rows: int | None = None
+    ) -> tuple[list[StudyData], list[str]]:
+        """Read the data and ``others``, without the others in a quick study.
+
+        Returns:
+            The data that can be read; and why others are left out, a sentence each.
+        """
+        loaded, reasons = [self.load(train_rows, test_rows)], []
+        for name in () if self.quick else others:
+            try:
+                loaded.append(self.load(train_rows, test_rows, name))
+            except DataError as error:
+                reasons.append(f"{name} is left out: {error}.")
+        return loaded, reasons
 
 
 @dataclass(frozen=True)

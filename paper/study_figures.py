@@ -49,7 +49,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "token2wave",
 }
-DOTS_PER_INCH = 200
+DOTS_PER_INCH = 300  # what print asks for
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 
 from paper.result_store import ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
+from paper.statistics import pack_answers
 from paper.study import StudyData
 from token2wave.distillation.encoder_settings import ONE_PASS
 from token2wave.errors import MissingExtraError
@@ -170,6 +171,39 @@ class _TestAfterEpochs(Callback):
     def on_epoch(self, epoch: Epoch) -> None:
         accuracy = validate(self.network, self.data.test)[1]
         self.history.append({**asdict(epoch), "test_accuracy": accuracy})
+
+
+def train_and_answer(
+    store: ResultStore,
+    build: Callable[[], TextNetwork],
+    recipe: Recipe,
+    data: StudyData,
+    seed: int,
+) -> dict[str, Any]:
+    """Train a network, and answer the test texts with the weights of its best epoch by validation.
+
+    Test texts choose nothing, and are answered once.
+
+    Returns:
+        ``test_accuracy``, ``validation_accuracy``, ``best_epoch``, ``validation_by_epoch``, ``parameters``,
+        ``parameters_without_embedding``; and ``right``, which test texts are answered rightly, as
+        :func:`paper.statistics.pack_answers` writes it.
+    """
+    network = build()
+    options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
+    history = fit(network, data.train, data.validation, recipe, **options)
+    best, parameters = history.best, network.parameter_count()
+    assert best is not None
+    right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
+    return {
+        "test_accuracy": float(right.mean()),
+        "validation_accuracy": best.validation_accuracy,
+        "best_epoch": best.epoch,
+        "validation_by_epoch": [epoch.validation_accuracy for epoch in history.epochs],
+        "right": pack_answers(right),
+        "parameters": parameters.total,
+        "parameters_without_embedding": parameters.without_embedding,
+    }
 
 
 Probe = Callable[[TextNetwork, int], Any]

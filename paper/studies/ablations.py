@@ -23,11 +23,10 @@ from paper.studies.ablation_variants import (
 )
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
+from paper.systems import train_and_answer
 from token2wave.errors import ConfigError
 from token2wave.formatting import NOTHING, count
 from token2wave.models import WaveConfig
-from token2wave.training.loop import fit
-from token2wave.training.validation import validate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,19 +78,9 @@ def _measure_variant(store: ResultStore, data: StudyData, variant: Variant, seed
     """Train a variant, and test the weights of its best epoch by validation."""
 
     def compute() -> Result:
-        network, recipe = variant.build(data, seed, store.device), variant.system.recipe
-        options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
-        history = fit(network, data.train, data.validation, recipe, **options)
-        best, parameters = history.best, network.parameter_count()
-        assert best is not None
-        return {
-            "test_accuracy": validate(network, data.test)[1],
-            "validation_accuracy": best.validation_accuracy,
-            "best_epoch": best.epoch,
-            "validation_by_epoch": [epoch.validation_accuracy for epoch in history.epochs],
-            "parameters": parameters.total,
-            "parameters_without_embedding": parameters.without_embedding,
-        }
+        return train_and_answer(
+            store, lambda: variant.build(data, seed, store.device), variant.system.recipe, data, seed
+        )
 
     settings = {**variant.settings(), "data": data.settings, "seed": seed}
     return store.compute(f"ablations/{data.name}/{variant.key}-{seed}", settings, compute, stage)

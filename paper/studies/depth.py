@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Lead, compare, judge_lead, judge_no_loss, pack_answers, stack_answers
+from paper.statistics import Lead, compare, judge_lead, judge_no_loss, stack_answers
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
-from paper.systems import System, wave_system
+from paper.systems import System, train_and_answer, wave_system
 from token2wave.formatting import NOTHING
-from token2wave.training.loop import fit
 
 OPERATIONS = ("modulation", "interference")
 DEPTHS, WIDTHS = (1, 2, 4, 8), (128, 64, 256)
@@ -101,17 +100,9 @@ def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed:
     system = shape.system(epochs)
 
     def compute() -> Result:
-        network = system.build(data, seed, store.device)
-        options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
-        history = fit(network, data.train, data.validation, system.recipe, **options)
-        assert history.best is not None
-        right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
-        return {
-            "test_accuracy": float(right.mean()),
-            "validation_accuracy": history.best.validation_accuracy,
-            "best_epoch": history.best.epoch,
-            "right": pack_answers(right),
-        }
+        return train_and_answer(
+            store, lambda: system.build(data, seed, store.device), system.recipe, data, seed
+        )
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
     stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"

@@ -230,7 +230,7 @@ def test_the_study_in_miniature_is_complete_resumes_and_draws(small, splits, tmp
             assert variant["difference"]["half_width"] == pytest.approx(half_width, abs=1e-6)
     twin, whole = by_key["real-means"], by_key["modulation"]
     assert twin["parameters_without_embedding"] == whole["parameters_without_embedding"]
-    monkeypatch.setattr(ablations, "fit", lambda *_, **__: pytest.fail("was done before"))
+    monkeypatch.setattr(ablations, "train_and_answer", lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     assert check_study(STUDY, document, ["ablations", "ablations-width"]) == document
 

@@ -34,7 +34,7 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
     assert [network["key"] for network in document["networks"]] == [s.key for s in make_shapes(quick=True)]
     for network in document["networks"]:
         assert [run["seed"] for run in network["runs"]] == [0, 1]
-    monkeypatch.setattr(depth, "fit", lambda *_, **__: pytest.fail("was done before"))
+    monkeypatch.setattr(depth, "train_and_answer", lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     assert check_study(STUDY, document, ["depth"]) == document
     next(tmp_path.glob("**/modulation-2-*-1-*.json")).unlink()
