@@ -52,6 +52,12 @@ def reproduce(
     finished_only: Annotated[
         bool, typer.Option("--finished-only", help="Start nothing; report the results of earlier runs.")
     ] = False,
+    same_commit: Annotated[
+        bool, typer.Option("--same-commit", help="Do again what another commit of the code has finished.")
+    ] = False,
+    update: Annotated[
+        Path | None, typer.Option(help="An earlier report.json, whose other parts the report takes over.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
@@ -63,6 +69,7 @@ def reproduce(
     _check_device(device)
     options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
     options |= {"parts": only or PARTS, "encoder_epochs": encoder_epochs, "finished_only": finished_only}
+    options |= {"same_commit": same_commit, "update": update}
     with terminal.explain_interruption(out), terminal.progress() as callback:
         document = run(dataset or DATASETS, callbacks=[callback, LoggingCallback()], **options)
     for caveat in caveats(document):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from string import Template
+from typing import Any
 
 from paper.accuracy import EVERYDAY
 from paper.claims import claims_table, judge_claims, summarise_claims
@@ -23,10 +24,11 @@ from paper.comparison_tables import (
     transformer_table,
 )
 from paper.published import published
-from paper.result_store import file_name
+from paper.result_store import file_name, has_one_clean_commit
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
 from paper.study_figures import render_figure
+from token2wave.formatting import duration
 from token2wave.reporting import html_report as html
 
 TITLE = "The Wave Network's papers, reproduced"
@@ -72,8 +74,8 @@ def write_study(study: Study, document: Document, folder: Path) -> list[Path]:
     drawings = study.drawings(document)
     notes = ([QUICK] if document["quick"] else []) + document.get("caveats", [])
     lines = [f"# {study.title}", "", study.about, "", *(f"> {note}\n" for note in notes)]
-    lines += [describe_origin(document["made"], document["seeds"]), ""]
-    section = Section("", "", study.tables(document), drawings)
+    lines += [describe_origin(document["made"]), ""]
+    section = Section("", "", [*study.tables(document), provenance_table(document)], drawings)
     lines += _tables_and_figures(section, "")
     files = {f"{study.name}.json": _to_json(document), f"{study.name}.md": _encode("\n".join(lines))}
     return html.write_all(folder, files | render_figures([section]))
@@ -140,6 +142,7 @@ def report_sections(document: Document) -> list[Section]:
         sections.append(Section(study.title, " ".join([study.about, *notes]), tables, drawings))
     about = "Every table and figure of the two papers, and the questions that they leave open."
     sections.append(Section("Counterparts of the papers' results", about, [counterparts_table(document)]))
+    sections.append(Section("Provenance", "", [provenance_table(document)]))
     return [section for section in sections if any(table.rows for table in section.tables)]
 
 
@@ -190,18 +193,42 @@ def verdicts_table(document: Document) -> str:
     return markdown_table(Table(summarise_claims(document), ["claim", "verdict"], rows, n_names=2))
 
 
-def describe_origin(made: Document, seeds: Sequence[int]) -> str:
-    """Seeds, machines, versions and commits in one line; ``made`` is that of :meth:`ResultStore.origins`."""
-    machines = sorted({f"{machine['processor']}, {machine['device']}" for machine in made["machines"]})
-    commits = ", ".join(made["commits"]) or "unknown"
-    torch = ", ".join(sorted({versions["torch"] for versions in made["versions"]})) or "unknown"
-    numbers = ", ".join(map(str, seeds))
-    return f"Seeds {numbers}. Machine: {'; '.join(machines)}. torch {torch}. Commits: {commits}."
+def describe_origin(made: Document) -> str:
+    """Machines and versions of all parts in one line; ``made`` is by part (:meth:`ResultStore.origins`)."""
+    machines = {machine_name(machine) for origin in made.values() for machine in origin["machines"]}
+    torch = {versions["torch"] for origin in made.values() for versions in origin["versions"]}
+    return (
+        f"Machine: {'; '.join(sorted(machines)) or 'unknown'}. torch {', '.join(sorted(torch)) or 'unknown'}."
+    )
+
+
+def machine_name(machine: Mapping[str, Any]) -> str:
+    """Processor and device of a machine."""
+    return f"{machine['processor']}, {machine['device']}"
+
+
+def provenance_table(document: Document) -> Table:
+    """Commit, seeds and time of each part; says which parts are not of one clean commit."""
+    rows = []
+    for part, origin in document["made"].items():
+        commits = ", ".join(origin["commits"]) or "unknown"
+        seeds = ", ".join(map(str, origin["seeds"]))
+        clean = "yes" if has_one_clean_commit(origin) else "no"
+        rows.append([part, seeds, commits, clean, f"{origin['results']:,}", duration(origin["seconds"])])
+    caption = (
+        "Where the figures come from. Tables of a part with one clean commit compare results of the same "
+        "code; a plus sign marks a commit with changes beside it. Time is the sum over all results."
+    )
+    mixed = [part for part, origin in document["made"].items() if not has_one_clean_commit(origin)]
+    if mixed and not document["quick"]:
+        caption += f" **Not of one clean commit, to be measured again: {', '.join(mixed)}.**"
+    head = ["part", "seeds", "commits", "one clean commit", "results", "time"]
+    return Table(caption, head, rows, n_names=4)
 
 
 def render_markdown(document: Document, sections: list[Section], figures: str = "figures") -> str:
     """Render the report as Markdown; ``figures`` is the folder of the figures, relative to the report."""
-    origin = describe_origin(document["made"], document["seeds"])
+    origin = describe_origin(document["made"])
     top = [f"# {TITLE}", ABOUT, summarise_claims(document), summarise_accuracy(document), origin]
     lines = [f"{paragraph}\n" for paragraph in top] + [f"> {caveat}\n" for caveat in caveats(document)]
     for section in sections:
@@ -240,7 +267,7 @@ def _render_page(document: Document, sections: list[Section], figures: dict[str,
             if table.rows
         )
         contents.append(html.section(section.title, content))
-    origin = describe_origin(document["made"], document["seeds"])
+    origin = describe_origin(document["made"])
     items = "".join(f"<li>{html.prose(caveat)}</li>" for caveat in caveats(document))
     note = f'<div class="caveats" role="note"><strong>Read with care</strong><ul>{items}</ul></div>'
     template = resources.files("token2wave.reporting").joinpath("report.html").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,12 +13,13 @@ from typing import Any
 from paper.accuracy import EVERYDAY, accuracy_systems, measure_accuracy, measure_everyday
 from paper.paper_report import write_report, write_study
 from paper.published import ROWS
-from paper.result_store import NotFinishedError, ResultStore
+from paper.result_store import LOG, NotFinishedError, ResultStore
 from paper.studies import STUDIES, load_study
 from paper.study import Document, Options, StudyData
 from paper.systems import System
 from token2wave.data import TextDataset
-from token2wave.errors import ConfigError, MissingExtraError
+from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.formatting import duration
 from token2wave.reporting.figures import require_matplotlib
 from token2wave.storage.atomic import make_folder
 from token2wave.training.callbacks import Callback
@@ -26,7 +28,8 @@ Source = str | os.PathLike[str] | TextDataset
 DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 STUDIES_OF_EVERY_DATASET = ("resources",)  # the others take the first data set
-FORMAT = 1
+FORMAT = 2
+MEASURED = Path(__file__).parent / "results" / "report.json"
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
 QUICK_ENCODER_ROWS = (64, 64)  # training and test rows; an encoder costs thirty times as much
 ENCODER_ROWS = {"imdb": (8_000, 8_000)}
@@ -45,6 +48,8 @@ def reproduce(
     encoder_epochs: int = 1,
     device: str = "auto",
     finished_only: bool = False,
+    same_commit: bool = False,
+    update: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Document:
     """Train the papers' systems, run the studies, and write the report.
@@ -60,6 +65,8 @@ def reproduce(
         encoder_epochs: epochs of fine-tuning; the papers' four take hours without a graphics card.
         device: ``auto``, ``cpu`` or ``cuda``.
         finished_only: start nothing; report the finished results of earlier runs and name what is missing.
+        same_commit: do again what another commit of the code has finished.
+        update: an earlier ``report.json``, whose other parts the new report takes over.
         callbacks: called during training.
 
     Returns:
@@ -67,20 +74,24 @@ def reproduce(
 
     Raises:
         ConfigError: an unknown part, no data set, or no seed.
-        DataError: an unusable data set, or a damaged result of an earlier run.
+        DataError: an unusable data set, or a damaged result or report of an earlier run.
         OutputError: the folder cannot be written.
     """
     _check(datasets, seeds, parts)
+    earlier = None if update is None else _read_report(update)
     require_matplotlib()  # before hours of work
     make_folder(out)
-    store = ResultStore(out / "runs", callbacks, device, finished_only)
+    store = ResultStore(out / "runs", callbacks, device, finished_only, same_commit)
+    announce = _Announcements([] if quick or finished_only else parts)
     studies = [load_study(name) for name in STUDIES if name in parts]  # import the code of this commit now
     document: Document = {"format": FORMAT, "quick": quick, "seeds": list(seeds)}
     document |= {"datasets": {}, "studies": {}, "unfinished": []}
     loaded = _load(store, [Options(source, quick, tuple(seeds)) for source in datasets])
     for options, data in loaded:
+        announce("accuracy", "everyday")
         document["datasets"][data.name] = _measure_dataset(store, options, data, parts, encoder_epochs)
     for study in studies:
+        announce(study.name)
         measured = []
         for options, data in loaded if study.name in STUDIES_OF_EVERY_DATASET else loaded[:1]:
             try:
@@ -89,9 +100,32 @@ def reproduce(
                 document["unfinished"].append(f"{study.name}, {data.name}")
         if measured:
             document["studies"][study.name] = measured
-    document["made"] = store.origins()
+    origins = store.origins().items()
+    document["made"] = {part: {**origin, "seeds": list(seeds)} for part, origin in origins}
+    if earlier is not None:
+        document = take_over(document, earlier, parts)
     write_report(document, out)
     return document
+
+
+def take_over(document: Document, earlier: Document, parts: Sequence[str]) -> Document:
+    """Join a report of some parts with the other parts of an earlier report."""
+    joined = {**earlier, **document}
+    joined["datasets"] = {**earlier["datasets"]}
+    for name, new in document["datasets"].items():
+        dataset = {**earlier["datasets"].get(name, {}), **new}
+        for part, key in (("accuracy", "systems"), ("everyday", "everyday")):
+            if part not in parts:
+                dataset[key] = earlier["datasets"].get(name, {}).get(key, {})
+        joined["datasets"][name] = dataset
+    studies = {name: study for name, study in earlier["studies"].items() if name not in parts}
+    studies |= document["studies"]
+    joined["studies"] = {name: studies[name] for name in STUDIES if name in studies}
+    others = [entry for entry in earlier["unfinished"] if entry.partition(",")[0] not in parts]
+    joined["unfinished"] = others + document["unfinished"]
+    made = {part: origin for part, origin in earlier["made"].items() if part not in parts} | document["made"]
+    joined["made"] = {part: made[part] for part in PARTS if part in made}
+    return joined
 
 
 def run_study(
@@ -118,8 +152,39 @@ def run_study(
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device)
     document = study.measure(store, Options(data, quick, tuple(seeds), tuple(variants)))
-    document |= {"quick": quick, "seeds": list(seeds), "made": store.origins()}
+    made = {part: {**origin, "seeds": list(seeds)} for part, origin in store.origins().items()}
+    document |= {"quick": quick, "seeds": list(seeds), "made": made}
     return document, write_study(study, document, out)
+
+
+def _read_report(path: Path) -> Document:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"expected format {FORMAT}, found {document['format']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"expected the report of an earlier run, but it cannot be read ({error})"
+        hint = "name a report.json, or leave the option out"
+        raise DataError(problem, location=str(path), hint=hint) from error
+    return dict(document)
+
+
+class _Announcements:
+    """Logs before each part how long it took when the report beside this module was measured."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        made = json.loads(MEASURED.read_text(encoding="utf-8"))["made"] if MEASURED.is_file() else {}
+        self.seconds = {part: made[part]["seconds"] if part in made else None for part in parts}
+
+    def __call__(self, *parts: str) -> None:
+        for part in parts:
+            if part in self.seconds:
+                left = sum(seconds or 0 for seconds in self.seconds.values())
+                took = duration(self.seconds.pop(part))
+                note = (
+                    "%s: took %s on the machine of the last report; %s of such time left, this part included"
+                )
+                LOG.info(note, part, took, duration(left))
 
 
 def _check(datasets: Sequence[Source], seeds: Sequence[int], parts: Sequence[str]) -> None:

