@@ -83,6 +83,48 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
         >>> compare(right, right).mean
         0.0
     """
+    return compare_over_sets([(first, second)], n_comparisons=n_comparisons, seed=seed)
+
+
+def compare_over_sets(
+    pairs: Sequence[tuple[Answers, Answers]], *, n_comparisons: int = 1, seed: int = 0
+) -> Lead:
+    """Compare two systems on several data sets, each of which counts the same; see :func:`compare`.
+
+    Seeds and texts are drawn for each set by itself. ``n_seeds`` is the smallest number of seeds,
+    ``n_texts`` the number of all texts, and ``mcnemar`` the median over all seeds and sets.
+
+    Args:
+        pairs: of each data set, the answers of both systems, ``(S, N)`` each.
+        n_comparisons: of the table.
+        seed: of the resamples.
+
+    Raises:
+        ValueError: the shapes of a pair differ, or there is no set, no seed or no text.
+    """
+    generator = np.random.default_rng(seed)
+    if not pairs:
+        raise ValueError("expected the answers of at least one data set, found none")
+    resamples = [_resample(*pair, generator) for pair in pairs]
+    mean = float(np.mean([each.mean for each in resamples]))
+    n_seeds, n_texts = min(len(first) for first, _ in pairs), sum(first.shape[1] for first, _ in pairs)
+    mcnemar = float(np.median([mcnemar_p(of_seed) for each in resamples for of_seed in each.answers]))
+    if n_seeds == 1:  # nothing is known about other seeds
+        return Lead(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
+    tail = (1 - LEVEL) / n_comparisons / 2
+    low, high = np.quantile(np.mean([each.means for each in resamples], axis=0), [tail, 1 - tail])
+    return Lead(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
+
+
+class _Resamples(NamedTuple):
+    """Differences of a data set: ``(S, N)`` answers, their mean, and that of each resample, in points."""
+
+    answers: NDArray[np.int64]
+    mean: float
+    means: NDArray[np.float64]
+
+
+def _resample(first: Answers, second: Answers, generator: np.random.Generator) -> _Resamples:
     if first.shape != second.shape or first.ndim != 2 or not first.size:
         raise ValueError(f"expected two arrays of the same shape (S, N), found {first.shape}, {second.shape}")
     n_seeds, n_texts = first.shape
@@ -92,17 +134,11 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
     gains = 100.0 * kinds.astype(np.float64)
     of_seeds = gains @ n_of_kind / n_texts
     mean = float(of_seeds.mean())
-    mcnemar = float(np.median([mcnemar_p(of_seed) for of_seed in answers]))
-    if n_seeds == 1:  # nothing is known about other seeds
-        return Lead(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
-    gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
-    generator = np.random.default_rng(seed)
+    if n_seeds > 1:
+        gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
     seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), RESAMPLES) / n_seeds
     texts = generator.multinomial(n_texts, n_of_kind / n_texts, RESAMPLES) / n_texts
-    means = np.einsum("rs,rs->r", seeds, texts @ gains.T)
-    tail = (1 - LEVEL) / n_comparisons / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Lead(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
+    return _Resamples(answers, mean, np.einsum("rs,rs->r", seeds, texts @ gains.T))
 
 
 def judge_lead(difference: Lead, margin: float = MARGIN) -> str:

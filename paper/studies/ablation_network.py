@@ -1,13 +1,16 @@
 """Networks without a part of the wave, with the parameters and initial weights of the whole network.
 
-An ablated network is a :class:`WaveNetwork` whose only layer is replaced. The new layer takes over its
-parameters and computes less from the same two variants ``w`` and ``w'``. Names, shapes and initial values of
-the parameters stay the same.
+:func:`remove_from_waves` takes the phase or the magnitude away before the operation, in any network. For the
+other ablations the only layer of a :class:`WaveNetwork` is replaced: the new layer takes over its parameters
+and computes less from the same two variants ``w`` and ``w'``. Names, shapes and initial values of the
+parameters stay the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,49 +20,30 @@ from token2wave.models import Batch, WaveNetwork
 from token2wave.models.wave_network import WaveLayer
 from token2wave.waves import Wave, first_token_wave, gathered_segment_sum, root, text_wave
 
-Operation = Callable[[Wave, Wave], Wave]
-Ablation = Callable[[Tensor, Tensor, Tensor, Operation], Wave]
-"""Maps both variants of the distinct tokens, ``(U, 2 D)``, the index ``(T,)``, the offsets of the texts
-``(B + 1,)`` and the operation to the two halves, ``(B, D)`` each, of what is restored."""
+Ablation = Callable[[Tensor, Tensor, Tensor], Wave]
+"""Maps both variants of the distinct tokens, ``(U, 2 D)``, the index ``(T,)`` and the offsets of the texts
+``(B + 1,)`` to the two halves, ``(B, D)`` each, of what is restored."""
 
 
-def first_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+def first_alone(both: Tensor, index: Tensor, offsets: Tensor) -> Wave:
     """[CLS] wave of the first variant, ``(w, s)``; the second variant is unused."""
-    del operation
     return _split(first_token_wave(both, index, offsets))[0]
 
 
-def real_means(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+def real_means(both: Tensor, index: Tensor, offsets: Tensor) -> Wave:
     """Averages of the two variants over all tokens, two real numbers: no squares, no complex numbers."""
-    del operation
     return Wave(*text_wave(both, index, offsets).real.chunk(2, dim=1))
 
 
-def magnitudes_alone(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
+def magnitudes_alone(both: Tensor, index: Tensor, offsets: Tensor) -> Wave:
     """Global semantics of the two variants, ``G`` and ``G'``, a pair of real numbers: no complex numbers."""
-    del operation
     return Wave(*_magnitudes(both, index, offsets))
-
-
-def without_phase(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
-    """Operation on two waves ``G`` and ``G'`` of phase 0: imaginary parts are zero."""
-    first, second = _magnitudes(both, index, offsets)
-    zero = torch.zeros_like(first)
-    return operation(Wave(first, zero), Wave(second, zero))
-
-
-def without_magnitude(both: Tensor, index: Tensor, offsets: Tensor, operation: Operation) -> Wave:
-    """Operation on two [CLS] waves of magnitude 1, ``exp(i alpha)``; a wave is 0 where ``G`` is."""
-    first, second = _split(first_token_wave(both, index, offsets))
-    return operation(_normalise(first), _normalise(second))
 
 
 ABLATIONS: dict[str, Ablation] = {
     "first-alone": first_alone,
     "real-means": real_means,
     "magnitudes-alone": magnitudes_alone,
-    "without-phase": without_phase,
-    "without-magnitude": without_magnitude,
 }
 """Computation of an ablated layer from the two variants, by name."""
 
@@ -71,12 +55,12 @@ class AblatedLayer(nn.Module):
         super().__init__()
         assert layer.variants is not None
         self.variants, self.restore = layer.variants, layer.restore
-        self.operation, self.ablation = layer.operation, ABLATIONS[ablation]
+        self.ablation = ABLATIONS[ablation]
 
     def read_out(self, values: Tensor, index: Tensor, batch: Batch) -> Tensor:
         """State of each text, ``(B, D)``; see :meth:`WaveLayer.read_out`."""
         both = self.variants(values)  # (U, 2 D)
-        state: Tensor = self.restore(self.ablation(both, index, batch.offsets, self.operation))
+        state: Tensor = self.restore(self.ablation(both, index, batch.offsets))
         return state
 
 
@@ -104,6 +88,40 @@ def ablate(network: WaveNetwork, ablation: str) -> WaveNetwork:
     return network
 
 
+def remove_from_waves(network: WaveNetwork, what: str) -> WaveNetwork:
+    """Take phase or magnitude from both waves before the operation of every layer, in place.
+
+    Args:
+        network: with any read-out, levels and positions.
+        what: ``phase``: a wave becomes its magnitude, with phase 0 (Re = G, Im = 0); or ``magnitude``: it
+            becomes ``exp(i alpha)`` (Re = w / G, Im = s / G), and 0 where ``G`` is 0.
+
+    Raises:
+        ConfigError: something else is to be removed.
+    """
+    if what not in REMOVABLE:
+        raise ConfigError(f"expected one of {', '.join(REMOVABLE)}, found {what!r}", location="ablation")
+    for layer in cast("list[WaveLayer]", list(network.layers)):
+        layer.operation = _OnRest(layer.operation, REMOVABLE[what])
+    return network
+
+
+@dataclass(frozen=True)
+class _OnRest:
+    """An operation on what remains of two waves."""
+
+    operation: Callable[[Wave, Wave], Wave]
+    remains: Callable[[Wave], Wave]
+
+    def __call__(self, first: Wave, second: Wave) -> Wave:
+        return self.operation(self.remains(first), self.remains(second))
+
+
+def _without_phase(wave: Wave) -> Wave:
+    magnitude = wave.magnitude
+    return Wave(magnitude, torch.zeros_like(magnitude))
+
+
 def freeze_embedding(network: WaveNetwork) -> WaveNetwork:
     """Keep the token embeddings at their present values, in place; the optimiser skips them."""
     network.embedding.weight.requires_grad_(False)
@@ -116,13 +134,17 @@ def _magnitudes(both: Tensor, index: Tensor, offsets: Tensor) -> tuple[Tensor, T
     return first, second
 
 
-def _normalise(wave: Wave) -> Wave:
+def _without_magnitude(wave: Wave) -> Wave:
     """Divide a wave by its magnitude; where that is zero, the result and its derivative are zero."""
     magnitude = wave.magnitude
     filled = magnitude > 0
     divisor = torch.where(filled, magnitude, 1)
     real, imaginary = (torch.where(filled, component / divisor, 0) for component in wave)
     return Wave(real, imaginary)
+
+
+REMOVABLE: dict[str, Callable[[Wave], Wave]] = {"phase": _without_phase, "magnitude": _without_magnitude}
+"""What remains of a wave, by what is removed."""
 
 
 def _split(both: Wave) -> tuple[Wave, Wave]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from paper.studies.ablation_network import ablate, freeze_embedding
+from paper.studies.ablation_network import ablate, freeze_embedding, remove_from_waves
 from paper.study import StudyData
 from paper.systems import System, wave_system
 from token2wave.errors import ConfigError
@@ -42,6 +42,7 @@ class Variant:
         what: one sentence on what it computes.
         against: key of its reference; None for the first reference.
         ablation: name of an :data:`paper.studies.ablation_network.ABLATIONS`.
+        removed: from the waves, as in :func:`paper.studies.ablation_network.remove_from_waves`.
         frozen: whether the token embeddings keep their initial random values.
     """
 
@@ -52,6 +53,7 @@ class Variant:
     system: System
     against: str | None = REFERENCE
     ablation: str | None = None
+    removed: str | None = None
     frozen: bool = False
 
     @property
@@ -66,7 +68,8 @@ class Variant:
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides its results, as plain JSON data."""
-        return {"system": self.system.settings(), "ablation": self.ablation, "frozen": self.frozen}
+        names = ("ablation", "removed", "frozen")
+        return {"system": self.system.settings(), **{name: getattr(self, name) for name in names}}
 
     def build(self, data: StudyData, seed: int, device: str = "cpu") -> WaveNetwork:
         """Make the network with initial weights that depend on the seed alone."""
@@ -74,6 +77,8 @@ class Variant:
         assert isinstance(network, WaveNetwork)
         if self.ablation is not None:
             network = ablate(network, self.ablation)
+        if self.removed is not None:
+            network = remove_from_waves(network, self.removed)
         return freeze_embedding(network) if self.frozen else network
 
 
@@ -91,8 +96,8 @@ def add_variant(question: str, key: str, title: str, what: str, **settings: Any)
         key: its name in files and for ``--variant``.
         title: its name in tables.
         what: one sentence on what it computes.
-        settings: what differs from the reference: settings of the network; and ``against``, ``ablation`` and
-            ``frozen``, as in :class:`Variant`.
+        settings: what differs from the reference: settings of the network; and ``against``, ``ablation``,
+            ``removed`` and ``frozen``, as in :class:`Variant`.
 
     Raises:
         ConfigError: the key is taken, or there is no variant with the key ``against``.
@@ -115,7 +120,9 @@ def make_variants(epochs: int, keys: Sequence[str] | None = None) -> list[Varian
     """
     variants = []
     for (question, key, title), what, options in (*_table(), *ADDED):
-        own = {name: options[name] for name in ("against", "ablation", "frozen") if name in options}
+        own = {
+            name: options[name] for name in ("against", "ablation", "removed", "frozen") if name in options
+        }
         settings = {name: value for name, value in options.items() if name not in own}
         system = wave_system(**{"operation": REFERENCE, "width": WIDTH, **settings})
         system = replace(system, recipe=system.recipe.replace(epochs=epochs))
@@ -173,7 +180,7 @@ def _table() -> Iterator[Row]:
     }
     for name, what in removed.items():
         for operation in OPERATIONS:
-            options = {"operation": operation, "against": operation, "ablation": f"without-{name}"}
+            options = {"operation": operation, "against": operation, "removed": name}
             title = f"{name} removed, {operation}"
             yield ("Complex numbers", f"without-{name}-{operation}", title), f"{what} {operation}.", options
     yield (

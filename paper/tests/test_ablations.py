@@ -9,7 +9,7 @@ from small_studies import check_study, ragged
 
 from paper.result_store import ResultStore
 from paper.studies import ablation_variants, ablations
-from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding
+from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding, remove_from_waves
 from paper.studies.ablation_variants import OPERATIONS, QUICK, add_variant, make_variants
 from paper.studies.ablations import STUDY, confidence_interval
 from paper.study import Options
@@ -39,6 +39,16 @@ def make_network(operation: str = "modulation", **settings: object):
         torch.manual_seed(5)
         config = {"dropout": 0.0, "embedding_scale": 1.0, "operation": operation, **settings}
         return WaveNetwork(WaveConfig(N_ROWS, 3, WIDTH, **config)).double().eval()
+
+
+EVERY = (*ABLATIONS, "without-phase", "without-magnitude")
+
+
+def without(network: WaveNetwork, ablation: str):
+    """Ablate a network by any name of `EVERY`."""
+    if ablation in ABLATIONS:
+        return ablate(network, ablation)
+    return remove_from_waves(network, ablation.removeprefix("without-"))
 
 
 def states_by_loop(network: WaveNetwork, ablation: str):
@@ -75,25 +85,54 @@ def states_by_loop(network: WaveNetwork, ablation: str):
 
 
 def states(network: WaveNetwork):
-    batch = make_batch(ragged(TEXTS))
+    batch = make_batch(ragged(TEXTS), sentence_ends=network.config.sentence_ends)
     with torch.no_grad():
         return network._state(network.embedding(batch.rows), batch).numpy()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("ablation", ["none", *ABLATIONS])
+@pytest.mark.parametrize("ablation", ["none", *EVERY])
 def test_states_equal_the_definitions_computed_text_by_text(operation, ablation):
     network = make_network(operation)
     expected = states_by_loop(network, ablation)
-    result = states(network if ablation == "none" else ablate(network, ablation))
+    result = states(network if ablation == "none" else without(network, ablation))
     # arctan2 near 0 and pi keeps eight digits.
     np.testing.assert_allclose(result, expected, rtol=0, atol=2e-8)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("what", ["phase", "magnitude"])
+@pytest.mark.parametrize("settings", [{"readout": "mean"}, {"variants": "levels", "sentence_ends": (5,)}])
+def test_the_waves_of_all_tokens_and_of_levels_lose_a_part_too(operation, what, settings):
+    network = remove_from_waves(make_network(operation, **settings), what)
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    restore, bias = (weights[f"layers.0.restore.linear.{name}"] for name in ("weight", "bias"))
+
+    def remaining(w, rows):
+        """Waves of tokens with the magnitude of some rows of the text."""
+        magnitude = np.sqrt((w[rows] ** 2).sum(axis=0)) + 0 * w[:1]
+        phase = np.arccos(np.clip(w / magnitude, -1, 1))
+        return magnitude + 0j if what == "phase" else np.exp(1j * phase)
+
+    expected = []
+    for text in TEXTS:
+        embedded = weights["embedding.weight"][text]
+        if "readout" in settings:
+            both = embedded @ weights["layers.0.variants.weight"].T + weights["layers.0.variants.bias"]
+            pair = [remaining(w, slice(None)) for w in (both[:, :WIDTH], both[:, WIDTH:])]
+        else:
+            end = 1 + text.index(5) if 5 in text else len(text)
+            pair = [remaining(embedded, slice(end))[:1], remaining(embedded, slice(None))[:1]]
+        overlay = pair[0] * pair[1] if operation == "modulation" else pair[0] + pair[1]
+        restored = np.concatenate([overlay.real, overlay.imag], axis=1) @ restore.T + bias
+        expected.append(restored.mean(axis=0))
+    np.testing.assert_allclose(states(network), expected, rtol=0, atol=2e-8)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("ablation", EVERY)
 def test_gradients_equal_differences_even_for_a_text_of_one_token(operation, ablation):
-    network = ablate(make_network(operation), ablation)
+    network = without(make_network(operation), ablation)
     batch = make_batch(ragged(TEXTS[:3]))
     assert 1 in batch.offsets.diff().tolist()
     (layer,) = network.layers
@@ -106,17 +145,17 @@ def test_gradients_equal_differences_even_for_a_text_of_one_token(operation, abl
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("ablation", EVERY)
 def test_a_dimension_without_energy_gives_zero_and_finite_gradients(operation, ablation):
-    network, batch = ablate(make_network(operation), ablation), make_batch(ragged(TEXTS))
-    variants = network.layers[0].variants
+    network, batch = without(make_network(operation), ablation), make_batch(ragged(TEXTS))
+    variants, restored = network.layers[0].variants, []
+    network.layers[0].restore.register_forward_pre_hook(lambda _, inputs: restored.append(inputs[0]))
     with torch.no_grad():
         variants.weight[::WIDTH] = variants.bias[::WIDTH] = 0  # dimension 0 of both variants
-    both = variants(network.embedding(batch.rows))
-    overlay = ABLATIONS[ablation](both, batch.index, batch.offsets, network.layers[0].operation)
+    network(batch).square().sum().backward()
+    (overlay,) = restored
     assert not overlay.real[:, 0].any()
     assert not overlay.imaginary[:, 0].any()
-    network(batch).square().sum().backward()
     for parameter in network.parameters():
         gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
         assert bool(gradient.isfinite().all())
@@ -128,7 +167,7 @@ def test_what_is_removed_changes_nothing(operation, ablation, factor):
     """Without phase a flip of all signs, without magnitude the scale of the embeddings."""
     batch = make_batch(ragged(TEXTS))
     changes = []
-    for network in (make_network(operation), ablate(make_network(operation), ablation)):
+    for network in (make_network(operation), without(make_network(operation), ablation)):
         with torch.no_grad():
             network.layers[0].variants.bias.zero_()
             logits = network(batch).numpy().copy()
@@ -139,8 +178,8 @@ def test_what_is_removed_changes_nothing(operation, ablation, factor):
 
 def test_twins_have_the_parameters_and_initial_values_of_the_whole_network():
     whole = make_network()
-    for ablation in ABLATIONS:
-        twin = ablate(make_network(), ablation)
+    for ablation in EVERY:
+        twin = without(make_network(), ablation)
         assert twin.parameter_count() == whole.parameter_count() == whole.config.parameter_count()
         assert list(twin.state_dict()) == list(whole.state_dict())
         for name, tensor in twin.state_dict().items():
@@ -151,6 +190,8 @@ def test_twins_have_the_parameters_and_initial_values_of_the_whole_network():
 def test_only_networks_that_an_ablation_is_defined_for_are_taken():
     with pytest.raises(ConfigError, match="ablation"):
         ablate(make_network(), "without-everything")
+    with pytest.raises(ConfigError, match="ablation: expected one of phase, magnitude"):
+        remove_from_waves(make_network(), "everything")
     for settings in ({"layers": 2}, {"variants": "rows"}, {"readout": "mean"}, {"restore": "magnitude"}):
         with pytest.raises(ConfigError, match=next(iter(settings))):
             ablate(make_network(**settings), "real-means")
@@ -175,9 +216,9 @@ def test_a_frozen_embedding_keeps_its_values_while_all_else_learns():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("ablation", EVERY)
 def test_ablated_networks_learn(ablation, precision):
-    network = ablate(make_network(), ablation).float()
+    network = without(make_network(), ablation).float()
     recipe = Recipe(epochs=15, batch_size=16, lr=1e-2, embedding_lr=3e-2, precision=precision)
     history = fit(network, examples(), examples(), recipe, seed=0, has_cls=True)
     assert history.best.validation_accuracy > 0.9
