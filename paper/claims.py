@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from paper.published import (
     published,
 )
 from paper.statistics import FAILS, HOLDS, MARGIN, MIN_SEEDS, OPEN, SAME, Lead, judge_lead, judge_no_loss
-from paper.studies import depth
+from paper.studies import ablations, depth, phase
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
 
@@ -377,50 +377,62 @@ def _judge_memory(study: Document) -> Iterator[Claim]:
 
 
 def _judge_ablations(study: Document) -> Iterator[Claim]:
-    """Whether taking waves, phase or magnitude away costs accuracy, by confidence intervals."""
-    variants = {variant["key"]: variant["difference"] for variant in study["variants"]}
-    n_seeds = len(study["seeds"])
-
-    def claim(text: str, keys: Mapping[str, str], removed: str) -> Iterator[Claim]:
-        """Compare the lead of the whole network over each one without the part, in points."""
-        leads: dict[str, Lead] = {}
-        for name, key in keys.items():
-            if change := variants.get(key):
-                mean, half = (
-                    -100 * change["mean"],
-                    100 * (np.inf if change["half_width"] is None else change["half_width"]),
-                )
-                leads[name] = Lead(mean, mean - half, mean + half, np.nan, n_seeds, 0)
-        if not leads:
-            return
-        verdicts = [judge_lead(lead) for lead in leads.values()]
-        points = ", ".join(
-            f"{name} {lead.mean:+.2f}{_half_width(lead)} points" for name, lead in leads.items()
-        )
+    """Whether waves are better than real numbers, paired over seeds and test texts."""
+    leads = ablations.leads_of(study, {"averages": "real-means", "magnitudes alone": "magnitudes-alone"})
+    if leads:
         yield Claim(
-            f"{text} (open question)",
-            verdicts[0] if len(set(verdicts)) == 1 else _mixed(verdicts),
-            f"lead over {removed}, {n_seeds} seeds: {points}",
-            f"the lead is above {MARGIN} points in every comparison; no difference if all intervals lie "
-            "within this margin; does not hold if one lies below it; cannot be told with fewer than "
-            f"{MIN_SEEDS} seeds",
+            "Complex waves are better than real numbers with as many parameters (open question)",
+            _verdict_of_all(leads.values()),
+            f"lead over real twins, {len(study['seeds'])} seeds: {_leads(leads)}",
+            f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}",
         )
 
-    twins = {"averages": "real-means", "magnitudes alone": "magnitudes-alone"}
-    text = "Complex waves are better than real numbers with as many parameters"
-    yield from claim(text, twins, "real twins")
-    for name in ("phase", "magnitude"):
-        keys = {operation: f"without-{name}-{operation}" for operation in OPERATIONS}
-        yield from claim(f"The {name} carries what a text means", keys, f"the network without {name}")
+
+RULE_OF_ALL = (
+    "no difference if all intervals lie within this margin; does not hold if one lies below it; cannot be "
+    f"told with fewer than {MIN_SEEDS} seeds"
+)
 
 
-def _half_width(lead: Lead) -> str:
-    return "" if np.isinf(lead.high) else f" ± {lead.high - lead.mean:.2f}"
-
-
-def _mixed(verdicts: Sequence[str]) -> str:
-    """A claim about every comparison, whose verdicts differ: one that fails or shows none refutes it."""
+def _verdict_of_all(leads: Iterable[Lead]) -> str:
+    """Verdict on a claim about every comparison: one that fails or shows no difference refutes it."""
+    verdicts = {judge_lead(lead) for lead in leads}
+    if len(verdicts) == 1:
+        return verdicts.pop()
     return FAILS if FAILS in verdicts or SAME in verdicts else OPEN
+
+
+def _leads(leads: Mapping[str, Lead]) -> str:
+    return ", ".join(f"{name} {lead}" for name, lead in leads.items())
+
+
+def _judge_phase(study: Document) -> Iterator[Claim]:
+    """What phase and magnitude bring over all data sets."""
+    compared = [each for each in phase.compare_networks(study) if each.width != phase.WIDE]
+    own = [readout for readout in phase.READOUTS if readout not in phase.REDUNDANT]
+    groups: list[tuple[str, Sequence[str], str]] = [
+        ("phase", phase.REDUNDANT, "at [CLS], where it is a function of the magnitude"),
+        *(
+            ("phase", (readout,), f"where it is a number of its own: {phase.TITLES[readout]}")
+            for readout in own
+        ),
+        ("magnitude", phase.REDUNDANT, "at [CLS]"),
+        ("magnitude", own, "where all tokens or two layers count"),
+    ]
+    for removed, readouts, where in groups:
+        leads = {
+            f"{phase.TITLES[each.readout]}, {each.operation}": each.over_sets
+            for each in compared
+            if each.removed == removed and each.readout in readouts
+        }
+        if leads:
+            yield Claim(
+                f"The {removed} brings accuracy {where} (open question)",
+                _verdict_of_all(leads.values()),
+                f"lead over the network without {removed}, mean over {', '.join(study['rows'])}, "
+                f"{len(study['seeds'])} seeds: {_leads(leads)}",
+                f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}",
+            )
 
 
 def _judge_probes(study: Document) -> Iterator[Claim]:
@@ -458,7 +470,8 @@ def _judge_depth(study: Document) -> Iterator[Claim]:
     compared = depth.differences(study)
     for operation in OPERATIONS:
         shapes = [shape for shape in map(depth.shape_of, study["networks"]) if shape.key in compared]
-        several = [s for s in shapes if (s.operation, s.layer_norm) == (operation, depth.NORMED)]
+        normed = operation, depth.NORMED, depth.DROPOUT
+        several = [s for s in shapes if (s.operation, s.layer_norm, s.dropout) == normed]
         if not several:
             continue
         best = max(several, key=lambda shape: compared[shape.key].mean)
@@ -498,6 +511,7 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "resources": _judge_memory,
     "ablations": _judge_ablations,
     "depth": _judge_depth,
+    "phase": _judge_phase,
     "probes": _judge_probes,
 }
 """Each judges the claims for which a report, or a document of a study, holds figures."""

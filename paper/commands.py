@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from paper.studies import STUDIES
 from token2wave.cli.arguments import Json, print_json
 from token2wave.cli.main import run_app
 from token2wave.errors import ConfigError
@@ -88,7 +89,7 @@ def study(
         str,
         typer.Argument(
             metavar="NAME",
-            help="convergence, gradients, independence, complexity, resources, ablations, depth or probes.",
+            help=f"{', '.join(STUDIES[:-1])} or {STUDIES[-1]}.",
         ),
     ],
     data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",

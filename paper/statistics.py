@@ -47,7 +47,14 @@ class Lead(NamedTuple):
     n_seeds: int
     n_texts: int
 
+    @property
+    def reversed(self) -> Lead:
+        """Lead of the second system over the first."""
+        return self._replace(mean=-self.mean, low=-self.high, high=-self.low)
+
     def __str__(self) -> str:
+        if np.isinf(self.low):
+            return f"{self.mean:+.2f} points (one seed)"
         return f"{self.mean:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
 
 

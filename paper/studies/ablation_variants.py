@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from paper.studies.ablation_network import ablate, freeze_embedding, remove_from_waves
+from paper.studies.ablation_network import ablate, freeze_embedding
 from paper.study import StudyData
 from paper.systems import System, wave_system
 from token2wave.errors import ConfigError
@@ -21,8 +21,6 @@ WITHOUT_OPERATION = ("first-alone", "real-means", "magnitudes-alone")
 QUICK = (
     *OPERATIONS,
     *WITHOUT_OPERATION,
-    "without-phase-modulation",
-    "without-magnitude-modulation",
     "restore-magnitude-modulation",
     "restore-real-interference",  # refused: the miniature reports that, too
     "readout-mean",
@@ -42,7 +40,6 @@ class Variant:
         what: one sentence on what it computes.
         against: key of its reference; None for the first reference.
         ablation: name of an :data:`paper.studies.ablation_network.ABLATIONS`.
-        removed: from the waves, as in :func:`paper.studies.ablation_network.remove_from_waves`.
         frozen: whether the token embeddings keep their initial random values.
     """
 
@@ -53,7 +50,6 @@ class Variant:
     system: System
     against: str | None = REFERENCE
     ablation: str | None = None
-    removed: str | None = None
     frozen: bool = False
 
     @property
@@ -68,8 +64,7 @@ class Variant:
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides its results, as plain JSON data."""
-        names = ("ablation", "removed", "frozen")
-        return {"system": self.system.settings(), **{name: getattr(self, name) for name in names}}
+        return {"system": self.system.settings(), "ablation": self.ablation, "frozen": self.frozen}
 
     def build(self, data: StudyData, seed: int, device: str = "cpu") -> WaveNetwork:
         """Make the network with initial weights that depend on the seed alone."""
@@ -77,8 +72,6 @@ class Variant:
         assert isinstance(network, WaveNetwork)
         if self.ablation is not None:
             network = ablate(network, self.ablation)
-        if self.removed is not None:
-            network = remove_from_waves(network, self.removed)
         return freeze_embedding(network) if self.frozen else network
 
 
@@ -96,8 +89,8 @@ def add_variant(question: str, key: str, title: str, what: str, **settings: Any)
         key: its name in files and for ``--variant``.
         title: its name in tables.
         what: one sentence on what it computes.
-        settings: what differs from the reference: settings of the network; and ``against``, ``ablation``,
-            ``removed`` and ``frozen``, as in :class:`Variant`.
+        settings: what differs from the reference: settings of the network; and ``against``, ``ablation`` and
+            ``frozen``, as in :class:`Variant`.
 
     Raises:
         ConfigError: the key is taken, or there is no variant with the key ``against``.
@@ -173,16 +166,6 @@ def _table() -> Iterator[Row]:
         "and no operation; parameters as in the reference.",
         {"ablation": "magnitudes-alone"},
     )
-    removed = {
-        "phase": "Each wave is replaced by its magnitude with phase 0 (Re = G, Im = 0) before the",
-        "magnitude": "Each [CLS] wave is replaced by exp(i alpha) (Re = w/G, Im = s/G; 0 where G is 0) "
-        "before the",
-    }
-    for name, what in removed.items():
-        for operation in OPERATIONS:
-            options = {"operation": operation, "against": operation, "removed": name}
-            title = f"{name} removed, {operation}"
-            yield ("Complex numbers", f"without-{name}-{operation}", title), f"{what} {operation}.", options
     yield (
         ("Read-out", "readout-mean", "mean over tokens"),
         "The waves of all tokens are multiplied and restored; the average of these states stands for the "

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from paper.result_store import Result, ResultStore
+from paper.statistics import Lead, compare, stack_answers
 from paper.studies.ablation_variants import (
     ADDED,
     OPERATIONS,
@@ -44,9 +45,9 @@ def measure(store: ResultStore, options: Options) -> Document:
     """Train every variant, or those of the options, with each seed, and compare it with its reference.
 
     Returns:
-        Settings; ``variants``, with ``runs`` (one a seed), ``test`` and ``validation`` (as from
-        :func:`confidence_interval`) and ``difference`` of test accuracies to the reference, seed by
-        seed (None for the reference); ``refused``, variants that the configuration refuses, with ``reason``.
+        Settings; ``variants``, with ``runs`` (one a seed), as from :func:`paper.systems.train_and_answer`,
+        and ``test`` and ``validation`` (as from :func:`confidence_interval`); ``refused``, variants that the
+        configuration refuses, with ``reason``.
     """
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
@@ -116,11 +117,6 @@ def _check(variants: Sequence[Variant]) -> tuple[list[Variant], list[dict[str, s
 def _summarise(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     """The document's entry of a variant."""
     own = runs[variant.key]
-    difference = None
-    if variant.against is not None:
-        pairs = zip(own, runs[variant.against], strict=True)
-        changes = [run["test_accuracy"] - reference["test_accuracy"] for run, reference in pairs]
-        difference = confidence_interval(changes)
     names = ("key", "question", "title", "what", "operation", "width", "against")
     return {
         **{name: getattr(variant, name) for name in names},
@@ -129,26 +125,45 @@ def _summarise(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[s
         "runs": list(own),
         "test": confidence_interval([run["test_accuracy"] for run in own]),
         "validation": confidence_interval([run["validation_accuracy"] for run in own]),
-        "difference": difference,
     }
+
+
+def leads_of(document: Document, keys: Mapping[str, str]) -> dict[str, Lead]:
+    """Lead of the reference over variants, paired over seeds and test texts.
+
+    Args:
+        document: from :func:`measure`.
+        keys: of the variants by the names of the result; those that were not measured are left out.
+    """
+    variants = {variant["key"]: variant for variant in document["variants"]}
+    n_comparisons = sum(variant["against"] in variants for variant in variants.values())
+    n_texts, leads = document["rows"]["test"], {}
+    for name, key in keys.items():
+        against = variants.get(key, {}).get("against")
+        if against in variants:
+            answers = (stack_answers(variants[each]["runs"], n_texts) for each in (against, key))
+            leads[name] = compare(*answers, n_comparisons=n_comparisons)
+    return leads
 
 
 def tables(document: Document) -> list[Table]:
     """Accuracy of every variant, what each computes, and the refused ones."""
     accuracy, computed = [], []
+    leads = leads_of(document, {variant["key"]: variant["key"] for variant in document["variants"]})
     for variant in document["variants"]:
         names = [variant["question"], variant["title"]]
-        change = NOTHING
-        if variant["difference"]:
-            change = f"{_format(variant['difference'], sign='+')} (to {variant['against']})"
+        lead, change = leads.get(variant["key"]), NOTHING
+        if lead is not None:  # that of the reference, so the difference of the variant is its negative
+            change = f"{lead.reversed} (to {variant['against']})"
         counts = [count(variant[name]) for name in ("parameters", "parameters_without_embedding")]
         accuracy.append([*names, *counts, _format(variant["test"]), _format(variant["validation"]), change])
         computed.append([*names, variant["what"]])
     head = ["question", "variant", "parameters", "without embedding"]
-    head += ["test accuracy (%)", "validation accuracy (%)", "difference in test accuracy (points)"]
+    head += ["test accuracy (%)", "validation accuracy (%)", "difference in test accuracy"]
     caption = (
         f"{describe_training(document)} Mean and {100 * document['level']:.0f} % confidence interval over "
-        "seeds (Student's t); the difference is paired, to the network beside it with the same seeds."
+        "seeds (Student's t). The difference is to the network beside it with the same seeds, paired over "
+        "seeds and test texts; its intervals of 95 % hold for all of the table together (bootstrap)."
     )
     names = ["question", "variant", "what is computed"]
     result = [
@@ -162,9 +177,9 @@ def tables(document: Document) -> list[Table]:
     return result
 
 
-def _format(interval: Mapping[str, Any], sign: str = "") -> str:
+def _format(interval: Mapping[str, Any]) -> str:
     """Mean and half width of an interval in hundredths, e.g. ``91.20 ± 0.35``."""
-    mean = f"{100 * interval['mean']:{sign}.2f}"
+    mean = f"{100 * interval['mean']:.2f}"
     return mean if interval["half_width"] is None else f"{mean} ± {100 * interval['half_width']:.2f}"
 
 
@@ -283,12 +298,11 @@ STUDY = Study(
     f"network with modulation (for a few, with interference), at width {WIDTH} and on a sample of the "
     "rows. The papers' width of 768 costs five times as much and is in the comparison of widths. All "
     "share rows, order of texts and seeds, and all but one the recipe. Variants that remove something "
-    "from the waves (complex numbers, phase, magnitude or the second wave) also have the reference's "
-    "number of parameters and its initial weights. Intervals are Student's over the seeds: they speak of "
-    "other seeds, not of other rows, and with three seeds they are wide. Among twenty differences without "
-    f"any meaning one is expected outside its {100 * LEVEL:.0f} % interval. Rates and dropout are not "
-    "tuned for each variant, and longer training on more rows may order them otherwise. Test rows choose "
-    "nothing.",
+    "(complex numbers or the second wave) also have the reference's number of parameters and its initial "
+    "weights; what phase and magnitude carry has a study of its own. Bars in the figure are Student's "
+    "intervals over the seeds alone. Verdicts follow from the differences in the table, whose intervals "
+    "count seeds, texts and the number of comparisons. Rates and dropout are not tuned for each variant, and "
+    "longer training on more rows may order them otherwise. Test rows choose nothing.",
     measure,
     tables,
     drawings,

@@ -8,10 +8,11 @@ import torch
 from small_studies import check_study, ragged
 
 from paper.result_store import ResultStore
+from paper.statistics import pack_answers
 from paper.studies import ablation_variants, ablations
 from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding, remove_from_waves
 from paper.studies.ablation_variants import OPERATIONS, QUICK, add_variant, make_variants
-from paper.studies.ablations import STUDY, confidence_interval
+from paper.studies.ablations import STUDY, confidence_interval, leads_of
 from paper.study import Options
 from token2wave.errors import ConfigError
 from token2wave.models import (
@@ -261,14 +262,13 @@ def test_the_study_in_miniature_is_complete_resumes_and_draws(small, splits, tmp
         tested = [run["test_accuracy"] for run in variant["runs"]]
         assert [run["seed"] for run in variant["runs"]] == [0, 1]
         assert variant["test"]["mean"] == pytest.approx(sum(tested) / 2)
-        if variant["against"] is None:
-            assert variant["difference"] is None
-        else:
-            other = [run["test_accuracy"] for run in by_key[variant["against"]]["runs"]]
-            differences = np.subtract(tested, other)
-            assert variant["difference"]["mean"] == pytest.approx(sum(differences) / 2)
-            half_width = 12.706205 * abs(differences[0] - differences[1]) / 2
-            assert variant["difference"]["half_width"] == pytest.approx(half_width, abs=1e-6)
+    leads = leads_of(document, {key: key for key in by_key})
+    assert set(leads) == set(by_key) - {"modulation"}
+    for key, lead in leads.items():
+        whole, own = (by_key[each]["runs"] for each in (by_key[key]["against"], key))
+        differences = [a["test_accuracy"] - b["test_accuracy"] for a, b in zip(whole, own, strict=True)]
+        assert lead.mean == pytest.approx(100 * sum(differences) / 2)
+        assert lead.low <= lead.mean <= lead.high
     twin, whole = by_key["real-means"], by_key["modulation"]
     assert twin["parameters_without_embedding"] == whole["parameters_without_embedding"]
     monkeypatch.setattr(ablations, "train_and_answer", lambda *_, **__: pytest.fail("was done before"))
@@ -295,7 +295,7 @@ def test_a_variant_of_an_own_operation_is_in_tables_and_figures(
     options = Options(splits, quick=True, seeds=(0,), variants=("difference",))
     document = STUDY.measure(ResultStore(tmp_path, device="cpu"), options)
     assert [variant["key"] for variant in document["variants"]] == ["modulation", "difference"]
-    assert document["variants"][1]["difference"]["n"] == 1
+    assert STUDY.tables(document)[0].rows[1][-1].endswith("points (one seed) (to modulation)")
     monkeypatch.setattr(ablations, "QUICK", ("modulation",))
     miniature = replace(options, variants=())  # has those of QUICK and one's own
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), miniature) == document
@@ -326,7 +326,8 @@ def test_tables_show_hundredths_and_what_a_difference_is_to():
     interval = confidence_interval((0.87, 0.88, 0.89))
     shape = {"question": "Operation", "what": "W.", "parameters": 12_345, "parameters_without_embedding": 345}
     tested = {**shape, "test": interval, "validation": interval}
-    changed = {"against": "modulation", "difference": confidence_interval([-0.01, -0.02, -0.03])}
+    right = np.ones(400, dtype=bool)
+    whole, less = (pack_answers(each) for each in (right, right & (np.arange(400) >= 8)))
     document = {
         "data": "tiny",
         "rows": {"train": 3_000, "validation": 750, "test": 400},
@@ -336,13 +337,17 @@ def test_tables_show_hundredths_and_what_a_difference_is_to():
         "level": 0.95,
         "refused": [],
         "variants": [
-            {**tested, "title": "modulation", "difference": None},
-            {**tested, "title": "neither", **changed},
+            {**tested, "key": key, "title": title, "against": against, "runs": [{"right": answers}] * 3}
+            for key, title, against, answers in (
+                ("modulation", "modulation", None, whole),
+                ("neither", "neither", "modulation", less),
+            )
         ],
     }
     accuracy, what = STUDY.tables(document)
     assert accuracy.rows[0][4:] == ["88.00 ± 2.48", "88.00 ± 2.48", "-"]
     assert accuracy.rows[1][2:4] == ["12,345", "345"]
-    assert accuracy.rows[1][-1] == "-2.00 ± 2.48 (to modulation)"
+    assert accuracy.rows[1][-1].startswith("-2.00 points (-3.")
+    assert accuracy.rows[1][-1].endswith(") (to modulation)")
     assert "3,000 training" in accuracy.caption
     assert what.rows[1] == ["Operation", "neither", "W."]

@@ -1,12 +1,13 @@
 """Verdicts from made-up figures, each on both sides of its rule; and the tables that hold them."""
 
+import numpy as np
 import pytest
 
-from paper.claims import claims_table, judge_claims
+from paper.claims import OPERATIONS, claims_table, judge_claims
 from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
 from paper.paper_report import markdown_table
 from paper.published import CLAIMED_SAVINGS, ROWS
-from paper.statistics import FAILS, HOLDS, OPEN, SAME
+from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
 from paper.study import Table
 
 
@@ -131,45 +132,80 @@ def test_independence(transformer, expected):
     assert ratios == [HOLDS, FAILS]
 
 
-def ablations(n_seeds=5, **differences):
+def nested_runs(accuracy, n_texts=2_000, n_seeds=5):
+    """Runs whose right answers are those of any better run and no others, so that only their number tells."""
+    right = np.zeros(n_texts, dtype=bool)
+    right[: round(accuracy * n_texts)] = True
+    return [{"test_accuracy": accuracy, "right": pack_answers(right)}] * n_seeds
+
+
+def ablations(n_seeds=5, **accuracies):
+    """A study whose reference is right on 90 % of 2,000 texts."""
     variants = [
-        {"key": key.replace("_", "-"), "difference": {"mean": mean, "half_width": half}}
-        for key, (mean, half) in differences.items()
+        {"key": key, "against": against, "runs": nested_runs(accuracy, n_seeds=n_seeds)}
+        for key, against, accuracy in (
+            ("modulation", None, 0.9),
+            *((key.replace("_", "-"), "modulation", value) for key, value in accuracies.items()),
+        )
     ]
-    return document(studies={"ablations": [{"variants": variants, "seeds": list(range(n_seeds))}]})
+    rows = {"test": 2_000}
+    study = {"variants": variants, "seeds": list(range(n_seeds)), "rows": rows}
+    return document(studies={"ablations": [study]})
 
 
 @pytest.mark.parametrize(
-    ("difference", "n_seeds", "expected"),
-    [
-        ((-0.02, 0.005), 5, HOLDS),
-        ((0.001, 0.001), 5, SAME),
-        ((0.001, 0.003), 5, FAILS),
-        ((-0.01, 0.02), 5, OPEN),
-        ((-0.02, 0.005), 4, OPEN),
-        ((-0.01, None), 1, OPEN),
-    ],
+    ("twin", "n_seeds", "expected"),
+    [(0.88, 5, HOLDS), (0.9, 5, SAME), (0.92, 5, FAILS), (0.896, 5, OPEN), (0.88, 4, OPEN), (0.88, 1, OPEN)],
 )
-def test_complex_numbers_need_an_interval(difference, n_seeds, expected):
-    claim = verdict(ablations(n_seeds, real_means=difference), "Complex waves are better")
+def test_complex_numbers_need_an_interval(twin, n_seeds, expected):
+    claim = verdict(ablations(n_seeds, real_means=twin), "Complex waves are better")
     assert claim.verdict == expected
-    assert f"{-100 * difference[0]:+.2f}" in claim.evidence
-    assert "inf" not in claim.evidence
+    assert f"averages {100 * (0.9 - twin):+.2f} points" in claim.evidence
 
 
 @pytest.mark.parametrize(
-    ("modulation", "interference", "expected"),
+    ("averages", "magnitudes", "expected"),
+    [(0.85, 0.88, HOLDS), (0.9, 0.9, SAME), (0.85, 0.9, FAILS), (0.85, 0.92, FAILS), (0.85, 0.896, OPEN)],
+)
+def test_a_claim_about_all_comparisons_holds_in_each(averages, magnitudes, expected):
+    report = ablations(real_means=averages, magnitudes_alone=magnitudes)
+    assert verdict(report, "Complex waves are better").verdict == expected
+
+
+def phases(without, n_seeds=5):
+    """A study in which whole networks are right on 90 % of the texts of two sets."""
+    networks = [
+        {"data": data, "readout": readout, "operation": operation, "width": 128, "removed": removed}
+        | {"runs": nested_runs(without.get((readout, operation), 0.9) if removed else 0.9, n_seeds=n_seeds)}
+        for data in ("a", "b")
+        for readout in ("cls", "mean")
+        for operation in OPERATIONS
+        for removed in (None, "phase", "magnitude")
+    ]
+    rows = {"a": {"test": 2_000}, "b": {"test": 2_000}}
+    study = {"networks": networks, "seeds": list(range(n_seeds)), "rows": rows}
+    return document(studies={"phase": [study]})
+
+
+@pytest.mark.parametrize(
+    ("modulation", "interference", "n_seeds", "expected"),
     [
-        ((-0.03, 0.01), (-0.02, 0.01), HOLDS),
-        ((0.0, 0.002), (0.0, 0.002), SAME),
-        ((-0.03, 0.01), (0.0, 0.002), FAILS),
-        ((-0.03, 0.01), (0.01, 0.004), FAILS),
-        ((-0.03, 0.01), (-0.01, 0.02), OPEN),
+        (0.85, 0.87, 5, HOLDS),
+        (0.9, 0.9, 5, SAME),
+        (0.85, 0.9, 5, FAILS),
+        (0.85, 0.92, 5, FAILS),
+        (0.85, 0.896, 5, OPEN),
+        (0.85, 0.87, 4, OPEN),
     ],
 )
-def test_what_phase_and_magnitude_carry(modulation, interference, expected):
-    report = ablations(without_phase_modulation=modulation, without_phase_interference=interference)
-    assert verdict(report, "The phase carries what a text means").verdict == expected
+def test_what_the_phase_carries_where_it_is_a_number_of_its_own(modulation, interference, n_seeds, expected):
+    report = phases({("mean", "modulation"): modulation, ("mean", "interference"): interference}, n_seeds)
+    where = "The phase brings accuracy where it is a number of its own: mean over tokens"
+    assert verdict(report, where).verdict == expected
+    at_cls = verdict(report, "The phase brings accuracy at [CLS]")
+    assert at_cls.verdict == (OPEN if n_seeds < 5 else SAME)
+    assert "mean over a, b" in at_cls.evidence
+    assert verdict(report, "The magnitude brings accuracy at [CLS]").verdict == at_cls.verdict
 
 
 def test_probes():

@@ -14,12 +14,15 @@ from paper.study import Options
 
 def test_every_depth_width_and_norm_is_there_once():
     shapes = make_shapes()
-    normed = {(s.operation, s.layers, s.width) for s in shapes if s.layer_norm == "real"}
+    usual = [s for s in shapes if s.dropout == depth.DROPOUT]
+    normed = {(s.operation, s.layers, s.width) for s in usual if s.layer_norm == "real"}
     assert normed == {(o, d, w) for o in OPERATIONS for d in DEPTHS for w in WIDTHS}
-    others = [s for s in shapes if s.layer_norm != "real"]
+    others = [s for s in usual if s.layer_norm != "real"]
     assert {(s.operation, s.layer_norm) for s in others} == {
         (o, n) for o in OPERATIONS for n in ("none", "wave")
     }
+    of_preset = {(s.operation, s.layers, s.width) for s in shapes if s.dropout != depth.DROPOUT}
+    assert of_preset == {(o, 1, w) for o in OPERATIONS for w in WIDTHS} | {(o, 4, 128) for o in OPERATIONS}
     assert len({s.key for s in shapes}) == len(shapes)
     assert all(s.system(3).network["layer_norm"] == s.layer_norm for s in shapes)
 
@@ -39,8 +42,8 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
     assert check_study(STUDY, document, ["depth"]) == document
     next(tmp_path.glob("**/modulation-2-*-1-*.json")).unlink()
     partial = STUDY.measure(ResultStore(tmp_path, device="cpu", finished_only=True), options)
-    assert partial["unfinished"] == ["modulation-2-8-real"]
-    assert "modulation-2-8-real" in STUDY.tables(partial)[0].caption
+    assert partial["unfinished"] == ["modulation-2-8-real-0.1"]
+    assert "modulation-2-8-real-0.1" in STUDY.tables(partial)[0].caption
 
 
 def document_of(accuracies, n_texts=2_000, n_seeds=5):
@@ -52,7 +55,8 @@ def document_of(accuracies, n_texts=2_000, n_seeds=5):
         for seed in range(n_seeds):
             right = np.zeros(n_texts, dtype=bool)
             right[order[: round(accuracy * n_texts)]] = True
-            runs.append({"seed": seed, "test_accuracy": right.mean(), "right": pack_answers(right)})
+            run = {"seed": seed, "test_accuracy": right.mean(), "validation_accuracy": accuracy}
+            runs.append({**run, "right": pack_answers(right)})
         shape = Shape(operation, layers, 128)
         networks.append({**vars(shape), "key": shape.key, "runs": runs})
     rows = {"train": 10, "validation": 5, "test": n_texts}
@@ -78,6 +82,17 @@ def test_verdicts_follow_from_the_answers(deep, better, no_loss):
     assert [claim[1] for claim in claims] == [better, no_loss]
     assert f"{difference.mean:+.2f} points" in claims[0][2]
     assert STUDY.tables(document)[0].rows[1][-2:] == [better, no_loss]
+
+
+@pytest.mark.parametrize("validation", [0.80, 0.95])
+def test_several_layers_are_compared_with_the_one_layer_that_is_better_in_validation(validation):
+    document = document_of({("modulation", 1): 0.90, ("modulation", 4): 0.90})
+    other = document_of({("modulation", 1): 0.70})["networks"][0]
+    for run in other["runs"]:
+        run["validation_accuracy"] = validation
+    document["networks"].append({**other, "dropout": 0.5, "key": "modulation-1-128-real-0.5"})
+    (difference,) = differences(document).values()
+    assert difference.mean == pytest.approx(20.0 if validation > 0.9 else 0.0)
 
 
 def test_without_one_layer_nothing_is_compared():

@@ -17,6 +17,7 @@ from paper.statistics import (
     VERDICTS,
     Lead,
     compare,
+    compare_over_sets,
     judge_lead,
     judge_no_loss,
     pack_answers,
@@ -142,3 +143,32 @@ def test_verdicts_at_random_agree_with_their_words():
             assert points.min() <= MARGIN <= points.max()
         seen.add(verdict)
     assert seen == set(VERDICTS)
+
+
+def test_a_lead_over_several_sets_counts_each_set_once():
+    """One of two sets has ten times the texts; both leads are five and one points."""
+    generator = np.random.default_rng(3)
+    pairs = []
+    for n_texts, lead in ((400, 0.05), (4_000, 0.01)):
+        first = generator.random((5, n_texts)) < 0.9
+        second = first.copy()
+        second[:, : round(lead * n_texts)] = False
+        first[:, : round(lead * n_texts)] = True
+        pairs.append((first, second))
+    both = compare_over_sets(pairs)
+    assert both.mean == pytest.approx(3.0)
+    assert (both.n_seeds, both.n_texts) == (5, 4_400)
+    alone = [compare(*pair) for pair in pairs]
+    # Chance of independent sets adds up: half the root of the sum of squares.
+    widths = [each.high - each.low for each in (*alone, both)]
+    assert widths[2] == pytest.approx(np.hypot(*widths[:2]) / 2, rel=0.1)
+    assert both.reversed.mean == -both.mean
+    assert both.reversed.low == -both.high
+    with pytest.raises(ValueError, match="at least one data set"):
+        compare_over_sets([])
+
+
+def test_one_seed_tells_nothing_about_others():
+    lead = compare(np.ones((1, 10), dtype=bool), np.zeros((1, 10), dtype=bool))
+    assert str(lead) == "+100.00 points (one seed)"
+    assert judge_lead(lead) == OPEN
