@@ -27,8 +27,8 @@ def format_accuracies(values: list[float]) -> str:
 
 
 def system_title(key: str, system: Mapping[str, Any]) -> str:
-    """Title of a system; ``bare`` marks one that is trained with only what the papers state."""
-    return f"{system['title']}{', bare' if key.endswith('-bare') else ''}"
+    """Title of a system; it says so where one is trained without regularisation."""
+    return f"{system['title']}{', without regularisation' if key.endswith('-unregularised') else ''}"
 
 
 def _systems(document: Document) -> Iterator[tuple[str, str, Any]]:
@@ -42,7 +42,10 @@ def accuracy_table(document: Document) -> Table:
     rows = []
     for name, dataset in document["datasets"].items():
         for key, system in dataset["systems"].items():
-            test, reported = percent_accuracies(system), published(key.removesuffix("-bare"), name)
+            test, reported = (
+                percent_accuracies(system),
+                published(key.removesuffix("-unregularised").removesuffix("-literal"), name),
+            )
             title, sizes = system_title(key, system), system["rows"]
             if key == "encoder":
                 title += "".join(f" (published: {row.title})" for row in reported[:1])
@@ -60,8 +63,8 @@ def accuracy_table(document: Document) -> Table:
                 rows.append([name, EVERYDAY[key], "1", accuracy, *[NOTHING] * 4])
     return Table(
         "Accuracy in per cent, mean ± standard deviation over seeds; the difference is in points. Training "
-        "accuracy is that of the tested weights, without dropout. TF-IDF and preset fast train on all rows, "
-        "the other systems on four fifths.",
+        "accuracy is that of the tested weights, without dropout. All systems train on the same "
+        "rows; preset fast chooses its validation rows among them.",
         ["data", "system", "seeds", "test %", "validation %", "training %", "published %", "difference"],
         rows,
         n_names=2,
@@ -103,12 +106,12 @@ def transformer_table(document: Document) -> Table:
         for key, system in study["long"].items():
             if key.startswith("transformer"):
                 for entry in system["epochs"]:
-                    add(study["data"], f"{system['title']}, bare", entry["epoch"], [entry])
+                    add(study["data"], f"{system['title']}, without regularisation", entry["epoch"], [entry])
     head = ["data", "system", "epoch"]
     for split in ("training", "validation", "test"):
         head += [f"{split} %", f"{split} - {TRANSFORMER_ACCURACY}"]
     return Table(
-        "The one-layer Transformer after every epoch, mean of the seeds (bare: one seed), and the "
+        "The one-layer Transformer after every epoch, mean of the seeds (long run: one seed), and the "
         f"distance of each accuracy to the published {TRANSFORMER_ACCURACY} %. Training accuracy is "
         "counted during training, with dropout where there is dropout.",
         head,

@@ -114,8 +114,10 @@ def report_sections(document: Document) -> list[Section]:
             "rows choose nothing. Preset `paper` decides what the papers leave open: AdamW, with Adam on "
             "the embedding rows that a step uses; warm-up and linear decay of the learning rate; and, for "
             "Wave networks, dropout of half of the dimensions of a text's state and of half of its "
-            "tokens. Rows named bare keep only the optimisers: a constant learning rate and no "
-            "regularisation.",
+            "tokens. Rows named literal have what the papers state and nothing else: embeddings "
+            "from N(0, 1), the rate 1e-3, no dropout, Adam on all weights, and the last epoch. "
+            "Rows without regularisation have the preset's initial weights, optimisers and choice of epoch, "
+            "and neither dropout nor decay of weights or of the rate.",
             [accuracy_table(document), rows_table(document)],
         ),
         Section(

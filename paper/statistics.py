@@ -52,6 +52,10 @@ class Lead(NamedTuple):
         """Lead of the second system over the first."""
         return self._replace(mean=-self.mean, low=-self.high, high=-self.low)
 
+    def shifted(self, points: float) -> Lead:
+        """The same with some points added, e.g. the distance of an accuracy to a published one."""
+        return self._replace(mean=self.mean + points, low=self.low + points, high=self.high + points)
+
     def __str__(self) -> str:
         if np.isinf(self.low):
             return f"{self.mean:+.2f} points (one seed)"
@@ -165,6 +169,13 @@ def judge_lead(difference: Lead, margin: float = MARGIN) -> str:
     if difference.high >= margin:
         return OPEN
     return SAME if difference.low > -margin else FAILS
+
+
+def judge_above(difference: Lead, threshold: float) -> str:
+    """Judge the claim that a difference is larger than a threshold: its interval lies above or below."""
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    return HOLDS if difference.low > threshold else FAILS if difference.high < threshold else OPEN
 
 
 def judge_no_loss(difference: Lead, margin: float = MARGIN) -> str:

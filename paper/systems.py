@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from paper.literal import train_literally
 from paper.result_store import ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.statistics import pack_answers
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PAPER = preset_named("paper")
 TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}
 """One layer of BERT base; pretrained token embeddings bring a width of their own."""
-BARE = {"epochs": 4, "warmup": 0.0, "decay": "constant", "weight_decay": 0.0, "token_dropout": 0.0}
+UNREGULARISED = {"epochs": 4, "warmup": 0.0, "decay": "constant", "weight_decay": 0.0, "token_dropout": 0.0}
 """Only what the papers state of training: no warm-up, decay or regularisation."""
 
 
@@ -40,7 +41,8 @@ class System:
     Attributes:
         key: short name in files, e.g. ``wave-modulation``.
         title: name in tables.
-        kind: ``wave``, ``transformer`` or ``encoder``.
+        kind: ``wave``, ``literal`` (a wave network trained by :mod:`paper.literal`), ``transformer`` or
+            ``encoder``.
         network: settings without the sizes that the data decides.
         recipe: of training.
         embeddings: checkpoint with a Transformer's initial token embeddings; None for random ones.
@@ -98,7 +100,7 @@ def build_network(
     """Make a wave network or a Transformer whose initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "wave":
+        if kind in ("wave", "literal"):
             return WaveNetwork(WaveConfig.from_dict(dict(settings)))
         return TransformerNetwork(TransformerConfig.from_dict(dict(settings)), embeddings)
 
@@ -116,22 +118,37 @@ def available(systems: Sequence[System]) -> tuple[list[System], list[str]]:
     return chosen, reasons
 
 
-def wave_system(operation: str, *, bare: bool = False, **settings: Any) -> System:
-    """The papers' network; ``bare`` trains with only what the papers state."""
-    network = {**PAPER.network, "operation": operation, **({"dropout": 0.0} if bare else {}), **settings}
-    recipe = PAPER.recipe.replace(**BARE) if bare else PAPER.recipe
+def wave_system(operation: str, *, unregularised: bool = False, **settings: Any) -> System:
+    """The papers' network; ``unregularised``: without dropout, warm-up and decay."""
+    network = {
+        **PAPER.network,
+        "operation": operation,
+        **({"dropout": 0.0} if unregularised else {}),
+        **settings,
+    }
+    recipe = PAPER.recipe.replace(**UNREGULARISED) if unregularised else PAPER.recipe
     return System(f"wave-{operation}", f"Wave network, {operation}", "wave", network, recipe)
 
 
-def transformer_system(embeddings: str | None, *, bare: bool = False, **settings: Any) -> System:
+def literal_system(operation: str) -> System:
+    """The network and its training with everything that the papers state, and nothing else."""
+    recipe = Recipe(epochs=4, batch_size=64, lr=1e-3)
+    network = {"width": 768, "operation": operation, "readout": "cls", "restore": "linear"}
+    network |= {"dropout": 0.0, "embedding_scale": 1.0}
+    return System(
+        f"wave-{operation}-literal", f"Wave network, {operation}, literal", "literal", network, recipe
+    )
+
+
+def transformer_system(embeddings: str | None, *, unregularised: bool = False, **settings: Any) -> System:
     """The papers' Transformer of one layer, with a checkpoint's initial token embeddings or random ones."""
     recipe = PAPER.recipe.replace(token_dropout=0.0, similar_lengths=True)
     return System(
         "transformer-random" if embeddings is None else "transformer-pretrained",
         f"Transformer, 1 layer, {embeddings or 'random'} embeddings",
         "transformer",
-        {**TRANSFORMER, **({"dropout": 0.0} if bare else {}), **settings},
-        recipe.replace(**BARE) if bare else recipe,
+        {**TRANSFORMER, **({"dropout": 0.0} if unregularised else {}), **settings},
+        recipe.replace(**UNREGULARISED) if unregularised else recipe,
         embeddings=embeddings,
     )
 
@@ -144,7 +161,10 @@ def encoder_system(checkpoint: str, epochs: int = 1, readout: str = "cls") -> Sy
 
 
 class TrainedSystem(NamedTuple):
-    """A network with the weights of its best epoch, the figures of every epoch, and those of the best."""
+    """A network with the weights of its best epoch, the figures of every epoch, and those of the best.
+
+    Trained literally, the last epoch counts instead of the best.
+    """
 
     network: TextNetwork
     history: list[dict[str, Any]]
@@ -154,6 +174,10 @@ class TrainedSystem(NamedTuple):
 def train_system(store: ResultStore, system: System, data: StudyData, seed: int) -> TrainedSystem:
     """Train a system on data encoded for it; the seed decides weights, order of texts and dropout."""
     network, recipe = system.build(data, seed, store.device), system.recipe
+    if system.kind == "literal":
+        assert isinstance(network, WaveNetwork)
+        epochs = train_literally(network, data, recipe, seed)
+        return TrainedSystem(network, epochs, epochs[-1])
     tester = _TestAfterEpochs(network, data)
     callbacks = [*store.callbacks, tester]
     history = fit(network, data.train, data.validation, recipe, seed=seed, has_cls=True, callbacks=callbacks)

@@ -226,8 +226,8 @@ def _table() -> Iterator[Row]:
         {"frozen": True},
     )
     yield (
-        ("Training", "bare", "no regularisation"),
+        ("Training", "unregularised", "no regularisation"),
         "Training as the papers state it: a constant rate without warm-up, no dropout of tokens or of "
         "states, no weight decay; as many epochs as the others.",
-        {"bare": True},
+        {"unregularised": True},
     )

@@ -28,8 +28,8 @@ def measure(store: ResultStore, options: Options) -> Document:
     seeds = options.seeds[:2] if quick else options.seeds
     all_rows = options.load(train_rows=320 if quick else None, test_rows=300 if quick else None)
     few_rows = options.load(train_rows=steps * 64, test_rows=300 if quick else TEST_ROWS)
-    waves = [wave_system(operation, bare=True) for operation in ("interference", "modulation")]
-    transformers = [transformer_system(embeddings, bare=True) for embeddings in (MINILM, None)]
+    waves = [wave_system(operation, unregularised=True) for operation in ("interference", "modulation")]
+    transformers = [transformer_system(embeddings, unregularised=True) for embeddings in (MINILM, None)]
     systems, left_out = available([*waves, *transformers])
     document: Document = {
         "data": all_rows.name,

@@ -136,8 +136,8 @@ def measure(store: ResultStore, options: Options) -> Document:
     """
     steps, n_texts = (INTERVAL, BATCH) if options.quick else (STEPS, N_TEXTS)
     data = options.load(train_rows=(steps + 1) * BATCH, test_rows=BATCH)
-    compared = [wave_system(operation, bare=True) for operation in ("interference", "modulation")]
-    compared.append(transformer_system(MINILM, bare=True))
+    compared = [wave_system(operation, unregularised=True) for operation in ("interference", "modulation")]
+    compared.append(transformer_system(MINILM, unregularised=True))
     if not options.quick:
         compared.append(encoder_system(MINILM, epochs=4))
     systems, left_out = available(compared)

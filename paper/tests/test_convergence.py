@@ -27,7 +27,7 @@ def test_the_study_in_miniature(small, splits, tmp_path):
 def test_a_probe_sees_the_network_as_it_is_after_so_many_steps(small, splits, epochs):
     """At a constant rate, and without dropout, one epoch of 12 steps is the beginning of two."""
     data = Options(splits).load()  # 192 rows, 12 steps of 16
-    system = wave_system("modulation", bare=True)
+    system = wave_system("modulation", unregularised=True)
     accuracies = probe_training(
         ResultStore(), system, data, 0, 20, 12, lambda network, step: (step, validate(network, data.test)[1])
     )

@@ -82,7 +82,7 @@ class Clock:
             self.samples.append(len(sample))
             self.now += seconds_a_row * len(sample)
 
-        monkeypatch.setattr(module, "_fit", train)
+        monkeypatch.setattr(module, "train_predictor", train)
 
     def __call__(self) -> float:
         return self.now

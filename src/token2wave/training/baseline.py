@@ -51,7 +51,7 @@ def costs_less_than(seconds: float, pairs: Pairs, clock: Callable[[], float] = t
     while True:
         sample, sample_start = train.take(order[:n_sample]), clock()
         try:
-            _fit(sample)
+            train_predictor(sample)
         except DataError:
             return False
         now = clock()
@@ -74,7 +74,7 @@ def fit_baseline(pairs: Pairs, label_names: tuple[str, ...]) -> Baseline:
     pairs = [pair for pair in pairs if len(pair[1])]  # few different texts do not fill all folds
     for train, test in pairs:
         start = time.perf_counter()
-        predict = _fit(train)
+        predict = train_predictor(train)
         seconds += (time.perf_counter() - start) / len(pairs)
         predicted.append(predict(test.texts))
     truth, multi_label = np.concatenate([test.labels for _, test in pairs]), pairs[0][0].multi_label
@@ -108,11 +108,14 @@ def train_baseline(
     return fit_baseline([(train, Examples.of_texts(test_texts, test_labels))], label_names)
 
 
-def _fit(train: Examples) -> Callable[[Sequence[str]], NDArray[Any]]:
-    """Train on weighted examples; the result predicts labels.
+def train_predictor(train: Examples) -> Callable[[Sequence[str]], NDArray[Any]]:
+    """Train on weighted examples; the result predicts the labels of texts, ``(N,)`` or ``(N, C)``.
 
     One machine a class of multi-label texts is trained against the rest, and the texts that have the class
     have its positive weight.
+
+    Raises:
+        DataError: the texts have no words for it.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.svm import LinearSVC
