@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 from paper.accuracy import EVERYDAY
+from paper.choices import choices_table
 from paper.claims import claims_table, judge_claims, summarise_claims
 from paper.comparison_tables import (
     accuracy_table,
@@ -107,6 +108,7 @@ def report_sections(document: Document) -> list[Section]:
             "Each verdict follows from the figures of this report by the rule in its row.",
             [claims_table(document)],
         ),
+        Section("What the papers leave open", "", [choices_table(document)]),
         Section(
             "Accuracy",
             "The papers' Tables 1 and 2. Validation takes a fifth of the training rows, unless the data "

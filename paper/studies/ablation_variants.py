@@ -187,6 +187,21 @@ def _table() -> Iterator[Row]:
                 {"operation": operation, "against": operation, "restore": restore},
             )
     yield (
+        ("Read-out", "readout-mean-norm", "mean over tokens, normed one by one"),
+        "As the mean over tokens, but the norm is that of each token's state, before the average.",
+        {"readout": "mean", "norm_tokens": True, "against": "readout-mean"},
+    )
+    yield (
+        ("Restore", "activation-gelu", "linear map and GELU"),
+        "A GELU follows the linear map.",
+        {"activation": "gelu"},
+    )
+    yield (
+        ("Restore", "feed-forward-gelu", "two linear maps with GELU"),
+        f"A feed-forward network of {2 * WIDTH} hidden dimensions with GELU in place of the linear map.",
+        {"feed_forward": 2 * WIDTH, "activation": "gelu"},
+    )
+    yield (
         ("Variants", "variants-levels", "sentence and input level"),
         "Both waves come from the embedding itself, without linear maps: one has the magnitude of [CLS]'s "
         "sentence, the other that of the whole text (Fig. 6a).",

@@ -42,6 +42,7 @@ def make_network(operation: str = "modulation", **settings: object):
         return WaveNetwork(WaveConfig(N_ROWS, 3, WIDTH, **config)).double().eval()
 
 
+BESIDE = {"positions-sinusoidal-1": "positions-none-1", "readout-mean-norm": "readout-mean"}
 EVERY = (*ABLATIONS, "without-phase", "without-magnitude")
 
 
@@ -242,8 +243,8 @@ def test_variants_have_keys_of_their_own_and_a_reference_of_their_operation():
         assert variant.what.endswith(".")
         if variant.against is None:
             assert variant.key == "modulation"
-        elif variant.key == "positions-sinusoidal-1":
-            assert variant.against == "positions-none-1"
+        elif variant.key in BESIDE:
+            assert variant.against == BESIDE[variant.key]
         elif variant.key != "interference":
             assert variant.against == variant.operation
 

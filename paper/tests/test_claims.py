@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from paper.choices import CHOICES, choices_table
 from paper.claims import OPERATIONS, claims_table, judge_claims
 from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
 from paper.paper_report import markdown_table
 from paper.published import CLAIMED_SAVINGS, ROWS
 from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
+from paper.studies.ablation_variants import make_variants
 from paper.study import Table
 
 N_TEXTS = 2_000
@@ -390,3 +392,16 @@ def test_an_encoder_stands_in_for_bert_and_proves_nothing():
     claim = verdict(document(encoder=system("MiniLM", run(0.925))), "BERT base reaches 94.64 % on ag_news")
     assert claim.verdict == OPEN
     assert "92.50 %" in claim.evidence
+
+
+def test_every_choice_that_the_papers_leave_open_has_an_effect_or_a_place():
+    keys = {variant.key for variant in make_variants(3)}
+    for choice in CHOICES:
+        assert (choice.variant is None) == bool(choice.elsewhere)
+        assert choice.variant is None or choice.variant in keys
+    report = ablations(readout_mean=0.85)
+    report["studies"]["ablations"][0]["data"] = "ag_news"
+    effects = {row[2]: row[3] for row in choices_table(report).rows}
+    assert effects["the mean of all states"].startswith("-5.00 points (")
+    assert effects["the real part"] == "-"
+    assert effects["before it, or none"] == "see depth"
