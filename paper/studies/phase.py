@@ -12,6 +12,7 @@ from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import Lead, compare, compare_over_sets, judge_lead, stack_answers
 from paper.studies.ablation_network import remove_from_waves
 from paper.studies.depth import DROPOUT
+from paper.studies.pair_interference import draw_example, measure_example
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, styled
 from paper.systems import System, train_and_answer, wave_system
@@ -104,7 +105,9 @@ def measure(store: ResultStore, options: Options) -> Document:
 
     Returns:
         Settings; ``rows`` by data set; ``networks``, each with ``runs`` (one a seed), as from
-        :func:`paper.systems.train_and_answer`; ``unfinished``, networks that lack some run.
+        :func:`paper.systems.train_and_answer`; ``example``, of eq. 5
+        (:func:`paper.studies.pair_interference.measure_example`); ``unfinished``, networks that lack some
+        run.
     """
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
@@ -122,6 +125,12 @@ def measure(store: ResultStore, options: Options) -> Document:
             unfinished.append(f"{case.data}/{case.key}")
     if not networks:
         raise NotFinishedError("phase")
+    try:
+        width = QUICK_WIDTH if quick else WIDTH
+        example = measure_example(store, sets[0], width, epochs, seeds[0])
+    except NotFinishedError:
+        example = None
+        unfinished.append("example")
     return {
         "data": sets[0].name,
         "rows": {data.name: data.settings["rows"] for data in sets},
@@ -129,6 +138,7 @@ def measure(store: ResultStore, options: Options) -> Document:
         "epochs": epochs,
         "seeds": list(seeds),
         "networks": networks,
+        "example": example,
         "unfinished": unfinished,
     }
 
@@ -264,7 +274,10 @@ def drawings(document: Document) -> dict[str, Drawing]:
         "without the part. Bars are intervals of 95 % for all of the table together; the grey band is the "
         "margin of 0.3 points, within which a difference counts as none."
     )
-    return {"phase": Drawing(figure, caption)}
+    drawn = {"phase": Drawing(figure, caption)}
+    if document["example"] is not None:
+        drawn["phase-example"] = draw_example(document["example"], document["data"])
+    return drawn
 
 
 def _of(compared: Sequence[Comparison], removed: str, operation: str) -> Iterator[Comparison]:

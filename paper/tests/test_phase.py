@@ -9,6 +9,7 @@ from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import pack_answers
 from paper.studies import phase
 from paper.studies.ablation_network import remove_from_waves
+from paper.studies.pair_interference import agreement, level_agreement, pair_agreement
 from paper.studies.phase import (
     OPERATIONS,
     READOUTS,
@@ -22,6 +23,7 @@ from paper.studies.phase import (
 )
 from paper.study import Options
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.waves import Wave
 
 SETS = ("a", "b", "c", "d")
 
@@ -80,7 +82,7 @@ def test_the_miniature_is_complete_resumes_and_draws(small, splits, tmp_path, mo
     ]
     monkeypatch.setattr(phase, "train_and_answer", lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
-    assert check_study(STUDY, document, ["phase"]) == document
+    assert check_study(STUDY, document, ["phase", "phase-example"]) == document
     next(tmp_path.glob("**/mean-modulation-16-without-phase-1-*.json")).unlink()
     partial = STUDY.measure(ResultStore(tmp_path, device="cpu", finished_only=True), options)
     assert partial["unfinished"] == ["topics/mean-modulation-16-without-phase"]
@@ -103,3 +105,38 @@ def test_leads_are_those_of_whole_networks_on_each_set_and_over_all():
         "b": pytest.approx(20.0),
     }
     assert comparison.over_sets.mean == pytest.approx(15.0)
+
+
+def test_agreement_is_the_papers_cosine_weighted_by_magnitudes():
+    """Against polar numbers, pair by pair."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = WaveNetwork(WaveConfig(12, 3, 6, readout="mean", dropout=0.0)).double().eval()
+    ids = np.array([0, 3, 5, 3])
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    both = weights["embedding.weight"][ids] @ weights["layers.0.variants.weight"].T
+    both += weights["layers.0.variants.bias"]
+    waves = []
+    for w in (both[:, :6], both[:, 6:]):
+        magnitude = np.sqrt((w**2).sum(axis=0))
+        waves.append((magnitude, np.arccos(np.clip(w / magnitude, -1, 1))))
+    (first, alpha), (second, beta) = waves
+    expected = [
+        [(first * second * np.cos(a - b)).sum() / (first * second).sum() for b in beta] for a in alpha
+    ]
+    with torch.no_grad():
+        np.testing.assert_allclose(pair_agreement(network, ids), expected, rtol=0, atol=1e-7)
+
+
+def test_levels_agree_where_a_sentence_is_the_text():
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = WaveNetwork(WaveConfig(12, 3, 6, variants="levels", sentence_ends=(5,))).double().eval()
+    ids = np.array([0, 3, 5, 4])
+    with torch.no_grad():
+        whole = level_agreement(network, ids, torch.tensor([0, 4]))
+        halves = level_agreement(network, ids, torch.tensor([0, 3, 4]))
+    np.testing.assert_allclose(whole, 1.0)
+    assert (halves < 1 - 1e-3).all()
+    nothing = Wave(torch.zeros(1, 3), torch.zeros(1, 3))
+    assert agreement(nothing, nothing).item() == 0
