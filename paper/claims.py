@@ -55,11 +55,14 @@ class Claim(NamedTuple):
 
 def judge_claims(document: Document) -> list[Claim]:
     """Judge every claim for which the report holds figures."""
-    claims = [claim for check in CHECKS for claim in check(document)]
-    for name, check in OF_STUDIES.items():
-        for study in document["studies"].get(name, []):
-            claims += check(study)
-    return claims
+    return [claim for part in ("accuracy", *OF_STUDIES) for claim in judge_part(document, part)]
+
+
+def judge_part(document: Document, part: str) -> list[Claim]:
+    """Judge the claims on accuracy (and those that follow from the papers alone), or those of a study."""
+    if part == "accuracy":
+        return [claim for check in CHECKS for claim in check(document)]
+    return [claim for study in document["studies"].get(part, []) for claim in OF_STUDIES[part](study)]
 
 
 def claims_table(document: Document) -> Table:

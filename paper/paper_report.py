@@ -14,7 +14,7 @@ from typing import Any
 
 from paper.accuracy import EVERYDAY
 from paper.choices import choices_table
-from paper.claims import claims_table, judge_claims, summarise_claims
+from paper.claims import claims_table, judge_claims, judge_part, summarise_claims
 from paper.comparison_tables import (
     accuracy_table,
     counterparts_table,
@@ -195,6 +195,14 @@ def verdicts_table(document: Document) -> str:
     """Every claim and its verdict in Markdown, without evidence and rule."""
     rows = [[claim.claim, claim.verdict] for claim in judge_claims(document)]
     return markdown_table(Table(summarise_claims(document), ["claim", "verdict"], rows, n_names=2))
+
+
+def evidence_table(document: Document, part: str) -> str:
+    """Claims with verdict and evidence in Markdown, those on accuracy or those of a study."""
+    rows = [[claim.claim, claim.verdict, claim.evidence] for claim in judge_part(document, part)]
+    if not rows:
+        return "Not measured yet."
+    return markdown_table(Table("", ["claim", "verdict", "evidence"], rows, n_names=3)).lstrip("\n")
 
 
 def describe_origin(made: Document) -> str:

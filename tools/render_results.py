@@ -31,12 +31,14 @@ import figures  # noqa: E402
 import tables  # noqa: E402
 
 from paper.paper_report import (  # noqa: E402
+    evidence_table,
     render_figures,
     render_markdown,
     report_sections,
     summarise_accuracy,
     verdicts_table,
 )
+from paper.studies import STUDIES  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 RESULTS = ROOT / "results"
@@ -217,6 +219,11 @@ def paper_page() -> str:
     return render_markdown(document, report_sections(document), "results/figures") + "\n"
 
 
+def evidence(part: str) -> str:
+    """Table of the claims on accuracy, or of a study, with verdict and evidence."""
+    return evidence_table(paper_document(), part) + "\n"
+
+
 def fuzzing() -> str:
     """What guided fuzzing did with each target."""
     path = RESULTS / "fuzzing.json"
@@ -359,6 +366,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "agreement": lambda: tables.agreement_table(benchmark("agreement")).rstrip() + "\n",
     "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
     "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
+    **{f"evidence-{part}": partial(evidence, part) for part in ("accuracy", *STUDIES)},
     "reliability": lambda: tables.promises_table(tables.Results(RESULTS)),
     **{name: partial(reliability, name) for name in tables.RELIABILITY_TABLES},
     **{f"distributed-{part}": partial(distributed, part) for part in ("time", "traffic")},

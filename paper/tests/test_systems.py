@@ -3,15 +3,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small_studies
 import torch
 
 from paper import systems
 from paper.literal import train_literally
 from paper.reference import ReferenceWaveNetwork
 from paper.result_store import ResultStore
+from paper.studies.ablation_network import REMOVABLE, ablate, remove_from_waves
 from paper.study import load_study_data
 from paper.systems import (
     available,
+    build_network,
     encoder_system,
     literal_system,
     train_system,
@@ -21,7 +24,7 @@ from paper.systems import (
 from token2wave.data import TextDataset, TextSplit
 from token2wave.errors import DataError, MissingExtraError
 from token2wave.features import WordPieceConfig
-from token2wave.models import PretrainedEncoder
+from token2wave.models import PretrainedEncoder, make_batch
 from token2wave.models.encoder_sources import MINILM
 from token2wave.training.recipe import Recipe
 
@@ -128,3 +131,14 @@ def test_a_literal_system_reports_its_last_epoch(small, splits, monkeypatch):
     )
     trained = train_system(ResultStore(), system, load_study_data(splits), 0)
     assert trained.best == epochs[-1]
+
+
+@pytest.mark.parametrize("removed", ["real-means", "magnitudes-alone", "phase", "magnitude"])
+def test_no_ablated_network_mixes_devices(removed):
+    """On a device without memory: a tensor that is made on the processor meets one that is not, and fails."""
+    with torch.device("meta"):
+        network = build_network("wave", {"n_rows": 10, "n_classes": 3, "width": 8}, seed=0)
+        network = remove_from_waves(network, removed) if removed in REMOVABLE else ablate(network, removed)
+    batch = make_batch(small_studies.ragged([[0, 5, 7], [0, 5]])).to(torch.device("meta"))
+    network.train()(batch).square().sum().backward()
+    assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}

@@ -308,3 +308,25 @@ def test_only_rows_of_the_batch_have_gradients():
 
 def test_the_examples_of_docstrings_run() -> None:
     assert doctest.testmod(wave_network) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layers": 2, "layer_norm": "real", "residual": "figure"},
+        {"layers": 2, "layer_norm": "wave", "feed_forward": 8, "activation": "gelu"},
+        {"readout": "mean", "positions": "sinusoidal", "norm_tokens": True},
+        {"readout": "text", "variants": "rows", "context_width": 4, "linear_svm": True},
+        {"variants": "levels", "sentence_ends": (5,), "restore": "magnitude"},
+    ],
+)
+def test_no_step_of_training_mixes_devices(settings):
+    """On a device without memory: a tensor that is made on the processor meets one that is not, and fails."""
+    config = WaveConfig(10, 4, 8, dropout=0.3, **settings)
+    with torch.device("meta"):
+        network = WaveNetwork(config).train()
+    batch = make_batch(ragged([[0, 5, 7], [0, 5], []]), config.sentence_ends).to(torch.device("meta"))
+    logits = network(batch)
+    assert logits.shape == (3, 4)
+    logits.square().sum().backward()
+    assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
