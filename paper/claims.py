@@ -30,7 +30,7 @@ from paper.statistics import (
     judge_lead,
     judge_no_loss,
 )
-from paper.studies import depth, probe_tables
+from paper.studies import depth, probe_tables, word_order_networks, word_order_tables
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
 
@@ -439,7 +439,7 @@ def _judge_probes(study: Document) -> Iterator[Claim]:
     rule = (
         "the interval of a network of the papers', with positions, over seeds and texts lies above "
         f"{probe_tables.SOLVES:g} %; it does not hold if those of all of them lie below; the context branch "
-        "does not count. A failure is one of training on the study's budget: weights set by hand can do it"
+        "does not count. A failure says that they did not learn it on the study's budget"
     )
 
     def claim(question: str, task: str, verdict: str, best: Accuracy) -> Claim:
@@ -449,25 +449,27 @@ def _judge_probes(study: Document) -> Iterator[Claim]:
             if (values := probe_tables.accuracies(study, task, system["key"]))
         }
         evidence = f"the best of them {best}; all networks: {_list(others, '.1f', ' %')}"
-        return Claim(f"With positions, a Wave network {question} (open question)", verdict, evidence, rule)
+        return Claim(f"With positions, {question} (open question)", verdict, evidence, rule)
 
     plain = probe_tables.judge_waves(study, probe_tables.plain_tasks(study))
     for task, question in (
-        ("order", "can tell whether A comes before B"),
-        ("negation", "can tell what a negation negates"),
+        ("order", "a Wave network can tell whether A comes before B"),
+        ("negation", "a Wave network can tell what a negation negates"),
     ):
         if task in plain:
             yield claim(question, task, *plain[task])
     for family, question in (
-        ("distance", "can be decided by a token at the start over {:,} tokens"),
-        ("long-range", "can relate tokens far apart in {:,} tokens"),
+        ("distance", "a token at the start can decide over {:,} tokens in a Wave network"),
+        ("long-range", "a Wave network can relate tokens far apart in {:,} tokens"),
     ):
         tasks = probe_tables.growing_tasks(study, family)
         judged = probe_tables.judge_waves(study, tasks)
         tasks = [task for task in tasks if task["key"] in judged]
         first = next((i for i, task in enumerate(tasks) if judged[task["key"]][0] != HOLDS), len(tasks))
         for shown in tasks[max(0, first - 1) : first + 1]:  # the longest that holds, and the next
-            yield claim(question.format(shown["length"]), shown["key"], *judged[shown["key"]])
+            (verdict, best), limit = judged[shown["key"]], "; weights set by hand can do it at every length"
+            made = claim(question.format(shown["length"]), shown["key"], verdict, best)
+            yield made._replace(rule=made.rule + limit)
 
 
 def _judge_depth(study: Document) -> Iterator[Claim]:
@@ -497,6 +499,50 @@ def _judge_depth(study: Document) -> Iterator[Claim]:
             )
 
 
+def _judge_word_order(study: Document) -> Iterator[Claim]:
+    """Whether positions help where word order matters, cost elsewhere, and cost with large embeddings."""
+    paired = "paired over seeds and test texts; the interval counts all networks of the table"
+    negated = word_order_tables.find_texts(study, "sst2", "negated")
+    for operation in OPERATIONS if negated else ():
+        scale = word_order_tables.best_scale(negated.corpus, operation)
+        gain = word_order_tables.gains_by_order(negated).get(f"{operation}-{scale or 0:g}-sinusoidal")
+        if gain is not None:
+            yield Claim(
+                f"Positions help where word order matters: negated sentences of sst2, {operation} "
+                "(open question)",
+                judge_lead(gain),
+                f"{gain}, {gain.n_texts} texts; initial embeddings of {scale:g}, by validation rows",
+                f"a gain of more than {MARGIN} points, {paired}",
+            )
+    topics = word_order_tables.find_texts(study, "ag_news")
+    gains = word_order_tables.gains_by_order(topics) if topics else {}
+    for operation in OPERATIONS:
+        small = gains.get(f"{operation}-{word_order_networks.SCALES[0]:g}-sinusoidal")
+        if small is None:
+            continue
+        cost = word_order_tables.reverse(small)
+        verdict = judge_lead(cost)
+        yield Claim(
+            f"Positions cost accuracy on ag_news, {operation} (our question)",
+            verdict,
+            f"lead of the network without positions {cost}",
+            f"more than {MARGIN} points with the papers' embeddings, {paired}",
+        )
+        for key, words in (
+            (f"{word_order_networks.SCALES[-1]:g}", "start"),
+            (word_order_networks.MULTIPLIED, "are multiplied to be"),
+        ):
+            large = gains.get(f"{operation}-{key}-sinusoidal")
+            if large is not None:
+                yield Claim(
+                    f"The cost vanishes when embeddings {words} as large as the positions, {operation}",
+                    judge_no_loss(large) if verdict == HOLDS else OPEN,
+                    f"lead of the network with positions {large}",
+                    f"no loss of more than {MARGIN} points to the same embeddings without positions; cannot "
+                    f"be told if there is no cost above; {paired}",
+                )
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -515,5 +561,6 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "ablations": _judge_ablations,
     "depth": _judge_depth,
     "probes": _judge_probes,
+    "word_order": _judge_word_order,
 }
 """Each judges the claims for which a report, or a document of a study, holds figures."""

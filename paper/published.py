@@ -71,7 +71,7 @@ COUNTERPARTS = (
     ("Eq. 8: several layers", "depth", "the papers report no result of several layers"),
     ("Open question: complex against real, size of the model", "ablations", ""),
     ("Open question: long texts, other batch sizes", "complexity, probes", ""),
-    ("Open question: word order and distant relations", "probes", ""),
+    ("Open question: word order and distant relations", "probes, word_order", ""),
     ("Open question: independence and accuracy", "independence", ""),
     (
         "Not in the papers: fastText",

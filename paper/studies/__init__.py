@@ -19,6 +19,7 @@ STUDIES = (
     "ablations",
     "depth",
     "probes",
+    "word_order",
 )
 """Names of the studies and of their modules, in the order of the report."""
 

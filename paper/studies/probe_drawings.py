@@ -100,7 +100,7 @@ def _draw_lengths(axes: Axes, document: Document, tasks: Sequence[dict[str, Any]
             blind_named = True
             line_with_band(axes, lengths, lines, label, len(SERIES) - 1)
             continue
-        beside = lengths * 2.0 ** (0.07 * (n_drawn - 2))
+        beside = lengths * 2.0 ** (0.11 * (n_drawn - 2))
         line_with_band(axes, beside, lines, system["title"], n_drawn)
         n_drawn += 1
     axes.set_xscale("log", base=2)
