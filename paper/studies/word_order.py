@@ -21,13 +21,14 @@ from token2wave.training.examples import Examples
 
 SENTENCES, PAIRS = ("sst2",), ("sick", "rte")
 WIDTH, EPOCHS = 128, 3
-TRAIN_ROWS, SENTENCE_ROWS = 4_000, 10_000
+TRAIN_ROWS, SENTENCE_ROWS = 5_000, 10_000
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS, QUICK_WIDTH = 200, 96, 1, 16
 SEPARATOR = " [SEP] "  # between the texts of a pair, as words: every vocabulary reads it
 NEGATORS = {
     *("no", "not", "n't", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "cannot"),
     *("without", "hardly", "barely", "scarcely"),
 }
+NEGATED, CONTRADICTIONS = "negated", "contradictions"
 SHUFFLE_SEED = 20241104
 
 
@@ -76,16 +77,19 @@ def join_pairs(name: str) -> TextDataset:
     return replace(dataset, **{key: join(split) for key, split in splits.items() if split is not None})
 
 
-def make_corpus(data: StudyData, networks: list[OrderNetwork], pairs: bool = False) -> Corpus:
-    """Shuffle the test texts, and find those in which order is likely to matter."""
+def make_corpus(data: StudyData, networks: list[OrderNetwork], subset: str | None = None) -> Corpus:
+    """Shuffle the test texts, and find those in which order is likely to matter.
+
+    The ``subset`` is `NEGATED`, sentences with a negator, or `CONTRADICTIONS`, pairs of that class.
+    """
     texts = list(data.test.texts)
     shuffled = Examples.of_texts(shuffle_words(texts), data.test.labels).encode(data.features)
-    if pairs:
-        names = [name.lower() for name in data.texts.label_names]
-        rows = {name: data.test.labels == index for index, name in enumerate(names) if "contrad" in name}
-        subsets = {f"{name}s": mask for name, mask in rows.items()}
-    else:
-        subsets = {"negated": np.array([is_negated(text) for text in texts], dtype=bool)}
+    names = [name.lower() for name in data.texts.label_names]
+    masks = {
+        NEGATED: np.array([is_negated(text) for text in texts], dtype=bool),
+        CONTRADICTIONS: np.array([names[label] == "contradiction" for label in data.test.labels], dtype=bool),
+    }
+    subsets = {name: mask for name, mask in masks.items() if name == subset}
     return Corpus(data, shuffled, {name: mask for name, mask in subsets.items() if mask.any()}, networks)
 
 
@@ -93,16 +97,16 @@ def load_corpora(options: Options) -> tuple[list[Corpus], list[str]]:
     """Read all data; and why some is left out, a sentence each."""
     if options.quick:
         data = options.load(QUICK_ROWS, QUICK_TEST_ROWS)
-        return [make_corpus(data, make_networks(QUICK_WIDTH, QUICK_EPOCHS, OPERATIONS[:1]))], []
+        return [make_corpus(data, make_networks(QUICK_WIDTH, QUICK_EPOCHS, OPERATIONS[:1]), NEGATED)], []
     every, few = make_networks(WIDTH, EPOCHS), make_networks(WIDTH, EPOCHS, OPERATIONS[:1])
     corpora, reasons = [make_corpus(options.load(TRAIN_ROWS), every)], []
     for name in (*SENTENCES, *PAIRS):
         try:
             if name in PAIRS:
                 data = load_study_data(join_pairs(name), train_rows=SENTENCE_ROWS)
-                corpora.append(make_corpus(data, few, pairs=True))
+                corpora.append(make_corpus(data, few, CONTRADICTIONS))
             else:
-                corpora.append(make_corpus(options.load(SENTENCE_ROWS, other=name), every))
+                corpora.append(make_corpus(options.load(SENTENCE_ROWS, other=name), every, NEGATED))
         except DataError as error:
             reasons.append(f"{name} is left out: {error}.")
     return corpora, reasons

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from paper.statistics import MARGIN, Answers, Lead, compare, judge_lead, stack_answers, unpack_answers
+from paper.statistics import (
+    MARGIN,
+    Answers,
+    Lead,
+    compare,
+    judge_lead,
+    pack_answers,
+    stack_answers,
+    unpack_answers,
+)
 from paper.studies.word_order_networks import OPERATIONS, SCALES
 from paper.study import Document, Drawing, Table, describe_training
 from paper.study_figures import MUTED, SERIES, new_figure, styled
@@ -37,7 +47,31 @@ class Texts(NamedTuple):
 
     def answers(self, network: Mapping[str, Any], name: str = "right") -> Answers:
         """Whether the network of each seed is right about each of the texts, ``(S, N)``."""
-        return stack_answers([{"right": run[name]} for run in network["runs"]], len(self.mask))[:, self.mask]
+        return _unpack(_packed(network, name), len(self.mask))[:, self.mask]
+
+    def compare(
+        self, first: Mapping[str, Any], second: Mapping[str, Any], name: str, n_comparisons: int
+    ) -> Lead:
+        """Compare the first network's answers with ``name`` of the second's."""
+        packed = _packed(first, "right"), _packed(second, name)
+        return _compare(*packed, pack_answers(self.mask), len(self.mask), n_comparisons)
+
+
+def _packed(network: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(run[name] for run in network["runs"])
+
+
+def _unpack(packed: tuple[str, ...], n_texts: int) -> Answers:
+    return stack_answers([{"right": answers} for answers in packed], n_texts)
+
+
+@cache  # tables, figures and claims ask for the same comparisons, of a tenth of a second each
+def _compare(
+    first: tuple[str, ...], second: tuple[str, ...], mask: str, n_texts: int, n_comparisons: int
+) -> Lead:
+    chosen = unpack_answers(mask, n_texts)
+    both = (_unpack(packed, n_texts)[:, chosen] for packed in (first, second))
+    return compare(*both, n_comparisons=n_comparisons)
 
 
 def texts_of(document: Document) -> Iterator[Texts]:
@@ -58,7 +92,7 @@ def gains_by_order(texts: Texts) -> Leads:
         if network["reference"] in networks
     }
     return {
-        key: compare(texts.answers(network), texts.answers(reference), n_comparisons=len(pairs))
+        key: texts.compare(network, reference, "right", len(pairs))
         for key, (network, reference) in pairs.items()
     }
 
@@ -71,9 +105,7 @@ def losses_by_shuffling(texts: Texts) -> Leads:
     networks = texts.corpus["networks"]
     n_comparisons = max(1, sum(network["order"] != "none" for network in networks))
     return {
-        network["key"]: compare(
-            texts.answers(network), texts.answers(network, "right_shuffled"), n_comparisons=n_comparisons
-        )
+        network["key"]: texts.compare(network, network, "right_shuffled", n_comparisons)
         for network in networks
     }
 
@@ -205,9 +237,9 @@ def _mark(axes: Any, row: int, lead: Lead, key: str) -> None:
 
 
 def _label_points(axes: Any) -> None:
-    """Ticks at 1, 3, 10, 30 points on both sides of zero, as far as the marks reach."""
+    """Ticks at 1, 5 and 30 points on both sides of zero, as far as the marks reach."""
     low, high = axes.get_xlim()
-    points = [0.0] + [sign * step for step in (1, 3, 10, 30) for sign in (-1, 1)]
+    points = [0.0] + [sign * step for step in (1, 5, 30) for sign in (-1, 1)]
     shown = sorted(point for point in points if low <= point <= high)
     axes.set_xticks(shown, [f"{point:g}" for point in shown])
     axes.minorticks_off()

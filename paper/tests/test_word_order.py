@@ -9,7 +9,14 @@ from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
 from paper.studies import word_order
-from paper.studies.word_order import STUDY, is_negated, join_pairs, make_corpus, shuffle_words
+from paper.studies.word_order import (
+    CONTRADICTIONS,
+    STUDY,
+    is_negated,
+    join_pairs,
+    make_corpus,
+    shuffle_words,
+)
 from paper.studies.word_order_networks import OPERATIONS, SCALES, make_networks
 from paper.studies.word_order_tables import best_scale, find_texts, gains_by_order, losses_by_shuffling
 from paper.study import Options, load_study_data
@@ -59,8 +66,8 @@ def test_pairs_become_one_text(tmp_path):
         (tmp_path / f"{split}.csv").write_text("\n".join(["text,text_pair,label", *rows]) + "\n")
     dataset = join_pairs(str(tmp_path))
     assert list(dataset.train.texts)[:2] == ["first 0 [SEP] second 0", "first 1 [SEP] second 1"]
-    corpus = make_corpus(load_study_data(dataset), [], pairs=True)
-    mask = corpus.subsets["contradictions"]
+    corpus = make_corpus(load_study_data(dataset), [], CONTRADICTIONS)
+    mask = corpus.subsets[CONTRADICTIONS]
     labels = [corpus.data.texts.label_names[label] for label in corpus.data.test.labels]
     assert [label == "CONTRADICTION" for label in labels] == mask.tolist()
 
@@ -146,7 +153,7 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
 
 
 def test_data_that_cannot_be_read_is_left_out(splits, monkeypatch):
-    monkeypatch.setattr(word_order, "make_corpus", lambda data, networks, pairs=False: data.name)
+    monkeypatch.setattr(word_order, "make_corpus", lambda data, *_: data.name)
     corpora, reasons = word_order.load_corpora(Options(splits))
     assert corpora == ["topics"]
     assert [reason.split(" is left out")[0] for reason in reasons] == ["sst2", "sick", "rte"]
