@@ -503,7 +503,9 @@ def _judge_word_order(study: Document) -> Iterator[Claim]:
     """Whether positions help where word order matters, cost elsewhere, and cost with large embeddings."""
     paired = "paired over seeds and test texts; the interval counts all networks of the table"
     negated = word_order_tables.find_texts(study, "sst2", "negated")
-    for operation in OPERATIONS if negated else ():
+    for operation in OPERATIONS:
+        if negated is None:
+            break
         scale = word_order_tables.best_scale(negated.corpus, operation)
         gain = word_order_tables.gains_by_order(negated).get(f"{operation}-{scale or 0:g}-sinusoidal")
         if gain is not None:

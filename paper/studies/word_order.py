@@ -73,8 +73,8 @@ def join_pairs(name: str) -> TextDataset:
     def join(split: TextSplit) -> TextSplit:
         return replace(split, texts=[text.replace("\n", SEPARATOR) for text in split.texts])
 
-    splits = {key: getattr(dataset, key) for key in ("train", "validation", "test")}
-    return replace(dataset, **{key: join(split) for key, split in splits.items() if split is not None})
+    validation, test = (split and join(split) for split in (dataset.validation, dataset.test))
+    return replace(dataset, train=join(dataset.train), validation=validation, test=test)
 
 
 def make_corpus(data: StudyData, networks: list[OrderNetwork], subset: str | None = None) -> Corpus:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paper.study import StudyData
 from paper.systems import System, transformer_system, wave_system
-from token2wave.models import Batch, TextNetwork, WaveConfig, WaveNetwork
+from token2wave.models import Batch, TextNetwork, WaveNetwork
 
 OPERATIONS = ("modulation", "interference")
 SCALES = (0.1, 0.3, 1.0)  # of the initial embeddings; sinusoidal positions have amplitude 1
@@ -60,7 +60,7 @@ class MultipliedNetwork(WaveNetwork):
 def multiply_embeddings(network: WaveNetwork) -> MultipliedNetwork:
     """The network with the same weights and larger embeddings."""
     with torch.random.fork_rng(devices=[]):
-        result = MultipliedNetwork(cast("WaveConfig", network.config))
+        result = MultipliedNetwork(network.config)
     result.load_state_dict(network.state_dict())
     return result.to(network.embedding.weight.device)
 
@@ -117,7 +117,7 @@ def make_networks(width: int, epochs: int, operations: tuple[str, ...] = OPERATI
             f"{OPERATIONS[0]}-{plain.network.get('embedding_scale', SCALES[0]):g}-none",
         )
     )
-    shape = {"width": width, "heads": HEADS, "feed_forward": FEED_FORWARD * width}
+    shape: dict[str, Any] = {"width": width, "heads": HEADS, "feed_forward": FEED_FORWARD * width}
     shape |= {"embedding_scale": SCALES[0]}  # the start of the papers' wave
     without, learned = (transformer_system(None, positions=kind, **shape) for kind in ("none", "learned"))
     add("transformer", "Transformer, 1 layer", ("none", "learned"), (without, learned))

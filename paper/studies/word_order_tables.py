@@ -43,7 +43,7 @@ class Texts(NamedTuple):
     @property
     def title(self) -> str:
         """Name of the data, with that of the subset."""
-        return self.corpus["data"] + (f", {self.subset}" if self.subset else "")
+        return f"{self.corpus['data']}, {self.subset}" if self.subset else str(self.corpus["data"])
 
     def answers(self, network: Mapping[str, Any], name: str = "right") -> Answers:
         """Whether the network of each seed is right about each of the texts, ``(S, N)``."""

@@ -152,6 +152,26 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
     assert "context on topics" in STUDY.tables(partial)[0].caption
 
 
+def test_the_second_answers_are_those_to_the_shuffled_texts(corpus, monkeypatch):
+    class Recorder:
+        def build(self, *_):
+            return self
+
+        def settings(self):
+            return {}
+
+        def logits(self, features):
+            assert features is corpus.shuffled.features
+            wrong = corpus.data.test.labels == 0
+            return np.eye(3)[np.where(wrong, 1, corpus.data.test.labels)]
+
+    network = Recorder()
+    network.system, network.key, network.title, network.order = corpus.networks[0].system, "k", "t", "none"
+    monkeypatch.setattr(word_order, "train_and_answer", lambda *_: {})
+    result = word_order._train(ResultStore(), corpus, network, 0)
+    assert result == {"right_shuffled": pack_answers(corpus.data.test.labels != 0)}
+
+
 def test_data_that_cannot_be_read_is_left_out(splits, monkeypatch):
     monkeypatch.setattr(word_order, "make_corpus", lambda data, *_: data.name)
     corpora, reasons = word_order.load_corpora(Options(splits))
