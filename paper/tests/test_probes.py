@@ -492,6 +492,8 @@ def test_one_network_is_enough_and_only_the_failure_of_all_is_a_failure():
     names = ("wave-modulation-positions", "wave-interference-positions", "wave-context", "transformer")
     for figures, expected in (
         ((0.5, 0.99, 0.5, 0.5), HOLDS),
+        ((0.99, 0.5, 0.5, 0.5), HOLDS),
+        ((0.95, 0.5, 0.5, 0.5), OPEN),
         ((0.5, 0.6, 0.99, 0.99), FAILS),
         ((0.5, 0.95, 0.99, 0.99), OPEN),
     ):
