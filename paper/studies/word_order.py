@@ -21,7 +21,7 @@ from token2wave.training.examples import Examples
 
 SENTENCES, PAIRS = ("sst2",), ("sick", "rte")
 WIDTH, EPOCHS = 128, 3
-TRAIN_ROWS, SENTENCE_ROWS = 5_000, 10_000
+TRAIN_ROWS, SENTENCE_ROWS = 4_000, 10_000
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS, QUICK_WIDTH = 200, 96, 1, 16
 SEPARATOR = " [SEP] "  # between the texts of a pair, as words: every vocabulary reads it
 NEGATORS = {
