@@ -25,6 +25,7 @@ from paper.statistics import (
     MIN_SEEDS,
     OPEN,
     SAME,
+    Accuracy,
     Answers,
     Lead,
     compare,
@@ -34,7 +35,7 @@ from paper.statistics import (
     stack_answers,
     unpack_answers,
 )
-from paper.studies import ablations, depth, phase
+from paper.studies import ablations, depth, phase, probe_tables, word_order_networks, word_order_tables
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
 
@@ -495,34 +496,41 @@ def _judge_phase(study: Document) -> Iterator[Claim]:
 
 
 def _judge_probes(study: Document) -> Iterator[Claim]:
-    blind = {system["key"] for system in study["systems"] if system["blind"]}
-    questions = {
-        "order": "With positions, a Wave network can tell whether A comes before B",
-        "negation": "With positions, a Wave network can tell what a negation negates",
-    }
-    for family, question in (
-        ("distance", "With positions, a token at the start can decide over {} tokens in a Wave network"),
-        ("long-range", "With positions, a Wave network can relate tokens far apart in {} tokens"),
-    ):
-        tasks = [task for task in study["tasks"] if task["key"].startswith(f"{family}-")]
-        if tasks:
-            longest = max(tasks, key=lambda task: int(task["length"]))
-            questions[longest["key"]] = question.format(longest["length"])
-    for task, question in questions.items():
-        means = {
-            result["system"]: 100 * float(np.mean([run["test_accuracy"] for run in result["runs"]]))
-            for result in study["results"]
-            if result["task"] == task
+    """Whether the papers' networks with positions see relations, and over how many tokens."""
+    rule = (
+        "the interval of a network of the papers', with positions, over seeds and texts lies above "
+        f"{probe_tables.SOLVES:g} %; it does not hold if those of all of them lie below; the context branch "
+        "does not count. A failure says that they did not learn it on the study's budget"
+    )
+
+    def claim(question: str, task: str, verdict: str, best: Accuracy) -> Claim:
+        others = {
+            system["key"]: float(np.mean(values))
+            for system in study["systems"]
+            if (values := probe_tables.accuracies(study, task, system["key"]))
         }
-        waves = [value for key, value in _waves(means).items() if key != "wave-context" and key not in blind]
-        if waves:
-            yield Claim(
-                f"{question} (open question)",
-                _verdict(max(waves) >= 95),
-                _list(means, ".1f", " %"),
-                "a network of the papers', with positions, is right on at least 95 % of the texts; the "
-                "context branch does not count, and without positions half are right",
-            )
+        evidence = f"the best of them {best}; all networks: {_list(others, '.1f', ' %')}"
+        return Claim(f"With positions, {question} (open question)", verdict, evidence, rule)
+
+    plain = probe_tables.judge_waves(study, probe_tables.plain_tasks(study))
+    for task, question in (
+        ("order", "a Wave network can tell whether A comes before B"),
+        ("negation", "a Wave network can tell what a negation negates"),
+    ):
+        if task in plain:
+            yield claim(question, task, *plain[task])
+    for family, question in (
+        ("distance", "a token at the start can decide over {:,} tokens in a Wave network"),
+        ("long-range", "a Wave network can relate tokens far apart in {:,} tokens"),
+    ):
+        tasks = probe_tables.growing_tasks(study, family)
+        judged = probe_tables.judge_waves(study, tasks)
+        tasks = [task for task in tasks if task["key"] in judged]
+        first = next((i for i, task in enumerate(tasks) if judged[task["key"]][0] != HOLDS), len(tasks))
+        for shown in tasks[max(0, first - 1) : first + 1]:  # the longest that holds, and the next
+            (verdict, best), limit = judged[shown["key"]], "; weights set by hand can do it at every length"
+            made = claim(question.format(shown["length"]), shown["key"], verdict, best)
+            yield made._replace(rule=made.rule + limit)
 
 
 def _judge_depth(study: Document) -> Iterator[Claim]:
@@ -553,6 +561,52 @@ def _judge_depth(study: Document) -> Iterator[Claim]:
             )
 
 
+def _judge_word_order(study: Document) -> Iterator[Claim]:
+    """Whether positions help where word order matters, cost elsewhere, and cost with large embeddings."""
+    paired = "paired over seeds and test texts; the interval counts all networks of the table"
+    negated = word_order_tables.find_texts(study, "sst2", "negated")
+    for operation in OPERATIONS:
+        if negated is None:
+            break
+        scale = word_order_tables.best_scale(negated.corpus, operation)
+        gain = word_order_tables.gains_by_order(negated).get(f"{operation}-{scale or 0:g}-sinusoidal")
+        if gain is not None:
+            yield Claim(
+                f"Positions help where word order matters: negated sentences of sst2, {operation} "
+                "(open question)",
+                judge_lead(gain),
+                f"{gain}, {gain.n_texts} texts; initial embeddings of {scale:g}, by validation rows",
+                f"a gain of more than {MARGIN} points, {paired}",
+            )
+    topics = word_order_tables.find_texts(study, "ag_news")
+    gains = word_order_tables.gains_by_order(topics) if topics else {}
+    for operation in OPERATIONS:
+        small = gains.get(f"{operation}-{word_order_networks.SCALES[0]:g}-sinusoidal")
+        if small is None:
+            continue
+        cost = word_order_tables.reverse(small)
+        verdict = judge_lead(cost)
+        yield Claim(
+            f"Positions cost accuracy on ag_news, {operation} (our question)",
+            verdict,
+            f"lead of the network without positions {cost}",
+            f"more than {MARGIN} points with the papers' embeddings, {paired}",
+        )
+        for key, words in (
+            (f"{word_order_networks.SCALES[-1]:g}", "start"),
+            (word_order_networks.MULTIPLIED, "are multiplied to be"),
+        ):
+            large = gains.get(f"{operation}-{key}-sinusoidal")
+            if large is not None:
+                yield Claim(
+                    f"The cost vanishes when embeddings {words} as large as the positions, {operation}",
+                    judge_no_loss(large) if verdict == HOLDS else OPEN,
+                    f"lead of the network with positions {large}",
+                    f"no loss of more than {MARGIN} points to the same embeddings without positions; cannot "
+                    f"be told if there is no cost above; {paired}",
+                )
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -572,5 +626,6 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "depth": _judge_depth,
     "phase": _judge_phase,
     "probes": _judge_probes,
+    "word_order": _judge_word_order,
 }
 """Each judges the claims for which a report, or a document of a study, holds figures."""

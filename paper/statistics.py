@@ -194,3 +194,53 @@ def judge_no_loss(difference: Lead, margin: float = MARGIN) -> str:
 def stack_answers(runs: Sequence[dict[str, Any]], n_texts: int) -> Answers:
     """Answers of the runs of a system, ``(S, N)`` bool, in the order of the seeds."""
     return np.stack([unpack_answers(run["right"], n_texts) for run in runs])
+
+
+class Accuracy(NamedTuple):
+    """Accuracy of a system in per cent, over seeds and texts: the mean, and the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+    n_seeds: int
+    n_texts: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} % ({self.low:.1f} to {self.high:.1f})"
+
+
+def interval_of_accuracy(right: Answers, *, n_intervals: int = 1) -> Accuracy:
+    """Mean accuracy of a system and its interval, by the bootstrap of :func:`compare`.
+
+    Where all answers are right, or all are wrong, every resample is the same. The interval then ends at the
+    accuracy that shows no error among ``N`` texts with the probability of the tail (Clopper, Pearson 1934).
+
+    Args:
+        right: ``(S, N)``, whether the network of each seed is right about each text.
+        n_intervals: of the table; all of them hold together.
+
+    Raises:
+        ValueError: there is no seed or no text.
+    """
+    resampled = compare(right, np.zeros_like(right), n_comparisons=n_intervals)
+    low, high = max(resampled.low, 0.0), min(resampled.high, 100.0)
+    n_texts, tail = resampled.n_texts, (1 - LEVEL) / n_intervals / 2
+    unseen = 100.0 * tail ** (1 / n_texts)
+    if right.all():
+        low = min(low, unseen)
+    elif not right.any():
+        high = max(high, 100.0 - unseen)
+    return Accuracy(resampled.mean, low, high, resampled.n_seeds, n_texts)
+
+
+def judge_accuracy(accuracy: Accuracy, threshold: float) -> str:
+    """Judge the claim that a system is right on more than ``threshold`` per cent of the texts.
+
+    It holds where the whole interval lies above the threshold, and does not where the whole interval lies
+    below; otherwise, or with too few seeds, it cannot be told.
+    """
+    if accuracy.n_seeds < MIN_SEEDS:
+        return OPEN
+    if accuracy.low > threshold:
+        return HOLDS
+    return FAILS if accuracy.high < threshold else OPEN

@@ -20,6 +20,7 @@ STUDIES = (
     "depth",
     "phase",
     "probes",
+    "word_order",
 )
 """Names of the studies and of their modules, in the order of the report."""
 

@@ -267,32 +267,6 @@ def test_what_the_phase_carries_where_it_is_a_number_of_its_own(modulation, inte
     assert verdict(report, "The magnitude brings accuracy at [CLS]").verdict == at_cls.verdict
 
 
-def test_probes():
-    results = [
-        {"task": task, "system": system, "runs": [{"test_accuracy": accuracy}]}
-        for task, system, accuracy in (
-            ("order", "wave-modulation", 0.5),
-            ("order", "wave-positions", 0.99),
-            ("negation", "wave-positions", 0.6),
-            ("distance-16", "wave-positions", 0.99),
-            ("distance-64", "wave-positions", 0.7),
-        )
-    ]
-    study = {
-        "results": results,
-        "systems": [{"key": "wave-modulation", "blind": True}, {"key": "wave-positions", "blind": False}],
-        "tasks": [
-            {"key": "order", "length": 16},
-            {"key": "distance-16", "length": 16},
-            {"key": "distance-64", "length": 64},
-        ],
-    }
-    report = document(studies={"probes": [study]})
-    assert verdict(report, "With positions, a Wave network can tell whether A comes").verdict == HOLDS
-    assert verdict(report, "With positions, a Wave network can tell what a negation").verdict == FAILS
-    assert verdict(report, "With positions, a token at the start can decide over 64 tokens").verdict == FAILS
-
-
 def test_published_figures_stand_beside_measured_ones():
     (row, tfidf) = accuracy_table(document(wave_modulation=system("Wave", run(0.90), run(0.91)))).rows
     assert row[2:4] == ["2", "90.50 ± 0.71"]

@@ -10,9 +10,20 @@ import torch
 from small_studies import check_study, ragged
 
 from paper import result_store as store
-from paper.result_store import ResultStore
+from paper.claims import OF_STUDIES
+from paper.result_store import NotFinishedError, ResultStore
+from paper.statistics import FAILS, HOLDS, OPEN, pack_answers
+from paper.studies import probe_networks, probes
 from paper.studies import probe_tasks as tasks
-from paper.studies import probes
+from paper.studies.probe_networks import (
+    SYSTEMS,
+    Stage,
+    blind_to_order,
+    build,
+    make_splits,
+    train_growing,
+    train_on,
+)
 from paper.studies.probe_tasks import (
     CLS,
     FIRST_FILLER,
@@ -23,10 +34,11 @@ from paper.studies.probe_tasks import (
     B,
     decided_by_neighbours,
 )
-from paper.studies.probes import STUDY, SYSTEMS, Effort, blind_to_order, build, make_splits, train_on
+from paper.studies.probes import STAGES, STUDY, Effort, stages_of
 from paper.study import Options
 from token2wave.errors import ConfigError
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
+from token2wave.models.wave_network import sinusoids
 from token2wave.training.examples import Examples
 from token2wave.training.validation import validate
 
@@ -188,6 +200,35 @@ def test_order_is_solved_by_the_middle_term_of_positions_in_one_layer():
     assert accuracy_of(blind, examples) == 0.5
 
 
+def test_relations_in_4096_tokens_are_solved_by_weights_set_by_hand_in_one_layer():
+    """So where training fails, it is not for want of such weights; the width is that of the study."""
+    size, slow = 1000.0, 30  # sin(place / 5,623), which rises all along these texts
+    network = zeroed(width=probe_networks.WIDTH, operation="interference", positions="sinusoidal")
+    layer, width = network.layers[0], probe_networks.WIDTH
+    with torch.no_grad():
+        network.embedding.weight[A, slow], network.embedding.weight[B, slow] = size, -size
+        layer.variants.weight[0, slow] = 1.0
+        layer.restore.linear.weight[0, width], layer.restore.linear.weight[1, width] = 1.0, -1.0
+        places = torch.arange(4097, dtype=torch.float64)
+        threshold = (2 * size**2 + (places / 10_000 ** (slow / width)).sin().square().sum()) ** 0.5
+        layer.restore.linear.bias[0], layer.restore.linear.bias[1] = -threshold, threshold
+        network.head.weight[0, 0] = 1.0
+    assert accuracy_of(network, tasks.long_range(4096).texts(40, 2)) == 1.0
+    with torch.no_grad():
+        network.embedding.weight[A, slow] = -size
+    assert accuracy_of(network, tasks.long_range(4096).texts(40, 2)) == 0.5
+
+
+def test_positions_differ_at_all_places_of_the_longest_texts():
+    """The distance of two places depends on their difference alone: that to the first shows them all."""
+    like = torch.zeros(1, probe_networks.WIDTH)
+    n_places = probe_networks.MAX_LENGTH + 1
+    encoded = sinusoids(torch.tensor([0, n_places]), n_places, like)
+    assert (encoded[1:] - encoded[0]).norm(dim=1).min() > 0.9
+    shifted = (encoded[1500:] - encoded[1499]).norm(dim=1)
+    assert torch.allclose(shifted, (encoded[1:] - encoded[0]).norm(dim=1)[: len(shifted)], atol=1e-4)
+
+
 def test_negation_is_solved_by_a_context_level_that_sees_one_neighbour():
     """A state is on where the token is B and the magnitude to its left is the negator's."""
     width, negated = 4, 2
@@ -263,21 +304,22 @@ def test_neighbours_tell_the_order_exactly_where_it_is_said_that_they_do(radius)
 
 # The study
 
-TINY = Effort((100, 40, 40), (100, 40, 40), epochs=2, rates=(1e-3, 3e-3), lengths=(8, 16))
+TINY_STAGES = (Stage(16, (100, 40, 40), 2, 64, 3e-3), Stage(64, (60, 20, 30), 2, 32, 1e-3))
+TINY = Effort((100, 40, 40), epochs=2, rates=(1e-3, 3e-3), stages=TINY_STAGES)
 
 
 def test_training_solves_what_can_be_solved_and_then_stops():
     splits = make_splits(tasks.presence(), (1_000, 200, 200))
-    recipe = probes.RECIPE.replace(epochs=20, batch_size=32, lr=1e-2, embedding_lr=1e-2)
+    recipe = probe_networks.RECIPE.replace(epochs=20, batch_size=32, lr=1e-2, embedding_lr=1e-2)
     result = train_on(SYSTEMS[0], splits, recipe, 0, ResultStore())
-    assert result["validation_accuracy"] >= probes.SOLVED
+    assert result["validation_accuracy"] >= probe_networks.SOLVED
     assert result["test_accuracy"] >= 0.99
     assert result["epochs"] < 20
 
 
 def test_a_seed_decides_the_result():
     splits = make_splits(tasks.order(), (200, 40, 40))
-    results = [train_on(SYSTEMS[3], splits, probes.RECIPE, seed, ResultStore()) for seed in (0, 0, 1)]
+    results = [train_on(SYSTEMS[3], splits, probe_networks.RECIPE, seed, ResultStore()) for seed in (0, 0, 1)]
     assert results[0] == results[1]
     assert results[0]["validation_loss"] != results[2]["validation_loss"]
 
@@ -292,6 +334,7 @@ def measured(tmp_path_factory):
         document = STUDY.measure(ResultStore(folder), Options(quick=True))
         again = ResultStore(folder)
         patch.setattr(probes, "train_on", lambda *_: pytest.fail("was done before"))
+        patch.setattr(probes, "train_growing", lambda *_: pytest.fail("was done before"))
         assert STUDY.measure(again, Options(quick=True)) == document
         assert all(name.startswith("probes/") for name in again.made)
     return json.loads(json.dumps(document))
@@ -305,8 +348,12 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
         figures = (0.4, 0.8, 0.2, 1) if recipe.lr == 1e-3 else (0.9, 0.7, 0.1, 1)
         return dict(zip(names, figures, strict=True))
 
+    def grown(system, make_task, stages, seed, store):
+        return [{"validation_accuracy": 0.5} for _ in stages]
+
     monkeypatch.setattr(probes, "Effort", lambda: TINY)
     monkeypatch.setattr(probes, "train_on", trained)
+    monkeypatch.setattr(probes, "train_growing", grown)
     monkeypatch.setattr(probes, "SYSTEMS", SYSTEMS[:1])
     monkeypatch.setattr(store, "find_commit", lambda: None)
     results = ResultStore()
@@ -321,9 +368,11 @@ def test_the_rate_is_chosen_by_validation_texts(monkeypatch):
 def test_the_document_holds_every_system_on_every_task(measured):
     results = {(result["task"], result["system"]): result for result in measured["results"]}
     assert len(results) == 8 * 2
-    for task in ("order", "negation", "distance-8", "distance-16", "long-range-16"):
+    for task in ("order", "negation", "distance-16", "distance-64", "long-range-16", "long-range-64"):
         blind = results[task, "wave-modulation"]
-        assert [(run["test_accuracy"], run["epochs"]) for run in blind["runs"]] == [(0.5, 1)]
+        assert [(run["test_accuracy"], run["epochs"]) for run in blind["runs"]] == [
+            (0.5, int("64" not in task))
+        ]
     assert "seconds" not in json.dumps(measured)
 
 
@@ -332,10 +381,13 @@ def test_tables_show_mean_and_deviation_in_per_cent(measured):
     document["seeds"] = [0, 1, 2]
     for result in document["results"]:
         result["runs"] = [{**result["runs"][0], "test_accuracy": value} for value in (0.9, 0.95, 1.0)]
-    by_task, by_length, by_range, _ = STUDY.tables(document)
+    by_task, by_length, by_range, budgets = STUDY.tables(document)
     assert by_task.head == ["System", "Presence", "Counting", "Order", "Negation"]
-    assert by_length.head == by_range.head == ["System", "8 tokens", "16 tokens"]
-    assert by_task.rows[0] == ["Wave, modulation", *["95.0 ± 5.0"] * 4]
+    assert by_length.head == by_range.head == ["System", "16 tokens", "64 tokens"]
+    assert by_task.rows[0] == ["Wave, modulation", *["95.0 ± 5.0 ?"] * 2, *["95.0 ± 5.0"] * 2]
+    assert budgets.rows[4][:5] == ["Distance, 16 tokens", "100", "40", "64", "2"]
+    assert budgets.rows[5][:5] == ["Distance, 64 tokens", "60", "30", "32", "2"]
+    assert "0.003; 1.0" in budgets.rows[4]
     assert by_task.rows[-1][1:] == ["100", "100", "50", "50"]
     assert "over 3 seeds" in by_task.caption
 
@@ -351,5 +403,118 @@ def test_figures_are_drawn_from_the_document_alone(measured):
     assert all("a single seed" in drawing.caption for drawing in drawn.values())
     axes, _ = drawn["probes-distance"].figure.axes
     (blind,) = (line for line in axes.lines if line.get_label() == "the three without positions or context")
-    assert blind.get_xdata().tolist() == [8, 16]
+    assert blind.get_xdata().tolist() == [16, 64]
     assert blind.get_ydata().tolist() == [50, 50]
+
+
+def test_one_network_grows_from_length_to_length(monkeypatch):
+    """The second stage starts from the weights of the first, and differs from a network that has none."""
+    results = train_growing(SYSTEMS[3], tasks.long_range, TINY_STAGES, 0, ResultStore())
+    assert results == train_growing(SYSTEMS[3], tasks.long_range, TINY_STAGES, 0, ResultStore())
+    monkeypatch.setattr(probe_networks, "GUESSED", 0.0)
+    grown = train_growing(SYSTEMS[3], tasks.long_range, TINY_STAGES, 0, ResultStore())
+    alone = train_growing(SYSTEMS[3], tasks.long_range, TINY_STAGES[1:], 0, ResultStore())
+    assert grown[0] == results[0]
+    assert grown[1]["epochs"] > 0
+    assert grown[1]["validation_loss"] != alone[0]["validation_loss"]
+
+
+def test_texts_longer_than_those_that_were_not_learnt_are_answered_without_training(monkeypatch):
+    monkeypatch.setattr(probe_networks, "GUESSED", 1.1)
+    first, second = train_growing(SYSTEMS[3], tasks.distance, TINY_STAGES, 0, ResultStore())
+    assert (first["epochs"] > 0, second["epochs"]) == (True, 0)
+
+
+def test_each_system_takes_the_stages_that_it_can_learn_from():
+    modulation, two_layers, context, transformer = (SYSTEMS[i] for i in (3, 5, 6, 7))
+    for system in (modulation, transformer):
+        assert stages_of(system, "long-range", STAGES) == STAGES
+    assert [stage.length for stage in STAGES] == [2**power for power in range(4, 13)]
+    assert [stage.length for stage in stages_of(two_layers, "distance", STAGES)] == [16, 32, 64]
+    assert [stage.length for stage in stages_of(context, "distance", STAGES)] == [16, 32, 64, 128, 256]
+    for stage in stages_of(SYSTEMS[0], "distance", STAGES):
+        assert stage.epochs == 1
+    undecided = ~decided_by_neighbours(tasks.long_range(64).texts(200, 1), probe_networks.RADIUS)
+    assert undecided.all()  # so the context branch sees nothing from there on
+
+
+def test_what_is_not_finished_is_named_and_left_out(measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(probes, "QUICK", TINY)
+    monkeypatch.setattr(probes, "SYSTEMS", SYSTEMS[:1])
+    monkeypatch.setattr(store, "find_commit", lambda: None)
+    with pytest.raises(NotFinishedError):
+        STUDY.measure(ResultStore(tmp_path, finished_only=True), Options(quick=True))
+    STUDY.measure(ResultStore(tmp_path), Options(quick=True))
+    for path in tmp_path.glob("probes/distance/*"):
+        path.unlink()
+    partial = STUDY.measure(ResultStore(tmp_path, finished_only=True), Options(quick=True))
+    assert partial["unfinished"] == ["distance of wave-modulation"]
+    *_, by_range, budgets = STUDY.tables(partial)
+    assert "distance of wave-modulation" in budgets.caption
+    assert by_range.rows[0] == ["Wave, modulation", "50.0", "50.0"]
+
+
+# Verdicts
+
+
+def document_of(figures, n_seeds=5, n_texts=1_000):
+    """A document in which a task's systems are right on a part of the texts, the same for every seed."""
+    keys = list(dict.fromkeys(system for _, system in figures))
+    systems = [{"key": key, "title": key, "blind": key == "wave-modulation"} for key in keys]
+    lengths = {task: int(task.rsplit("-", 1)[1]) if "-" in task else None for task, _ in figures}
+    named = [
+        {"key": task, "length": length, "rows": [10, 10, n_texts], "bag_of_words": 0.5}
+        for task, length in lengths.items()
+    ]
+    results = []
+    for (task, system), accuracy in figures.items():
+        right = np.arange(n_texts) < round(accuracy * n_texts)
+        runs = [{"test_accuracy": accuracy, "right": pack_answers(right)}] * n_seeds
+        results.append({"task": task, "system": system, "runs": runs})
+    return {"tasks": named, "systems": systems, "results": results}
+
+
+def verdicts_of(document):
+    return {claim.claim: claim.verdict for claim in OF_STUDIES["probes"](document)}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "n_seeds", "expected"),
+    [(0.99, 5, HOLDS), (0.5, 5, FAILS), (0.95, 5, OPEN), (0.99, 4, OPEN), (0.5, 4, OPEN)],
+)
+def test_every_verdict_about_what_networks_can_see(accuracy, n_seeds, expected):
+    figures = {("order", "wave-modulation"): 0.5, ("order", "wave-positions"): accuracy}
+    (verdict,) = verdicts_of(document_of(figures, n_seeds)).values()
+    assert verdict == expected
+
+
+def test_one_network_is_enough_and_only_the_failure_of_all_is_a_failure():
+    names = ("wave-modulation-positions", "wave-interference-positions", "wave-context", "transformer")
+    for figures, expected in (
+        ((0.5, 0.99, 0.5, 0.5), HOLDS),
+        ((0.99, 0.5, 0.5, 0.5), HOLDS),
+        ((0.95, 0.5, 0.5, 0.5), OPEN),
+        ((0.5, 0.6, 0.99, 0.99), FAILS),
+        ((0.5, 0.95, 0.99, 0.99), OPEN),
+    ):
+        pairs = {("negation", name): figure for name, figure in zip(names, figures, strict=True)}
+        (claim,) = OF_STUDIES["probes"](document_of(pairs))
+        assert claim.verdict == expected
+        assert "wave-context" in claim.evidence
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ((0.99, 0.99, 0.7), {"64": HOLDS, "256": FAILS}),
+        ((0.99, 0.95, 0.99), {"16": HOLDS, "64": OPEN}),
+        ((0.7, 0.99, 0.99), {"16": FAILS}),
+        ((0.99, 0.99, 0.99), {"256": HOLDS}),
+    ],
+)
+def test_claims_name_the_longest_length_that_holds_and_the_first_that_does_not(accuracies, expected):
+    pairs = zip((16, 64, 256), accuracies, strict=True)
+    document = document_of({(f"long-range-{n}", "wave-positions"): value for n, value in pairs})
+    verdicts = verdicts_of(document)
+    names = {f"With positions, a Wave network can relate tokens far apart in {n} tokens": n for n in expected}
+    assert {names[claim.removesuffix(" (open question)")]: v for claim, v in verdicts.items()} == expected

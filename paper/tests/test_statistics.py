@@ -15,9 +15,12 @@ from paper.statistics import (
     OPEN,
     SAME,
     VERDICTS,
+    Accuracy,
     Lead,
     compare,
     compare_over_sets,
+    interval_of_accuracy,
+    judge_accuracy,
     judge_lead,
     judge_no_loss,
     pack_answers,
@@ -172,3 +175,38 @@ def test_one_seed_tells_nothing_about_others():
     lead = compare(np.ones((1, 10), dtype=bool), np.zeros((1, 10), dtype=bool))
     assert str(lead) == "+100.00 points (one seed)"
     assert judge_lead(lead) == OPEN
+def test_an_accuracy_has_the_interval_of_its_texts_and_seeds():
+    generator = np.random.default_rng(5)
+    right = np.repeat(answers(generator, [0.9], 4_000), 5, axis=0)
+    interval = interval_of_accuracy(right)
+    half = 196 * right[0].std() / np.sqrt(4_000)
+    assert interval.mean == pytest.approx(100 * right.mean())
+    assert interval.low == pytest.approx(interval.mean - half, abs=0.06)
+    assert interval.high == pytest.approx(interval.mean + half, abs=0.06)
+    wider = interval_of_accuracy(right, n_intervals=20)
+    assert wider.low < interval.low < interval.high < wider.high
+    spread = np.arange(4_000) < np.array([[2_000], [4_000], [4_000], [4_000], [4_000]])
+    assert interval_of_accuracy(spread).low < 80
+    assert interval_of_accuracy(spread).high <= 100
+
+
+def test_no_error_among_few_texts_does_not_mean_that_there_is_none():
+    assert interval_of_accuracy(np.ones((5, 40), dtype=bool)).low == pytest.approx(100 * 0.025 ** (1 / 40))
+    assert interval_of_accuracy(np.ones((5, 40), dtype=bool)).high == 100
+    none = interval_of_accuracy(np.zeros((5, 40), dtype=bool))
+    assert (none.low, none.high) == (0, pytest.approx(100 - 100 * 0.025 ** (1 / 40)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n_seeds", "expected"),
+    [
+        (95.1, 99.0, 5, HOLDS),
+        (90.0, 94.9, 5, FAILS),
+        (94.5, 96.5, 5, OPEN),
+        (93.5, 95.5, 5, OPEN),
+        (95.1, 99.0, 4, OPEN),
+        (90.0, 94.9, 4, OPEN),
+    ],
+)
+def test_every_verdict_about_an_accuracy(low, high, n_seeds, expected):
+    assert judge_accuracy(Accuracy((low + high) / 2, low, high, n_seeds, 400), 95) == expected
