@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from paper.comparison_tables import percent_accuracies
+from paper.pair_systems import NETWORKS, TRANSFORMERS, TWINS
 from paper.published import (
     CLAIMED_SAVINGS,
     CLUSTER,
@@ -19,7 +20,7 @@ from paper.published import (
     published,
 )
 from paper.statistics import FAILS, HOLDS, MARGIN, MIN_SEEDS, OPEN, SAME, Lead, judge_lead, judge_no_loss
-from paper.studies import depth
+from paper.studies import depth, pair_tables
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
 
@@ -481,6 +482,28 @@ def _judge_depth(study: Document) -> Iterator[Claim]:
             )
 
 
+def _judge_pairs(study: Document) -> Iterator[Claim]:
+    compared = pair_tables.differences(study)
+    rivals = {
+        "real numbers with as many parameters": TWINS,
+        "a one-layer Transformer from the same start": TRANSFORMERS,
+    }
+    for (rival, keys), operation in itertools.product(rivals.items(), OPERATIONS):
+        leads = {key: lead for key in keys if (lead := compared.get((f"wave-{operation}", key)))}
+        if len(leads) < len(keys):
+            continue
+        verdicts = [judge_lead(lead) for lead in leads.values()]
+        over = ", ".join(f"{NETWORKS[key]} {lead}" for key, lead in leads.items())
+        yield Claim(
+            f"Waves carry fine-grained meaning better than {rival}, {operation} (open question)",
+            verdicts[0] if len(set(verdicts)) == 1 else _mixed(verdicts),
+            f"lead over {over}; mean over {', '.join(task['key'] for task in study['tasks'])}",
+            f"the lead is above {MARGIN} points in both comparisons; no difference if both intervals lie "
+            "within this margin; does not hold if one lies below it; cannot be told with fewer than "
+            f"{MIN_SEEDS} seeds",
+        )
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -498,6 +521,7 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "resources": _judge_memory,
     "ablations": _judge_ablations,
     "depth": _judge_depth,
+    "pairs": _judge_pairs,
     "probes": _judge_probes,
 }
 """Each judges the claims for which a report, or a document of a study, holds figures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,8 @@ from token2wave.features.pairs import split_pair
 from token2wave.training.examples import NO_FEATURES
 
 VALIDATION_FRACTION = 0.2  # of the training pairs, where the data has no validation set
+
+MAX_TOKENS = 128  # at which a text is cut, as is usual on GLUE; the longest texts take most of the time
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ def load_task(key: str, data: str, *, scores: bool) -> PairTask:
     Raises:
         DataError: there is no such data set, or it has no test set or no such column.
     """
-    columns: dict[str, Any] = {"text_column": "text,text_pair", "label_column": "score" if scores else "label"}
+    columns: dict[str, Any] = {
+        "text_column": "text,text_pair",
+        "label_column": "score" if scores else "label",
+    }
     dataset = load_splits(data, DataOptions(**columns, pair=True), as_numbers=scores)
     if dataset.test is None:
         raise DataError("a study needs a test set", location=data, hint="choose data that has one")
@@ -115,7 +121,7 @@ def make_tasks(data: StudyData) -> list[PairTask]:
     for rows in (data.train, data.validation, data.test):
         texts = list(rows.texts)
         same = (rows.labels[1:] == rows.labels[:-1]).astype(np.int64)
-        shared = np.array([_shared_words(*pair) for pair in zip(texts, texts[1:], strict=False)])
+        shared = np.array([_shared_words(*pair) for pair in itertools.pairwise(texts)])
         classes.append(PairRows(texts[:-1], texts[1:], same))
         scores.append(PairRows(texts[:-1], texts[1:], shared))
     names = ("different", "same")
@@ -131,6 +137,7 @@ def _make_task(
     """Encode the pairs, with the vocabulary that other studies use or one of the training pairs."""
     train = splits[0]
     features = choose_features([*train.first, *train.second])
+    features = WordPieceFeatures(features.config.replace(max_tokens=MAX_TOKENS), features.vocabulary)
     counts = dict(zip(("train", "validation", "test"), map(len, splits), strict=True))
     settings = {
         "data": data,
@@ -139,8 +146,8 @@ def _make_task(
         "sha256": _digest(splits),
         "features": features.config.to_dict(),
     }
-    encoded = (rows.encode(features) for rows in splits)
-    return PairTask(key, data, names, features.n_rows, *encoded, tuple(caveats), settings)
+    train, validation, test = (rows.encode(features) for rows in splits)
+    return PairTask(key, data, names, features.n_rows, train, validation, test, tuple(caveats), settings)
 
 
 def _shared_words(first: str, second: str) -> float:

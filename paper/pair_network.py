@@ -24,6 +24,7 @@ from token2wave.training.torch_memory import keep_freed_memory
 from token2wave.training.trainer import require_finite
 
 PREDICTED_PAIRS = 128  # in a batch of prediction
+BATCHES_SORTED = 10  # batches whose pairs are sorted by length at a time
 
 
 class PairNetwork(nn.Module):
@@ -67,8 +68,7 @@ class PairNetwork(nn.Module):
     def predict(self, rows: PairRows) -> NDArray[np.float32]:
         """Compute the outputs of ``N`` pairs in evaluation mode, ``(N, C)``."""
         self.eval()
-        lengths = rows.features.lengths.reshape(2, len(rows)).max(axis=0)
-        order = np.argsort(lengths, kind="stable")  # little padding, for networks that pad
+        order = np.argsort(longest_lengths(rows), kind="stable")  # little padding, for networks that pad
         bounds = [*range(0, len(rows), PREDICTED_PAIRS), len(rows)]
         batches = [order[begin:end] for begin, end in itertools.pairwise(bounds)]
         with torch.inference_mode():
@@ -148,9 +148,7 @@ def _train_epoch(
 ) -> None:
     network.train()
     location, scale = _standardise(task)
-    order = random.permutation(len(task.train))
-    for begin in range(0, len(order), recipe.batch_size):
-        pairs = order[begin : begin + recipe.batch_size]
+    for pairs in _batches(longest_lengths(task.train), recipe.batch_size, random):
         outputs = network(network._batch(task.train, pairs))
         targets = _targets(task, task.train.truth[pairs], location, scale).to(outputs.device)
         optimizers.zero_grad()
@@ -158,6 +156,26 @@ def _train_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizers.step()
         callbacks.advance(1)
+
+
+def longest_lengths(rows: PairRows) -> NDArray[np.int64]:
+    """Tokens of the longer text of each pair, ``(N,)``."""
+    return np.asarray(rows.features.lengths.reshape(2, len(rows)).max(axis=0))
+
+
+def _batches(
+    lengths: NDArray[np.int64], batch_size: int, random: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Numbers of the pairs of each batch, in random order, of similar length; every pair is in one.
+
+    All networks see the same batches. A Transformer, which pads, would need twice the time with others.
+    """
+    order, batches = random.permutation(len(lengths)), []
+    for first in range(0, len(order), BATCHES_SORTED * batch_size):
+        pairs = order[first : first + BATCHES_SORTED * batch_size]
+        pairs = pairs[np.argsort(lengths[pairs], kind="stable")]
+        batches += [pairs[begin : begin + batch_size] for begin in range(0, len(pairs), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
 
 
 def _standardise(task: PairTask) -> tuple[float, float]:

@@ -73,7 +73,7 @@ def pack_scores(scores: NDArray[Any]) -> str:
 
 def unpack_scores(packed: str) -> Numbers:
     """Unpack what :func:`pack_scores` has packed, ``(N,)``."""
-    return np.frombuffer(base64.b64decode(packed), dtype="<f4").astype(np.float64)
+    return np.asarray(np.frombuffer(base64.b64decode(packed), dtype="<f4"), dtype=np.float64)
 
 
 def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: int = 0) -> Lead:
@@ -163,7 +163,7 @@ def compare_sets(gains: Sequence[Numbers], *, n_comparisons: int = 1, seed: int 
 def _missing_deviation(of_seeds: Numbers) -> Numbers:
     """What to add to the figure of each seed, ``(S,)``, so that they deviate as seeds in general do."""
     n_seeds = len(of_seeds)
-    return (of_seeds - of_seeds.mean()) * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
+    return np.asarray((of_seeds - of_seeds.mean()) * (np.sqrt(n_seeds / (n_seeds - 1)) - 1))
 
 
 def _draw_seeds(generator: np.random.Generator, n_seeds: int) -> Numbers:

@@ -18,6 +18,7 @@ STUDIES = (
     "resources",
     "ablations",
     "depth",
+    "pairs",
     "probes",
 )
 """Names of the studies and of their modules, in the order of the report."""

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from paper.statistics import (
     FAILS,
@@ -17,11 +18,15 @@ from paper.statistics import (
     VERDICTS,
     Lead,
     compare,
+    compare_sets,
     judge_lead,
     judge_no_loss,
     pack_answers,
+    pack_scores,
+    spearman_values,
     stack_answers,
     unpack_answers,
+    unpack_scores,
 )
 
 
@@ -101,6 +106,117 @@ def test_one_seed_says_nothing_about_others():
 def test_what_cannot_be_compared_is_refused(shapes):
     with pytest.raises(ValueError, match="same shape"):
         compare(*(np.zeros(shape, dtype=bool) for shape in shapes))
+
+
+def weighted_spearman(truth, predicted, weights):
+    """From the definition: the correlation of mean ranks, all with weights ``(N,)`` that sum to one."""
+    ranks = []
+    for numbers in (truth, predicted):
+        below = (numbers[:, None] < numbers) + 0.5 * (numbers[:, None] == numbers)
+        ranks.append(weights @ below)
+    x, y = (rank - weights @ rank for rank in ranks)
+    return weights @ (x * y) / np.sqrt(weights @ x**2 * (weights @ y**2))
+
+
+def scores(generator, n_texts, n_ties):
+    """True scores with ties, and predictions that correlate with them."""
+    truth = generator.integers(0, n_ties, n_texts)
+    return truth, np.round(truth + generator.normal(0, n_ties / 3, n_texts), 1)
+
+
+@pytest.mark.parametrize("n_ties", [2, 4, 1000])
+def test_values_are_those_of_a_correlation_whose_texts_weigh_a_little_more(n_ties):
+    truth, predicted = scores(np.random.default_rng(n_ties), 40, n_ties)
+    values, even = spearman_values(truth, predicted), np.full(40, 1 / 40)
+    expected = weighted_spearman(truth, predicted, even)
+    assert values.mean() == pytest.approx(expected)
+    assert expected == pytest.approx(spearmanr(truth, predicted).statistic)
+    step = 1e-5
+    for i in (0, 7, 39):
+        more = (1 - step) * even + step * (np.arange(40) == i)
+        less = (1 + step) * even - step * (np.arange(40) == i)
+        change = [weighted_spearman(truth, predicted, weights) for weights in (more, less)]
+        assert values[i] - expected == pytest.approx((change[0] - change[1]) / (2 * step), rel=1e-4)
+
+
+def test_what_does_not_vary_has_no_correlation():
+    varied, constant = np.arange(5.0), np.ones(5)
+    assert not spearman_values(varied, constant).any()
+    assert not spearman_values(constant, varied).any()
+    assert spearman_values(varied, varied**3).mean() == pytest.approx(1)
+    assert spearman_values(varied, -varied).mean() == pytest.approx(-1)
+
+
+def test_packed_scores_come_back():
+    numbers = np.random.default_rng(0).normal(size=7).astype(np.float32)
+    assert np.array_equal(unpack_scores(pack_scores(numbers)), numbers)
+
+
+def test_intervals_of_correlations_are_those_of_ranking_anew_in_every_resample():
+    generator = np.random.default_rng(5)
+    truth, good = scores(generator, 150, 6)
+    poor = np.round(truth + generator.normal(0, 3.0, 150), 1)
+    gain = 100 * (spearman_values(truth, good) - spearman_values(truth, poor))
+    result = compare_sets([np.tile(gain, (5, 1))])
+    resampled = []
+    for _ in range(1_000):
+        weights = generator.multinomial(150, np.full(150, 1 / 150)) / 150
+        each = [weighted_spearman(truth, predicted, weights) for predicted in (good, poor)]
+        resampled.append(100 * (each[0] - each[1]))
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    assert result.low == pytest.approx(low, abs=0.1 * (high - low))
+    assert result.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_a_single_set_of_answers_gives_what_compare_gives():
+    generator = np.random.default_rng(4)
+    first, second = answers(generator, [0.90, 0.91, 0.93], 800), answers(generator, [0.88] * 3, 800)
+    one, other = compare(first, second), compare_sets([100.0 * (first.astype(float) - second)])
+    assert other.mean == pytest.approx(one.mean)
+    assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.03 * (one.high - one.low))
+    assert (other.n_seeds, other.n_texts) == (3, 800)
+    assert math.isnan(other.mcnemar)
+
+
+def test_every_set_counts_the_same_and_seeds_are_drawn_for_all_sets_at_once():
+    sizes = 50, 5_000
+    seeds = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]
+    gains = [seeds + np.zeros((5, sizes[0])), 3 + seeds + np.zeros((5, sizes[1]))]
+    result = compare_sets(gains)
+    assert result.mean == pytest.approx(1.5)
+    deviation = np.std(seeds, ddof=1) / np.sqrt(5)  # of the mean of both, as they rise and fall together
+    assert result.high - result.low == pytest.approx(2 * 1.96 * deviation, rel=0.06)
+    opposite = compare_sets([gains[0], 3 - seeds + np.zeros((5, sizes[1]))])
+    assert opposite.high - opposite.low == pytest.approx(0, abs=1e-9)
+    noise = np.random.default_rng(0).normal(0, 10, sizes[0])
+    texts = compare_sets([np.tile(noise, (5, 1)), np.zeros((5, sizes[1]))])
+    assert texts.high - texts.low == pytest.approx(2 * 1.96 * noise.std() / np.sqrt(50) / 2, rel=0.05)
+
+
+def test_intervals_over_sets_hold_the_truth_as_often_as_they_say():
+    """Equal systems on a set with scores and one with classes; 150 draws from a printed seed."""
+    print("seed 6")
+    generator, n_held = np.random.default_rng(6), 0
+    for draw in range(150):
+        truth = generator.normal(size=200)
+        hard, easy = generator.normal(0, 1, 200), generator.normal(0.8, 0.1, 150)
+        sets = []
+        for _ in range(2):
+            noise = hard + generator.normal(0, 0.5, (5, 200)) + generator.normal(0, 0.05, (5, 1)) * truth
+            correlations = np.stack([spearman_values(truth, truth + each) for each in noise])
+            right = generator.random((5, 150)) < easy + generator.normal(0, 0.01, (5, 1))
+            sets.append((100 * correlations, 100.0 * right))
+        result = compare_sets([first - second for first, second in zip(*sets, strict=True)], seed=draw)
+        n_held += result.low <= 0 <= result.high
+    assert n_held >= 150 * LEVEL - 3 * np.sqrt(150 * LEVEL * (1 - LEVEL))
+
+
+def test_sets_without_a_seed_or_of_other_seeds_are_refused():
+    for shapes in ([], [(0, 3)], [(2, 0)], [(2, 3), (3, 3)], [(3,)]):
+        with pytest.raises(ValueError, match="one number of seeds"):
+            compare_sets([np.zeros(shape) for shape in shapes])
+    result = compare_sets([np.ones((1, 9))])
+    assert (result.mean, result.low, result.high) == (1, -np.inf, np.inf)
 
 
 def difference(low, high, n_seeds=MIN_SEEDS):
