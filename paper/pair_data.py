@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,17 +112,18 @@ def load_task(key: str, data: str, *, scores: bool) -> PairTask:
 
 
 def make_tasks(data: StudyData) -> list[PairTask]:
-    """Pairs of neighbouring texts of another data set: is their class the same, how many words do they share.
+    """Random pairs of texts of another data set: is their class the same, how many words do they share.
 
     They stand in for the real tasks in a miniature.
     """
     classes, scores = [], []
     for rows in (data.train, data.validation, data.test):
-        texts = list(rows.texts)
-        same = (rows.labels[1:] == rows.labels[:-1]).astype(np.int64)
-        shared = np.array([_shared_words(*pair) for pair in itertools.pairwise(texts)])
-        classes.append(PairRows(texts[:-1], texts[1:], same))
-        scores.append(PairRows(texts[:-1], texts[1:], shared))
+        partners = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
+        first, second = list(rows.texts), [rows.texts[i] for i in partners.tolist()]
+        same = (rows.labels == rows.labels[partners]).astype(np.int64)
+        shared = np.array([_shared_words(*pair) for pair in zip(first, second, strict=True)])
+        classes.append(PairRows(first, second, same))
+        scores.append(PairRows(first, second, shared))
     names = ("different", "same")
     return [
         _make_task("same-class", data.name, names, classes, data.texts.caveats),
