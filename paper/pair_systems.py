@@ -11,7 +11,7 @@ from paper.studies.ablation_network import ablate
 from paper.systems import System, build_network, transformer_system, wave_system
 from token2wave.models import WaveNetwork
 
-WIDTH, HEADS, EPOCHS = 128, 4, 8
+WIDTH, HEADS, EPOCHS = 128, 4, 7
 START_SCALE = 0.1  # standard deviation of the token embeddings that all networks start from
 DROPOUT = 0.5  # preset paper's, of what the head sees
 OPERATIONS = ("modulation", "interference")

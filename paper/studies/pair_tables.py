@@ -74,7 +74,8 @@ def _compared_networks(tasks: Sequence[Mapping[str, Any]]) -> list[tuple[str, st
 
 def tables(document: Document) -> list[Table]:
     """Figures of all networks; differences over all tasks, with verdicts; and on each task."""
-    return [_figures(document), _mean_differences(document), _task_differences(document)]
+    made = [_figures(document), _mean_differences(document), _task_differences(document)]
+    return made[:1] + [table for table in made[1:] if table.rows]
 
 
 def _figures(document: Document) -> Table:
@@ -166,7 +167,10 @@ def drawings(document: Document) -> dict[str, Drawing]:
             axes.margins(x=0.08)
         for axes in panels[len(tasks) :]:
             axes.set_visible(False)
-    caption = f"Test figures of pairs of texts. {_caption(document)} A dot is a seed, a bar the mean over seeds. Without reading the texts, the correlation is 0."
+    caption = (
+        f"Test figures of pairs of texts. {_caption(document)} A dot is a seed, a bar the mean over seeds. "
+        "Without reading the texts, the correlation is 0."
+    )
     return {"pairs": Drawing(figure, caption)}
 
 
@@ -175,7 +179,7 @@ def _values(task: Mapping[str, Any], key: str) -> list[float]:
     if key == "constant" and task["scores"]:
         return []
     if key in BASELINES:
-        return [100 * task["baselines"][key]["test"]]
+        return [100 * task["baselines"][key]["test"]] if key in task["baselines"] else []
     return [100 * run["test"] for run in task["runs"].get(key, ())]
 
 

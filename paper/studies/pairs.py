@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.pair_data import PairTask, load_task, make_tasks
+from paper.pair_data import PairRows, PairTask, load_task, make_tasks
 from paper.pair_network import best_epoch, count_parameters, figure_of, train_pairs
 from paper.pair_systems import DROPOUT, EPOCHS, NETWORKS, START_SCALE, WIDTH, PairSystem, make_systems
 from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import pack_answers, pack_scores, spearman_values
 from paper.studies.pair_tables import drawings, tables
 from paper.study import Document, Options, Study
-from token2wave.errors import DataError
+from token2wave.errors import DataError, MissingExtraError, import_extra
 from token2wave.metrics import macro_f1_of
 
 SETS = {
@@ -49,7 +49,12 @@ def measure(store: ResultStore, options: Options) -> Document:
             except NotFinishedError:
                 unfinished.append(f"{system.key} on {task.key}")
         if runs:
-            measured.append({**_describe(task), "baselines": _baselines(task), "runs": runs})
+            baselines = {"constant": _constant(task)}
+            try:
+                baselines["tfidf"] = _tfidf(task)
+            except MissingExtraError as error:
+                left_out.append(f"TF-IDF on {task.key} is left out: {error}.")
+            measured.append({**_describe(task), "baselines": baselines, "runs": runs})
     if tasks and not measured:
         raise NotFinishedError("pairs")
     return {
@@ -96,8 +101,8 @@ def _train(store: ResultStore, task: PairTask, system: PairSystem, seed: int) ->
             scores = outputs[:, 0]
             return result | {"pearson": _pearson(task.test.truth, scores), "scores": pack_scores(scores)}
         answers = outputs.argmax(axis=1)
-        f1 = macro_f1_of(task.test.truth, answers, len(task.label_names))
-        return result | {"macro_f1": f1, "right": pack_answers(answers == task.test.truth)}
+        result |= _figures_of_classes(task, answers)
+        return result | {"right": pack_answers(answers == task.test.truth)}
 
     settings = {"system": system.system.settings(), "ablation": system.ablation, "dropout": DROPOUT}
     settings |= {"task": task.settings, "seed": seed}
@@ -105,39 +110,45 @@ def _train(store: ResultStore, task: PairTask, system: PairSystem, seed: int) ->
     return store.compute(f"pairs/{task.key}/{system.key}-{seed}", settings, compute, stage)
 
 
-def _baselines(task: PairTask) -> Document:
-    """The most frequent class or a constant score, and the cosine of both texts' TF-IDF vectors.
+def _constant(task: PairTask) -> dict[str, float]:
+    """Figures of the most frequent training class, or of equal scores."""
+    if task.has_scores:
+        return {"test": 0.0, "pearson": 0.0}
+    return _figures_of_classes(task, np.full(len(task.test), np.bincount(task.train.truth).argmax()))
+
+
+def _tfidf(task: PairTask) -> dict[str, float]:
+    """Figures of the cosine of both texts' TF-IDF vectors.
 
     A score is the cosine itself. A class follows from the cosine by a logistic regression on the training
     pairs with the default settings of scikit-learn, which also gives the vectors.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+    with import_extra("sklearn", "the baseline"):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
 
     train, test = task.train, task.test
     vectoriser = TfidfVectorizer().fit([*train.first, *train.second])
-    of_train, of_test = (
-        np.asarray(
-            vectoriser.transform(rows.first).multiply(vectoriser.transform(rows.second)).sum(axis=1)
-        ).ravel()
-        for rows in (train, test)
-    )
+
+    def cosines(rows: PairRows) -> NDArray[np.float64]:
+        first, second = (vectoriser.transform(texts) for texts in (rows.first, rows.second))
+        return np.asarray(first.multiply(second).sum(axis=1)).ravel()
+
     if task.has_scores:
-        figures = {"test": float(spearman_values(test.truth, of_test).mean())}
-        figures["pearson"] = _pearson(test.truth, of_test)
-        return {"constant": {"test": 0.0, "pearson": 0.0}, "tfidf": figures}
-    frequent = np.full(len(test), np.bincount(train.truth).argmax())
-    answers = frequent
-    if len(np.unique(train.truth)) > 1:
-        model = LogisticRegression().fit(of_train[:, None], train.truth)
-        answers = model.predict(of_test[:, None])
-    return {
-        key: {
-            "test": float((each == test.truth).mean()),
-            "macro_f1": macro_f1_of(test.truth, each, len(task.label_names)),
-        }
-        for key, each in (("constant", frequent), ("tfidf", answers))
-    }
+        of_test = cosines(test)
+        spearman = float(spearman_values(test.truth, of_test).mean())
+        return {"test": spearman, "pearson": _pearson(test.truth, of_test)}
+    model = LogisticRegression().fit(cosines(train)[:, None], train.truth)
+    return _figures_of_classes(task, model.predict(cosines(test)[:, None]))
+
+
+def _figures_of_classes(task: PairTask, answers: NDArray[np.int64]) -> dict[str, float]:
+    truth = task.test.truth
+    f1 = macro_f1_of(truth, answers, len(task.label_names))
+    return {"test": float((answers == truth).mean()), "macro_f1": f1}
 
 
 def _pearson(truth: NDArray[Any], predicted: NDArray[Any]) -> float:

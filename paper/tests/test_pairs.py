@@ -1,5 +1,6 @@
 """The study of two texts: its networks, its training, a miniature, and verdicts from made-up answers."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -191,12 +192,24 @@ def test_sets_that_are_missing_are_left_out_with_a_sentence(tmp_path, monkeypatc
 
 def test_baselines_come_from_training_pairs(tasks):
     same, shared = tasks
-    classes, scores = pairs._baselines(same), pairs._baselines(shared)
     frequent = np.bincount(same.train.truth).argmax()
-    assert classes["constant"]["test"] == (same.test.truth == frequent).mean()
-    assert scores["constant"] == {"test": 0.0, "pearson": 0.0}
-    assert scores["tfidf"]["test"] > 0.5  # the target is the words that both texts have
-    assert scores["tfidf"]["pearson"] > 0.5
+    assert pairs._constant(same)["test"] == (same.test.truth == frequent).mean()
+    assert pairs._constant(shared) == {"test": 0.0, "pearson": 0.0}
+    assert pairs._tfidf(shared)["test"] > 0.5  # the target is the words that both texts have
+    assert pairs._tfidf(shared)["pearson"] > 0.5
+    classes = with_classes(shared)
+    assert pairs._tfidf(classes)["test"] > pairs._constant(classes)["test"] + 0.1
+    hidden = replace(classes, test=replace(classes.test, truth=1 - classes.test.truth))
+    assert pairs._tfidf(hidden)["test"] == pytest.approx(1 - pairs._tfidf(classes)["test"])
+
+
+def test_a_missing_package_leaves_its_baseline_out(splits, monkeypatch):
+    monkeypatch.setattr(pairs, "make_systems", lambda *_: [system_named("real-means")])
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    document = STUDY.measure(ResultStore(None, device="cpu"), Options(splits, quick=True))
+    assert [list(task["baselines"]) for task in document["tasks"]] == [["constant"]] * 2
+    assert "TF-IDF on shared-words is left out" in STUDY.tables(document)[0].caption
+    assert list(STUDY.drawings(document)) == ["pairs"]
 
 
 def document_of(figures, n_pairs=1_500, n_seeds=5):
