@@ -10,6 +10,7 @@ from scipy.special import softmax
 from scipy.stats import spearmanr
 from small_studies import check_study
 
+from paper import pair_network
 from paper.claims import OF_STUDIES
 from paper.pair_data import load_task, make_tasks
 from paper.pair_network import _batches, best_epoch, figure_of, train_pairs
@@ -141,6 +142,17 @@ def test_training_learns_repeats_and_ends_at_the_best_epoch(tasks, with_scores):
     assert figure_of(task, task.validation, outputs) == best["figure"]
     assert best["loss"] == pytest.approx(loss_of(task, task.validation, outputs), rel=1e-5)
     assert loss_of(task, task.train, networks[0].predict(task.train)) < 0.97 * before
+
+
+def test_later_epochs_that_are_worse_leave_no_trace(tasks, monkeypatch):
+    task, system = tasks[1], system_named("wave-modulation")
+    figures = iter([0.2, 0.9, 0.5])
+    monkeypatch.setattr(pair_network, "figure_of", lambda *_: next(figures))
+    network = system.build(task, 0)
+    epochs = train_pairs(network, task, system.system.recipe, 0, CallbackList(()), "cpu")
+    losses = [epoch["loss"] for epoch in epochs]
+    assert loss_of(task, task.validation, network.predict(task.validation)) == pytest.approx(losses[1])
+    assert len(set(losses)) == 3
 
 
 def test_the_best_epoch_has_the_best_figure_then_the_lower_loss_then_comes_first():
