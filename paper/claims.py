@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from paper.comparison_tables import percent_accuracies
+from paper.pair_systems import NETWORKS, TRANSFORMERS, TWINS
 from paper.published import (
     CLAIMED_SAVINGS,
     CLUSTER,
@@ -19,25 +20,36 @@ from paper.published import (
     published,
 )
 from paper.statistics import (
+    Accuracy,
+    Answers,
+    Lead,
+    compare,
+    stack_answers,
+    unpack_answers,
+)
+from paper.studies import (
+    ablations,
+    depth,
+    pair_tables,
+    phase,
+    probe_tables,
+    word_order_networks,
+    word_order_tables,
+)
+from paper.studies.flops import overtaking_length
+from paper.study import Document, Table
+from paper.verdicts import (
     FAILS,
     HOLDS,
     MARGIN,
     MIN_SEEDS,
     OPEN,
     SAME,
-    Accuracy,
-    Answers,
-    Lead,
-    compare,
     judge_above,
+    judge_all,
     judge_lead,
     judge_no_loss,
-    stack_answers,
-    unpack_answers,
 )
-from paper.studies import ablations, depth, phase, probe_tables, word_order_networks, word_order_tables
-from paper.studies.flops import overtaking_length
-from paper.study import Document, Table
 
 OPERATIONS = ("interference", "modulation")
 SPLITS = ("train", "validation", "test")
@@ -455,11 +467,7 @@ RULE_OF_ALL = (
 
 
 def _verdict_of_all(leads: Iterable[Lead]) -> str:
-    """Verdict on a claim about every comparison: one that fails or shows no difference refutes it."""
-    verdicts = {judge_lead(lead) for lead in leads}
-    if len(verdicts) == 1:
-        return verdicts.pop()
-    return FAILS if FAILS in verdicts or SAME in verdicts else OPEN
+    return judge_all(map(judge_lead, leads))
 
 
 def _leads(leads: Mapping[str, Lead]) -> str:
@@ -607,6 +615,25 @@ def _judge_word_order(study: Document) -> Iterator[Claim]:
                 )
 
 
+def _judge_pairs(study: Document) -> Iterator[Claim]:
+    compared = pair_tables.differences(study)
+    rivals = {
+        "real numbers with as many parameters": TWINS,
+        "a one-layer Transformer from the same start": TRANSFORMERS,
+    }
+    for (rival, keys), operation in itertools.product(rivals.items(), OPERATIONS):
+        leads = {key: lead for key in keys if (lead := compared.get((f"wave-{operation}", key)))}
+        if len(leads) < len(keys):
+            continue
+        over = ", ".join(f"{NETWORKS[key]} {lead}" for key, lead in leads.items())
+        yield Claim(
+            f"Waves carry fine-grained meaning better than {rival}, {operation} (open question)",
+            _verdict_of_all(leads.values()),
+            f"lead over {over}; mean over {', '.join(task['key'] for task in study['tasks'])}",
+            f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}",
+        )
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -625,6 +652,7 @@ OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "ablations": _judge_ablations,
     "depth": _judge_depth,
     "phase": _judge_phase,
+    "pairs": _judge_pairs,
     "probes": _judge_probes,
     "word_order": _judge_word_order,
 }

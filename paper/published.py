@@ -69,6 +69,11 @@ COUNTERPARTS = (
     ("Gradients at [CLS], at the whole input, at the classifier", "gradients", ""),
     ("Independence of dimensions, density of the eigenvalue ratio", "independence", ""),
     ("Eq. 8: several layers", "depth", "the papers report no result of several layers"),
+    (
+        "Open question: fine-grained semantics, such as similarity and entailment",
+        "pairs",
+        "without question answering: QNLI is not at hand",
+    ),
     ("Open question: complex against real, size of the model", "ablations", ""),
     ("Magnitude and phase: what each carries", "phase", ""),
     ("Open question: long texts, other batch sizes", "complexity, probes", ""),

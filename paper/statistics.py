@@ -1,9 +1,10 @@
-"""Paired comparisons of networks over seeds and test texts, and the verdicts that they carry.
+"""Paired comparisons of networks over seeds and test texts.
 
 Two systems are trained with the same seeds and answer the same test texts. Their difference has two sources
-of chance: the seeds and the texts. An interval that resamples only one of them is too narrow (Dror et al.
-2018, "The Hitchhiker's Guide to Testing Statistical Significance in NLP"). The margin below which a
-difference counts as none is stated before any figure: :data:`MARGIN`.
+of chance: the seeds and the texts. An interval that counts only one of them is too narrow (Dror et al. 2018,
+"The Hitchhiker's Guide to Testing Statistical Significance in NLP"). Both are counted here as random effects
+(Clark 1973, "The language-as-fixed-effect fallacy"), and few seeds have few degrees of freedom
+(Satterthwaite 1946), so the interval is Student's. A bootstrap of five seeds would be too narrow.
 """
 
 from __future__ import annotations
@@ -14,38 +15,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from token2wave.paired_tests import mcnemar_p
 
-MARGIN = 0.3  # points of accuracy
 LEVEL = 0.95  # of all intervals of a table together
-RESAMPLES = 10_000
-MIN_SEEDS = 5
-
-HOLDS, FAILS, SAME, OPEN = "holds", "does not hold", "no difference", "cannot be told"
-VERDICTS = HOLDS, FAILS, SAME, OPEN
 
 Answers = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
 
 
 class Lead(NamedTuple):
-    """Accuracy of a system minus that of another, in points.
+    """Figure of a system minus that of another, in points: of accuracy, or of correlation times 100.
 
     Attributes:
-        mean: over seeds and texts.
+        mean: over seeds, and over texts if there are any.
         low: lower end of the interval.
         high: upper end.
-        mcnemar: the median over seeds of the p-value of :func:`token2wave.paired_tests.mcnemar_p`.
-        n_seeds: pairs of trained networks.
-        n_texts: test texts.
+        n_seeds: pairs of trained networks, the fewest of any set.
+        n_texts: test texts of all sets.
+        mcnemar: the median over seeds of the p-value of :func:`token2wave.paired_tests.mcnemar_p`; NaN where
+            something else than answers to one set of texts is compared.
     """
 
     mean: float
     low: float
     high: float
-    mcnemar: float
     n_seeds: int
-    n_texts: int
+    n_texts: int = 0
+    mcnemar: float = float("nan")
 
     @property
     def reversed(self) -> Lead:
@@ -73,18 +71,18 @@ def unpack_answers(packed: str, n_texts: int) -> Answers:
     return bits.astype(np.bool_)
 
 
-def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: int = 0) -> Lead:
-    """Compare two systems on the same texts with the same seeds, by the bootstrap.
+def stack_answers(runs: Sequence[dict[str, Any]], n_texts: int) -> Answers:
+    """Answers of the runs of a system, ``(S, N)`` bool, in the order of the seeds."""
+    return np.stack([unpack_answers(run["right"], n_texts) for run in runs])
 
-    A resample draws seeds and texts with replacement, both at once. The deviation that few seeds show is
-    too small by ``sqrt((S - 1) / S)``, so the differences of seeds from their mean are divided by it. The
-    interval has level ``1 - (1 - LEVEL) / n_comparisons`` (Bonferroni): all of a table hold together.
+
+def compare(first: Answers, second: Answers, *, n_comparisons: int = 1) -> Lead:
+    """Compare two systems on the same texts with the same seeds; see :func:`compare_sets`.
 
     Args:
         first: ``(S, N)``, whether the network of each seed is right about each text.
         second: likewise of the other system.
         n_comparisons: of the table.
-        seed: of the resamples.
 
     Raises:
         ValueError: the shapes differ, or there is no seed or no text.
@@ -94,106 +92,85 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
         >>> compare(right, right).mean
         0.0
     """
-    return compare_over_sets([(first, second)], n_comparisons=n_comparisons, seed=seed)
+    lead = compare_sets([gains_of(first, second)], n_comparisons=n_comparisons)
+    answers = first.astype(np.int64) - second
+    return lead._replace(mcnemar=float(np.median([mcnemar_p(of_seed) for of_seed in answers])))
 
 
-def compare_over_sets(
-    pairs: Sequence[tuple[Answers, Answers]], *, n_comparisons: int = 1, seed: int = 0
-) -> Lead:
-    """Compare two systems on several data sets, each of which counts the same; see :func:`compare`.
-
-    Seeds and texts are drawn for each set by itself. ``n_seeds`` is the smallest number of seeds,
-    ``n_texts`` the number of all texts, and ``mcnemar`` the median over all seeds and sets.
-
-    Args:
-        pairs: of each data set, the answers of both systems, ``(S, N)`` each.
-        n_comparisons: of the table.
-        seed: of the resamples.
+def gains_of(first: Answers, second: Answers) -> Numbers:
+    """What each text adds to the lead of each seed, in points, ``(S, N)``: 100, 0 or -100.
 
     Raises:
-        ValueError: the shapes of a pair differ, or there is no set, no seed or no text.
+        ValueError: the shapes differ, or there is no seed or no text.
     """
-    generator = np.random.default_rng(seed)
-    if not pairs:
-        raise ValueError("expected the answers of at least one data set, found none")
-    resamples = [_resample(*pair, generator) for pair in pairs]
-    mean = float(np.mean([each.mean for each in resamples]))
-    n_seeds, n_texts = min(len(first) for first, _ in pairs), sum(first.shape[1] for first, _ in pairs)
-    mcnemar = float(np.median([mcnemar_p(of_seed) for each in resamples for of_seed in each.answers]))
-    if n_seeds == 1:  # nothing is known about other seeds
-        return Lead(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
-    tail = (1 - LEVEL) / n_comparisons / 2
-    low, high = np.quantile(np.mean([each.means for each in resamples], axis=0), [tail, 1 - tail])
-    return Lead(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
-
-
-class _Resamples(NamedTuple):
-    """Differences of a data set: ``(S, N)`` answers, their mean, and that of each resample, in points."""
-
-    answers: NDArray[np.int64]
-    mean: float
-    means: NDArray[np.float64]
-
-
-def _resample(first: Answers, second: Answers, generator: np.random.Generator) -> _Resamples:
     if first.shape != second.shape or first.ndim != 2 or not first.size:
         raise ValueError(f"expected two arrays of the same shape (S, N), found {first.shape}, {second.shape}")
-    n_seeds, n_texts = first.shape
-    answers = first.astype(np.int64) - second  # 1 where the first alone is right, -1 where the second is
-    # Texts on which all pairs of networks differ alike count as one kind: there are few, whatever N.
-    kinds, n_of_kind = np.unique(answers, axis=1, return_counts=True)
-    gains = 100.0 * kinds.astype(np.float64)
-    of_seeds = gains @ n_of_kind / n_texts
-    mean = float(of_seeds.mean())
-    if n_seeds > 1:
-        gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
-    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), RESAMPLES) / n_seeds
-    texts = generator.multinomial(n_texts, n_of_kind / n_texts, RESAMPLES) / n_texts
-    return _Resamples(answers, mean, np.einsum("rs,rs->r", seeds, texts @ gains.T))
+    return 100.0 * (first.astype(np.float64) - second)
 
 
-def judge_lead(difference: Lead, margin: float = MARGIN) -> str:
-    """Judge the claim that the first system is ahead of the second by more than a margin.
+def compare_sets(gains: Sequence[Numbers], *, n_comparisons: int = 1) -> Lead:
+    """Compare two systems on several sets of texts by their mean over the sets: each counts the same.
 
-    ==================  =====================================================================
-    holds               the whole interval lies above the margin
-    no difference       the whole interval lies within the margin on both sides of zero
-    does not hold       the whole interval lies below the margin, and some of it behind by more
-    cannot be told      the interval reaches across the margin, or there are too few seeds
-    ==================  =====================================================================
+    Of a set, the mean over ``S`` seeds and ``N`` texts varies with the seeds, by the variance of their means
+    over ``S``, and with the texts, by the variance of their means over ``N``. The networks of a seed on two
+    sets have nothing in common but its number, so the variances of ``K`` sets add up to ``V`` over ``K^2``.
+    The degrees of freedom are Satterthwaite's, ``V^2 / sum(v^2 / f)`` of all parts ``v`` with ``f`` degrees.
+    The interval has level ``1 - (1 - LEVEL) / n_comparisons`` (Bonferroni): all of a table hold together.
+
+    Args:
+        gains: of each set, ``(S, N)``: what each text adds to the difference of each seed, in points, as from
+            :func:`gains_of`, or 100 times the difference of two
+            :func:`paper.correlation.spearman_values`.
+        n_comparisons: of the table.
+
+    Raises:
+        ValueError: there is no set, no seed or no text, or a set is not two-dimensional.
     """
-    if difference.n_seeds < MIN_SEEDS:
-        return OPEN
-    if difference.low > margin:
-        return HOLDS
-    if difference.high >= margin:
-        return OPEN
-    return SAME if difference.low > -margin else FAILS
+    if not gains or any(each.ndim != 2 or not each.size for each in gains):
+        shapes = ", ".join(str(each.shape) for each in gains)
+        raise ValueError(f"expected arrays of the shape (S, N), found {shapes or 'none'}")
+    mean = float(np.mean([each.mean() for each in gains]))
+    n_seeds, n_texts = min(map(len, gains)), sum(each.shape[1] for each in gains)
+    if n_seeds == 1:  # nothing is known about other seeds
+        return Lead(mean, -np.inf, np.inf, n_seeds, n_texts)
+    means = [each.mean(axis=axis) for each in gains for axis in (0, 1) if each.shape[1 - axis] > 1]
+    parts = np.array([of.var(ddof=1) / len(of) for of in means]) / len(gains) ** 2
+    degrees = np.array([len(of) - 1 for of in means])
+    half = _half_width(float(parts.sum()), float((parts**2 / degrees).sum()), n_comparisons)
+    return Lead(mean, mean - half, mean + half, n_seeds, n_texts)
 
 
-def judge_above(difference: Lead, threshold: float) -> str:
-    """Judge the claim that a difference is larger than a threshold: its interval lies above or below."""
-    if difference.n_seeds < MIN_SEEDS:
-        return OPEN
-    return HOLDS if difference.low > threshold else FAILS if difference.high < threshold else OPEN
+def compare_seeds(first: Sequence[float], second: Sequence[float], *, n_comparisons: int = 1) -> Lead:
+    """Compare a figure of two systems with the same seeds, by Student's t.
 
+    The interval has level ``1 - (1 - LEVEL) / n_comparisons`` (Bonferroni).
 
-def judge_no_loss(difference: Lead, margin: float = MARGIN) -> str:
-    """Judge the claim that the first system is behind the second by no more than a margin.
-
-    It holds where the whole interval lies above ``-margin``, and does not where it lies below; a difference
-    within the margin on both sides is none.
+    Raises:
+        ValueError: there is no seed, or one system has more than the other.
     """
-    if difference.n_seeds < MIN_SEEDS:
-        return OPEN
-    if difference.low > -margin:
-        return SAME if difference.high < margin else HOLDS
-    return FAILS if difference.high < -margin else OPEN
+    if not len(first) or len(first) != len(second):
+        raise ValueError(f"expected as many seeds of both, found {len(first)} and {len(second)}")
+    differences = np.array(first, dtype=np.float64) - np.array(second, dtype=np.float64)
+    low, high = _interval_of_seeds(differences, n_comparisons)
+    return Lead(float(differences.mean()), low, high, len(differences))
 
 
-def stack_answers(runs: Sequence[dict[str, Any]], n_texts: int) -> Answers:
-    """Answers of the runs of a system, ``(S, N)`` bool, in the order of the seeds."""
-    return np.stack([unpack_answers(run["right"], n_texts) for run in runs])
+def _interval_of_seeds(values: Numbers, n_comparisons: int) -> tuple[float, float]:
+    """Interval of the mean; of one value nothing is known."""
+    if len(values) == 1:
+        return -np.inf, np.inf
+    variance = float(values.var(ddof=1)) / len(values)
+    half = _half_width(variance, variance**2 / (len(values) - 1), n_comparisons)
+    mean = float(values.mean())
+    return mean - half, mean + half
+
+
+def _half_width(variance: float, squares_over_degrees: float, n_comparisons: int) -> float:
+    """Half width of Student's interval with Satterthwaite's degrees of freedom."""
+    if not variance > 0:
+        return 0.0
+    tail = (1 - LEVEL) / n_comparisons / 2
+    return float(student.ppf(1 - tail, variance**2 / squares_over_degrees) * np.sqrt(variance))
 
 
 class Accuracy(NamedTuple):
@@ -210,9 +187,9 @@ class Accuracy(NamedTuple):
 
 
 def interval_of_accuracy(right: Answers, *, n_intervals: int = 1) -> Accuracy:
-    """Mean accuracy of a system and its interval, by the bootstrap of :func:`compare`.
+    """Mean accuracy of a system and its interval, as in :func:`compare`.
 
-    Where all answers are right, or all are wrong, every resample is the same. The interval then ends at the
+    Where all answers are right, or all are wrong, nothing varies. The interval then ends at the
     accuracy that shows no error among ``N`` texts with the probability of the tail (Clopper, Pearson 1934).
 
     Args:
@@ -233,14 +210,65 @@ def interval_of_accuracy(right: Answers, *, n_intervals: int = 1) -> Accuracy:
     return Accuracy(resampled.mean, low, high, resampled.n_seeds, n_texts)
 
 
-def judge_accuracy(accuracy: Accuracy, threshold: float) -> str:
-    """Judge the claim that a system is right on more than ``threshold`` per cent of the texts.
+class Saving(NamedTuple):
+    """Logarithm of the cost of a second system over that of a first one: above 0 the first costs less.
 
-    It holds where the whole interval lies above the threshold, and does not where the whole interval lies
-    below; otherwise, or with too few seeds, it cannot be told.
+    Attributes:
+        mean: over seeds, as if all costs that were cut short ended there.
+        low: lower end of the interval; ``-inf`` where some first system did not reach its aim.
+        high: upper end; ``inf`` where some second system did not.
+        n_seeds: pairs of trained networks.
+        n_first: of the first systems that reached their aim.
+        n_second: of the second systems.
     """
-    if accuracy.n_seeds < MIN_SEEDS:
-        return OPEN
-    if accuracy.low > threshold:
-        return HOLDS
-    return FAILS if accuracy.high < threshold else OPEN
+
+    mean: float
+    low: float
+    high: float
+    n_seeds: int
+    n_first: int
+    n_second: int
+
+    def __str__(self) -> str:
+        ratio, low, high = (float(np.exp(-value)) for value in (self.mean, self.high, self.low))
+        is_above, is_below = self.n_first < self.n_seeds, self.n_second < self.n_seeds
+        seeds = f"{self.n_first} and {self.n_second} of {self.n_seeds} seeds get there"
+        if is_above and is_below:
+            return f"unknown; {seeds}"
+        if is_above:
+            return f"above {ratio:.2f} times (at least {low:.2f}); {seeds}"
+        if is_below:
+            return f"below {ratio:.2f} times (at most {high:.2f}); {seeds}"
+        return f"{ratio:.2f} times ({low:.2f} to {high:.2f})"
+
+
+class Cost(NamedTuple):
+    """What a network has spent when it reached its aim, above 0; or in all, if it did not reach it."""
+
+    amount: float
+    reached: bool
+
+
+def compare_costs(first: Sequence[Cost], second: Sequence[Cost], *, n_comparisons: int = 1) -> Saving:
+    """Compare costs of two systems with the same seeds, by the mean logarithm of their ratio.
+
+    Where the first does not reach its aim, its cost is above what it has spent, and the saving below what
+    that gives: the lower end of the interval is then ``-inf``, and the upper end that of the bounds. Likewise
+    for the second. No run is left out, and none counts as if it had arrived.
+
+    Args:
+        first: a cost a seed.
+        second: likewise.
+        n_comparisons: of the table.
+
+    Raises:
+        ValueError: there is no seed, or one system has more than the other.
+    """
+    if not first or len(first) != len(second):
+        raise ValueError(f"expected as many seeds of both, found {len(first)} and {len(second)}")
+    savings = np.log([cost.amount for cost in second]) - np.log([cost.amount for cost in first])
+    low, high = _interval_of_seeds(savings, n_comparisons)
+    n_first, n_second = (sum(cost.reached for cost in costs) for costs in (first, second))
+    n_seeds = len(savings)
+    low, high = low if n_first == n_seeds else -np.inf, high if n_second == n_seeds else np.inf
+    return Saving(float(savings.mean()), low, high, n_seeds, n_first, n_second)

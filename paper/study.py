@@ -165,7 +165,7 @@ def load_study_data(
         )
         caveats = (*caveats, note)
     texts = EncodedTexts(train, validation, None, test, texts.label_names, caveats)
-    features = _choose_features(train.texts)
+    features = choose_features(train.texts)
     settings = {
         "data": dataset.name,
         "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
@@ -187,7 +187,7 @@ def describe_training(document: Document) -> str:
     )
 
 
-def _choose_features(texts: Sequence[str]) -> WordPieceFeatures:
+def choose_features(texts: Sequence[str]) -> WordPieceFeatures:
     """BERT's vocabulary from the data folder, else that of MiniLM, else one trained on the texts."""
     config = WordPieceConfig(max_tokens=512)
     if (path := default_vocabulary()) is not None:

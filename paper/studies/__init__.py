@@ -19,6 +19,7 @@ STUDIES = (
     "ablations",
     "depth",
     "phase",
+    "pairs",
     "probes",
     "word_order",
 )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Lead, compare, judge_lead, judge_no_loss, stack_answers
+from paper.statistics import Lead, compare, stack_answers
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
 from paper.systems import System, train_and_answer, wave_system
+from paper.verdicts import judge_lead, judge_no_loss
 from token2wave.formatting import NOTHING
 
 OPERATIONS = ("modulation", "interference")

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Lead, compare, compare_over_sets, judge_lead, stack_answers
+from paper.statistics import Lead, compare, compare_sets, gains_of, stack_answers
 from paper.studies.ablation_network import remove_from_waves
 from paper.studies.depth import DROPOUT
 from paper.studies.pair_interference import draw_example, measure_example
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, styled
 from paper.systems import System, train_and_answer, wave_system
+from paper.verdicts import judge_lead
 from token2wave.models import TextNetwork, WaveNetwork
 
 OPERATIONS = ("modulation", "interference")
@@ -195,7 +196,7 @@ def compare_networks(document: Document) -> list[Comparison]:
             group.width,
             str(group.removed),
             {case.data: compare(*answers(case), n_comparisons=n_comparisons) for case in cases},
-            compare_over_sets([answers(case) for case in cases], n_comparisons=n_comparisons),
+            compare_sets([gains_of(*answers(case)) for case in cases], n_comparisons=n_comparisons),
         )
         for group, cases in groups.items()
     ]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from paper.accuracy import mean_and_deviation
-from paper.statistics import FAILS, HOLDS, OPEN, Accuracy, interval_of_accuracy, judge_accuracy, stack_answers
+from paper.statistics import Accuracy, interval_of_accuracy, stack_answers
 from paper.study import Document, Table
+from paper.verdicts import FAILS, HOLDS, OPEN, judge_accuracy
 from token2wave.formatting import NOTHING
 
 SOLVES = 95.0  # per cent of the texts: more than what neighbours can tell at `order`, with room for errors

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import MARGIN, Answers, pack_answers
+from paper.statistics import Answers, pack_answers
 from paper.studies.word_order_networks import OPERATIONS, OrderNetwork, make_networks
 from paper.studies.word_order_tables import drawings, tables
 from paper.study import Document, Options, Study, StudyData, load_study_data
 from paper.systems import train_and_answer
+from paper.verdicts import MARGIN
 from token2wave.data import TextDataset, TextSplit, load_splits
 from token2wave.errors import DataError
 from token2wave.options import DataOptions

@@ -8,19 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paper.statistics import (
-    MARGIN,
-    Answers,
-    Lead,
-    compare,
-    judge_lead,
-    pack_answers,
-    stack_answers,
-    unpack_answers,
-)
+from paper.statistics import Answers, Lead, compare, pack_answers, stack_answers, unpack_answers
 from paper.studies.word_order_networks import OPERATIONS, SCALES
 from paper.study import Document, Drawing, Table, describe_training
 from paper.study_figures import MUTED, SERIES, new_figure, styled
+from paper.verdicts import MARGIN, judge_lead
 from token2wave.formatting import NOTHING
 
 ORDERS = {

@@ -8,9 +8,10 @@ from paper.claims import OPERATIONS, claims_table, judge_claims
 from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
 from paper.paper_report import markdown_table
 from paper.published import CLAIMED_SAVINGS, ROWS
-from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
+from paper.statistics import pack_answers
 from paper.studies.ablation_variants import make_variants
 from paper.study import Table
+from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 
 N_TEXTS = 2_000
 

@@ -6,10 +6,11 @@ from small_studies import check_study
 
 from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
-from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
+from paper.statistics import pack_answers
 from paper.studies import depth
 from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, Shape, differences, make_shapes
 from paper.study import Options
+from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 
 
 def test_every_depth_width_and_norm_is_there_once():

@@ -12,7 +12,7 @@ from small_studies import check_study, ragged
 from paper import result_store as store
 from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
-from paper.statistics import FAILS, HOLDS, OPEN, pack_answers
+from paper.statistics import pack_answers
 from paper.studies import probe_networks, probes
 from paper.studies import probe_tasks as tasks
 from paper.studies.probe_networks import (
@@ -36,6 +36,7 @@ from paper.studies.probe_tasks import (
 )
 from paper.studies.probes import STAGES, STUDY, Effort, stages_of
 from paper.study import Options
+from paper.verdicts import FAILS, HOLDS, OPEN
 from token2wave.errors import ConfigError
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.models.wave_network import sinusoids

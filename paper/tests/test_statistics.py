@@ -5,27 +5,31 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
+from paper.correlation import pack_scores, spearman_values, unpack_scores
 from paper.statistics import (
+    LEVEL,
+    Accuracy,
+    Lead,
+    compare,
+    compare_sets,
+    interval_of_accuracy,
+    pack_answers,
+    stack_answers,
+    unpack_answers,
+)
+from paper.verdicts import (
     FAILS,
     HOLDS,
-    LEVEL,
     MARGIN,
     MIN_SEEDS,
     OPEN,
     SAME,
     VERDICTS,
-    Accuracy,
-    Lead,
-    compare,
-    compare_over_sets,
-    interval_of_accuracy,
     judge_accuracy,
     judge_lead,
     judge_no_loss,
-    pack_answers,
-    stack_answers,
-    unpack_answers,
 )
 
 
@@ -63,20 +67,24 @@ def test_the_seeds_alone():
     result = compare(first, np.zeros_like(first))
     deviation = 100 * np.std(accuracies, ddof=1) / np.sqrt(6)
     assert result.mean == pytest.approx(50)
-    assert result.high - result.low == pytest.approx(2 * 1.96 * deviation, rel=0.05)
+    assert result.high - result.low == pytest.approx(2 * 2.571 * deviation, rel=0.02)  # t of 5 degrees
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
-    """Systems of equal mean accuracy whose seeds and texts vary; 150 draws from a printed seed."""
+@pytest.mark.parametrize(
+    ("spread", "n_comparisons"), [(0.0, 1), (0.01, 1), (0.05, 1), (0.05, 10), (0.01, 30)]
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(spread, n_comparisons):
+    """Systems of equal mean accuracy whose seeds and texts vary, from texts alone to seeds nearly alone."""
     print("seed 3")
-    generator = np.random.default_rng(3)
+    generator, n_draws = np.random.default_rng(3), 600
     n_held = 0
-    for draw in range(150):
-        easy = generator.normal(0.9, 0.08, 300)
-        both = [generator.random((5, 300)) < easy + generator.normal(0, 0.01, (5, 1)) for _ in range(2)]
-        result = compare(*both, seed=draw)
+    for _ in range(n_draws):
+        easy = generator.normal(0.8, 0.08, 300)
+        both = [generator.random((5, 300)) < easy + generator.normal(0, spread, (5, 1)) for _ in range(2)]
+        result = compare(*both, n_comparisons=n_comparisons)
         n_held += result.low <= 0 <= result.high
-    assert n_held >= 150 * LEVEL - 3 * np.sqrt(150 * LEVEL * (1 - LEVEL))
+    level = 1 - (1 - LEVEL) / n_comparisons
+    assert n_held >= n_draws * level - 3 * np.sqrt(n_draws * level * (1 - level))
 
 
 def test_more_comparisons_widen_the_interval():
@@ -107,8 +115,133 @@ def test_what_cannot_be_compared_is_refused(shapes):
         compare(*(np.zeros(shape, dtype=bool) for shape in shapes))
 
 
+def weighted_spearman(truth, predicted, weights):
+    """From the definition: the correlation of mean ranks, all with weights ``(N,)`` that sum to one."""
+    ranks = []
+    for numbers in (truth, predicted):
+        below = (numbers[:, None] < numbers) + 0.5 * (numbers[:, None] == numbers)
+        ranks.append(weights @ below)
+    x, y = (rank - weights @ rank for rank in ranks)
+    return weights @ (x * y) / np.sqrt(weights @ x**2 * (weights @ y**2))
+
+
+def scores(generator, n_texts, n_ties):
+    """True scores with ties, and predictions that correlate with them."""
+    truth = generator.integers(0, n_ties, n_texts)
+    return truth, np.round(truth + generator.normal(0, n_ties / 3, n_texts), 1)
+
+
+@pytest.mark.parametrize("n_ties", [2, 4, 1000])
+def test_values_are_those_of_a_correlation_whose_texts_weigh_a_little_more(n_ties):
+    truth, predicted = scores(np.random.default_rng(n_ties), 40, n_ties)
+    values, even = spearman_values(truth, predicted), np.full(40, 1 / 40)
+    expected = weighted_spearman(truth, predicted, even)
+    assert values.mean() == pytest.approx(expected)
+    assert expected == pytest.approx(spearmanr(truth, predicted).statistic)
+    step = 1e-5
+    for i in (0, 7, 39):
+        more = (1 - step) * even + step * (np.arange(40) == i)
+        less = (1 + step) * even - step * (np.arange(40) == i)
+        change = [weighted_spearman(truth, predicted, weights) for weights in (more, less)]
+        assert values[i] - expected == pytest.approx((change[0] - change[1]) / (2 * step), rel=1e-4)
+
+
+def test_what_does_not_vary_has_no_correlation():
+    varied, constant = np.arange(5.0), np.ones(5)
+    assert not spearman_values(varied, constant).any()
+    assert not spearman_values(constant, varied).any()
+    assert spearman_values(varied, varied**3).mean() == pytest.approx(1)
+    assert spearman_values(varied, -varied).mean() == pytest.approx(-1)
+
+
+def test_packed_scores_come_back():
+    numbers = np.random.default_rng(0).normal(size=7).astype(np.float32)
+    assert np.array_equal(unpack_scores(pack_scores(numbers)), numbers)
+
+
+def test_intervals_of_correlations_are_those_of_ranking_anew_in_every_resample():
+    generator = np.random.default_rng(5)
+    truth, good = scores(generator, 150, 6)
+    poor = np.round(truth + generator.normal(0, 3.0, 150), 1)
+    gain = 100 * (spearman_values(truth, good) - spearman_values(truth, poor))
+    result = compare_sets([np.tile(gain, (5, 1))])
+    resampled = []
+    for _ in range(1_000):
+        weights = generator.multinomial(150, np.full(150, 1 / 150)) / 150
+        each = [weighted_spearman(truth, predicted, weights) for predicted in (good, poor)]
+        resampled.append(100 * (each[0] - each[1]))
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    assert result.low == pytest.approx(low, abs=0.1 * (high - low))
+    assert result.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_a_single_set_of_answers_gives_what_compare_gives():
+    generator = np.random.default_rng(4)
+    first, second = answers(generator, [0.90, 0.91, 0.93], 800), answers(generator, [0.88] * 3, 800)
+    one, other = compare(first, second), compare_sets([100.0 * (first.astype(float) - second)])
+    assert other.mean == pytest.approx(one.mean)
+    assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.03 * (one.high - one.low))
+    assert (other.n_seeds, other.n_texts) == (3, 800)
+    assert math.isnan(other.mcnemar)
+
+
+def test_every_set_counts_the_same_and_the_variances_of_sets_add_up():
+    sizes = 50, 5_000
+    seeds = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]
+    gains = [seeds + np.zeros((5, sizes[0])), 3 + seeds + np.zeros((5, sizes[1]))]
+    result = compare_sets(gains)
+    assert result.mean == pytest.approx(1.5)
+    deviation = np.std(seeds, ddof=1) / np.sqrt(5)
+    half = 2.306 * deviation / np.sqrt(2)  # two sets with four degrees of freedom each, t of 8 degrees
+    assert result.high - result.low == pytest.approx(2 * half, rel=1e-3)
+    opposite = compare_sets([gains[0], 3 - seeds + np.zeros((5, sizes[1]))])
+    assert opposite.high - opposite.low == pytest.approx(2 * half, rel=1e-3)
+    noise = np.random.default_rng(0).normal(0, 10, sizes[0])
+    texts = compare_sets([np.tile(noise, (5, 1)), np.zeros((5, sizes[1]))])
+    error = noise.std(ddof=1) / np.sqrt(50) / 2
+    assert texts.high - texts.low == pytest.approx(2 * 2.010 * error, rel=1e-3)  # t of 49 degrees
+
+
+def test_the_interval_is_that_of_a_bootstrap_of_many_seeds_and_texts():
+    generator = np.random.default_rng(7)
+    easy = generator.normal(0.8, 0.1, 400)
+    both = [generator.random((60, 400)) < easy + generator.normal(0, 0.02, (60, 1)) for _ in range(2)]
+    result, gains = compare(*both), 100 * (both[0].astype(float) - both[1])
+    means = [
+        gains[generator.integers(0, 60, 60)][:, generator.integers(0, 400, 400)].mean() for _ in range(2_000)
+    ]
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (result.low, result.high) == pytest.approx((low, high), abs=0.12 * (high - low))
+
+
+def test_intervals_over_sets_hold_the_truth_as_often_as_they_say():
+    """Equal systems on a set with scores and one with classes; 150 draws from a printed seed."""
+    print("seed 6")
+    generator, n_held = np.random.default_rng(6), 0
+    for _ in range(150):
+        truth = generator.normal(size=200)
+        hard, easy = generator.normal(0, 1, 200), generator.normal(0.8, 0.1, 150)
+        sets = []
+        for _ in "ab":
+            noise = hard + generator.normal(0, 0.5, (5, 200)) + generator.normal(0, 0.05, (5, 1)) * truth
+            correlations = np.stack([spearman_values(truth, truth + each) for each in noise])
+            right = generator.random((5, 150)) < easy + generator.normal(0, 0.01, (5, 1))
+            sets.append((100 * correlations, 100.0 * right))
+        result = compare_sets([first - second for first, second in zip(*sets, strict=True)])
+        n_held += result.low <= 0 <= result.high
+    assert n_held >= 150 * LEVEL - 3 * np.sqrt(150 * LEVEL * (1 - LEVEL))
+
+
+def test_sets_without_a_seed_or_a_text_are_refused():
+    for shapes in ([], [(0, 3)], [(2, 0)], [(2, 3), (3, 0)], [(3,)]):
+        with pytest.raises(ValueError, match=r"expected arrays of the shape \(S, N\), found"):
+            compare_sets([np.zeros(shape) for shape in shapes])
+    result = compare_sets([np.ones((1, 9))])
+    assert (result.mean, result.low, result.high) == (1, -np.inf, np.inf)
+
+
 def difference(low, high, n_seeds=MIN_SEEDS):
-    return Lead((low + high) / 2, low, high, 1.0, n_seeds, 100)
+    return Lead((low + high) / 2, low, high, n_seeds, 100)
 
 
 @pytest.mark.parametrize(
@@ -148,33 +281,19 @@ def test_verdicts_at_random_agree_with_their_words():
     assert seen == set(VERDICTS)
 
 
-def test_a_lead_over_several_sets_counts_each_set_once():
-    """One of two sets has ten times the texts; both leads are five and one points."""
-    generator = np.random.default_rng(3)
-    pairs = []
-    for n_texts, lead in ((400, 0.05), (4_000, 0.01)):
-        first = generator.random((5, n_texts)) < 0.9
-        second = first.copy()
-        second[:, : round(lead * n_texts)] = False
-        first[:, : round(lead * n_texts)] = True
-        pairs.append((first, second))
-    both = compare_over_sets(pairs)
-    assert both.mean == pytest.approx(3.0)
-    assert (both.n_seeds, both.n_texts) == (5, 4_400)
-    alone = [compare(*pair) for pair in pairs]
-    # Chance of independent sets adds up: half the root of the sum of squares.
-    widths = [each.high - each.low for each in (*alone, both)]
-    assert widths[2] == pytest.approx(np.hypot(*widths[:2]) / 2, rel=0.1)
-    assert both.reversed.mean == -both.mean
-    assert both.reversed.low == -both.high
-    with pytest.raises(ValueError, match="at least one data set"):
-        compare_over_sets([])
+def test_a_lead_can_be_turned_around_and_shifted():
+    lead = Lead(1.0, 0.5, 2.0, 5, 10)
+    assert (lead.reversed.mean, lead.reversed.low, lead.reversed.high) == (-1.0, -2.0, -0.5)
+    shifted = lead.shifted(-3)
+    assert (shifted.mean, shifted.low, shifted.high) == (-2.0, -2.5, -1.0)
 
 
 def test_one_seed_tells_nothing_about_others():
     lead = compare(np.ones((1, 10), dtype=bool), np.zeros((1, 10), dtype=bool))
     assert str(lead) == "+100.00 points (one seed)"
     assert judge_lead(lead) == OPEN
+
+
 def test_an_accuracy_has_the_interval_of_its_texts_and_seeds():
     generator = np.random.default_rng(5)
     right = np.repeat(answers(generator, [0.9], 4_000), 5, axis=0)

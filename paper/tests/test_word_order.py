@@ -7,7 +7,7 @@ from small_studies import check_study
 
 from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
-from paper.statistics import FAILS, HOLDS, OPEN, SAME, pack_answers
+from paper.statistics import pack_answers
 from paper.studies import word_order
 from paper.studies.word_order import (
     CONTRADICTIONS,
@@ -20,6 +20,7 @@ from paper.studies.word_order import (
 from paper.studies.word_order_networks import OPERATIONS, SCALES, make_networks
 from paper.studies.word_order_tables import best_scale, find_texts, gains_by_order, losses_by_shuffling
 from paper.study import Options, load_study_data
+from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 from token2wave.models import WaveNetwork, make_batch
 
 

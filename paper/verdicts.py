@@ -1,0 +1,92 @@
+"""The four verdicts, the margins stated before any figure, and the rules that give a verdict.
+
+A rule sees an interval and the number of seeds alone, so each can give each of its verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+MARGIN = 0.3  # points of accuracy, or of correlation times 100
+RATIO = 1.25  # of two costs
+MIN_SEEDS = 5
+
+HOLDS, FAILS, SAME, OPEN = "holds", "does not hold", "no difference", "cannot be told"
+VERDICTS = HOLDS, FAILS, SAME, OPEN
+
+
+class Interval(Protocol):
+    """What a rule needs of a difference."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+    @property
+    def n_seeds(self) -> int:
+        """Pairs of trained networks."""
+
+
+def judge_lead(difference: Interval, margin: float = MARGIN) -> str:
+    """Judge the claim that the first system is ahead of the second by more than a margin.
+
+    ==================  =====================================================================
+    holds               the whole interval lies above the margin
+    no difference       the whole interval lies within the margin on both sides of zero
+    does not hold       the whole interval lies below the margin, and some of it behind by more
+    cannot be told      the interval reaches across the margin, or there are too few seeds
+    ==================  =====================================================================
+    """
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    if difference.low > margin:
+        return HOLDS
+    if difference.high >= margin:
+        return OPEN
+    return SAME if difference.low > -margin else FAILS
+
+
+def judge_above(difference: Interval, threshold: float) -> str:
+    """Judge the claim that a difference is larger than a threshold: its interval lies above or below."""
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    return HOLDS if difference.low > threshold else FAILS if difference.high < threshold else OPEN
+
+
+def judge_no_loss(difference: Interval, margin: float = MARGIN) -> str:
+    """Judge the claim that the first system is behind the second by no more than a margin.
+
+    It holds where the whole interval lies above ``-margin``, and does not where it lies below; a difference
+    within the margin on both sides is none.
+    """
+    if difference.n_seeds < MIN_SEEDS:
+        return OPEN
+    if difference.low > -margin:
+        return SAME if difference.high < margin else HOLDS
+    return FAILS if difference.high < -margin else OPEN
+
+
+def judge_all(verdicts: Iterable[str]) -> str:
+    """Judge a claim about several comparisons: one that fails or shows no difference refutes it."""
+    different = set(verdicts)
+    if len(different) == 1:
+        return different.pop()
+    return FAILS if FAILS in different or SAME in different else OPEN
+
+
+def judge_accuracy(accuracy: Interval, threshold: float) -> str:
+    """Judge the claim that a system is right on more than ``threshold`` per cent of the texts.
+
+    It holds where the whole interval lies above the threshold, and does not where the whole interval lies
+    below; otherwise, or with too few seeds, it cannot be told.
+    """
+    if accuracy.n_seeds < MIN_SEEDS:
+        return OPEN
+    if accuracy.low > threshold:
+        return HOLDS
+    return FAILS if accuracy.high < threshold else OPEN
