@@ -70,7 +70,7 @@ COUNTERPARTS = (
     ("Independence of dimensions, density of the eigenvalue ratio", "independence", ""),
     ("Eq. 8: several layers", "depth", "the papers report no result of several layers"),
     ("Open question: complex against real, size of the model", "ablations", ""),
-    ("Open question: long texts, other batch sizes", "complexity, probes", ""),
+    ("Open question: long texts, other batch sizes", "batch_and_length, complexity, probes", ""),
     ("Open question: word order and distant relations", "probes", ""),
     ("Open question: independence and accuracy", "independence", ""),
     (

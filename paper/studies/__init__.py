@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 STUDIES = (
     "convergence",
+    "batch_and_length",
     "gradients",
     "independence",
     "complexity",
