@@ -122,9 +122,10 @@ def _about_batches(measured: Mapping[str, Any]) -> list[Question]:
                 f"within {MARGIN} on both sides",
             )
         )
-    for batch in (small, large):
+    for batch, rule in ((small, "constant"), (large, "constant"), (large, "square root")):
         text = f"Wave takes fewer tokens than a Transformer from the same start to {reach}, batch {batch:,}"
-        questions.append(_fewer(text, _rivals(measured, batch=batch, rule="constant"), "tokens"))
+        text += f", {rule} rate"
+        questions.append(_fewer(text, _rivals(measured, batch=batch, rule=rule), "tokens"))
     return questions
 
 

@@ -113,10 +113,11 @@ def _draw_curves(document: Document, part: str) -> Drawing:
         figure, panels = new_figure(len(systems), width=3.2, height=3.0, sharey=True)
         for axes, system in zip(panels, systems, strict=True):
             for network in sorted(networks_of(measured, system=system, rule="constant"), key=_order):
-                curves = [100 * np.array(run["curve"]["accuracy"]) for run in network["runs"]]
-                texts = network["runs"][0]["curve"]["texts"]
+                curves = [100 * np.array(run["curve"]["accuracy"][1:]) for run in network["runs"]]
+                texts = network["runs"][0]["curve"]["texts"][1:]
                 line_with_band(axes, texts, curves, f"{network[name]:,}", shown.index(network[name]))
-            axes.set(xlabel="training texts", title=SYSTEMS[system])
+            axes.set(xlabel="training texts", title=SYSTEMS[system], xscale="log")
+            plain_log_ticks(axes.xaxis, decades=2)
             axes.legend(title="batch" if part == "batch" else "longest text", loc="lower right")
         panels[0].set_ylabel("validation accuracy (%)")
     return Drawing(
@@ -144,14 +145,8 @@ def _draw_costs(document: Document) -> Drawing:
                 amounts = np.array([[cost.amount for cost in each] for each in costs]).T
                 line_with_band(axes, batches, list(amounts), f"{rule} rate", series)
                 late = [i for i, each in enumerate(costs) if not all(cost.reached for cost in each)]
-                axes.plot(
-                    [batches[i] for i in late],
-                    [amounts[:, i].mean() for i in late],
-                    "x",
-                    color="black",
-                    markersize=9,
-                    label="not reached by all" if late and series == 0 else None,
-                )
+                means = [amounts[:, i].mean() for i in late]
+                axes.plot([batches[i] for i in late], means, "x", color="black", markersize=9)
             axes.set(xscale="log", yscale="log", xlabel="batch (texts)", title=SYSTEMS[system])
             ticks = sorted({network["batch"] for network in measured["networks"]})
             axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False, fontsize=7)

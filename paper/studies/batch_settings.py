@@ -10,6 +10,7 @@ from paper.systems import System, transformer_system, wave_system
 OPERATIONS = ("modulation", "interference")
 SYSTEMS = {**{f"wave-{name}": f"Wave, {name}" for name in OPERATIONS}, "transformer": "Transformer, 1 layer"}
 BATCHES, REFERENCE_BATCH, LARGEST_BATCH = (64, 1024, 8, 32, 128, 256), 64, 1024
+SCALED = (256, 1024)  # batches whose rate grows as well
 RULES = {"constant": 0.0, "square root": 0.5, "linear": 1.0}
 """How the rate grows with the batch: its power of the batch over :data:`REFERENCE_BATCH`."""
 LENGTHS = (512, 128, 32, 64, 256)
@@ -56,10 +57,10 @@ def batch_settings(quick: bool = False) -> list[Setting]:
         ]
     waves = [f"wave-{operation}" for operation in OPERATIONS]
     settings = [Setting(system, batch) for batch in BATCHES[:2] for system in SYSTEMS]
-    settings += [Setting(system, LARGEST_BATCH, rule) for rule in RULES for system in SYSTEMS]
+    settings += [Setting(system, LARGEST_BATCH, rule) for rule in RULES for system in waves]
+    settings.append(Setting("transformer", LARGEST_BATCH, "square root"))
     settings += [Setting(system, batch) for batch in BATCHES for system in waves]
-    larger = [batch for batch in BATCHES if batch > REFERENCE_BATCH]
-    settings += [Setting(system, batch, rule) for batch in larger for rule in RULES for system in waves]
+    settings += [Setting(system, batch, rule) for batch in SCALED for rule in RULES for system in waves]
     return list(dict.fromkeys(settings))
 
 

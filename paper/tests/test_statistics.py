@@ -160,7 +160,7 @@ def test_seeds_are_compared_by_students_t():
 
 @pytest.mark.parametrize("n_comparisons", [1, 10])
 def test_intervals_of_five_seeds_hold_the_truth_as_often_as_they_say(n_comparisons):
-    """Normal differences, 4,000 draws from a printed seed; the bootstrap of `compare` would hold it in 85 % of 95."""
+    """Normal differences, 4,000 draws from a printed seed; a bootstrap would hold it in 85 % of 95."""
     print("seed 4")
     values = np.random.default_rng(4).normal(0, 1, (4_000, 2, 5))
     results = [compare_seeds(*draw, n_comparisons=n_comparisons) for draw in values]
