@@ -276,6 +276,7 @@ def gradient_runs(*ratios):
     ("rival", "expected"),
     [
         ((0.2, 0.21, 0.19, 0.2, 0.2), HOLDS),
+        ((0.39, 0.391, 0.389, 0.39, 0.39), HOLDS),  # 1.28 times, above the margin of ratios
         ((0.8, 0.9, 0.85, 0.8, 0.9), FAILS),
         ((0.5, 0.51, 0.49, 0.5, 0.5), SAME),
         ((0.2, 0.9, 0.3, 0.5, 0.4), OPEN),
