@@ -81,8 +81,8 @@ def study(
         str,
         typer.Argument(
             metavar="NAME",
-            help="convergence, batch_and_length, gradients, independence, complexity, resources, ablations, "
-            "depth or probes.",
+            help="convergence, gradients, independence, complexity, resources, ablations, depth, "
+            "batch_and_length or probes.",
         ),
     ],
     data: Annotated[str, typer.Option(metavar="DATA", help="Data with a test set.")] = "ag_news",

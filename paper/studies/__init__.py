@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 STUDIES = (
     "convergence",
-    "batch_and_length",
     "gradients",
     "independence",
     "complexity",
     "resources",
     "ablations",
     "depth",
+    "batch_and_length",
     "probes",
 )
 """Names of the studies and of their modules, in the order of the report."""
