@@ -19,14 +19,7 @@ from paper.published import (
     TRANSFORMER_ACCURACY,
     published,
 )
-from paper.statistics import (
-    Accuracy,
-    Answers,
-    Lead,
-    compare,
-    stack_answers,
-    unpack_answers,
-)
+from paper.statistics import Accuracy, Answers, Lead, compare, compare_seeds, stack_answers, unpack_answers
 from paper.studies import (
     ablations,
     depth,
@@ -36,6 +29,7 @@ from paper.studies import (
     word_order_networks,
     word_order_tables,
 )
+from paper.studies.batch_comparisons import judged_questions
 from paper.studies.flops import overtaking_length
 from paper.study import Document, Table
 from paper.verdicts import (
@@ -44,6 +38,7 @@ from paper.verdicts import (
     MARGIN,
     MIN_SEEDS,
     OPEN,
+    RATIO,
     SAME,
     judge_above,
     judge_all,
@@ -285,14 +280,28 @@ def _judge_savings(document: Document) -> Iterator[Claim]:
 
 
 def _judge_convergence(study: Document) -> Iterator[Claim]:
-    means = {key: 100 * float(np.mean(system["runs"])) for key, system in study["fast"].items()}
-    rivals = _transformers(means)
-    yield Claim(
-        f"Wave converges faster than the Transformer in the first {study['steps'][-1]} steps",
-        _verdict(min(_waves(means).values()) > max(rivals.values())),
-        f"mean test accuracy over these steps: {_list(means, '.1f', ' %')}",
-        f"both operations have a higher mean test accuracy over the steps than {', '.join(rivals)}",
-    )
+    areas = {
+        key: [100 * float(np.mean(run)) for run in system["runs"]] for key, system in study["fast"].items()
+    }
+    starts = {"transformer-pretrained": "pretrained", "transformer-random": "random"}
+    rivals = {key: start for key, start in starts.items() if key in areas}
+    n_comparisons = len(_waves(areas)) * len(rivals)
+    for rival, start in rivals.items():
+        leads = {
+            key: _compare_seeds(each, areas[rival], n_comparisons) for key, each in _waves(areas).items()
+        }
+        yield Claim(
+            f"Wave converges faster than the Transformer with {start} embeddings in the first "
+            f"{study['steps'][-1]} steps",
+            judge_all([judge_lead(lead) for lead in leads.values()]),
+            f"mean test accuracy over these steps: {_list(_means(areas), '.1f', ' %')}; "
+            + ", ".join(
+                f"{key} {lead.mean:+.2f} points ({lead.low:+.2f} to {lead.high:+.2f})"
+                for key, lead in leads.items()
+            ),
+            f"both operations are ahead by more than {MARGIN} points, paired over seeds; no difference if "
+            f"within {MARGIN} on both sides; cannot be told with fewer than {MIN_SEEDS} seeds",
+        )
     evidence, overfits = [], []
     for key, system in study["long"].items():
         if key.startswith("wave"):
@@ -313,18 +322,38 @@ def _judge_convergence(study: Document) -> Iterator[Claim]:
 
 def _judge_gradients(study: Document) -> Iterator[Claim]:
     ratios = {
-        key: float(np.mean([run["norms"]["cls"][-1] / run["norms"]["input"][-1] for run in system["runs"]]))
+        key: [run["norms"]["cls"][-1] / run["norms"]["input"][-1] for run in system["runs"]]
         for key, system in study["systems"].items()
     }
     waves = _waves(ratios)
-    rivals = [value for key, value in ratios.items() if key not in waves]
-    if waves and rivals:
+    rivals = [key for key in ratios if key not in waves]
+    logarithms = {key: [float(np.log(value)) for value in each] for key, each in ratios.items()}
+    n_comparisons = len(waves) * len(rivals)
+    for rival in rivals if waves else []:
+        leads = {key: _compare_seeds(logarithms[key], logarithms[rival], n_comparisons) for key in waves}
         yield Claim(
-            "[CLS] receives a larger part of the input's gradient in Wave than in its rivals (our question)",
-            _verdict(min(waves.values()) > max(rivals)),
-            f"gradient norm at [CLS] over that at the whole input, last step: {_list(ratios, '.2f')}",
-            "the ratio is larger for both operations than for every rival",
+            f"[CLS] receives a larger part of the input's gradient in Wave than in {rival} (our question)",
+            judge_all([judge_lead(lead, np.log(RATIO)) for lead in leads.values()]),
+            "gradient norm at [CLS] over that at the whole input, last step: "
+            f"{_list(_means(ratios), '.2f')}; "
+            + ", ".join(
+                f"{key} {np.exp(lead.mean):.2f} times ({np.exp(lead.low):.2f} to {np.exp(lead.high):.2f})"
+                for key, lead in leads.items()
+            ),
+            f"more than {RATIO:g} times that of the rival for both operations, paired over seeds; no "
+            f"difference if within {RATIO:g} times on both sides; cannot be told with fewer than {MIN_SEEDS} "
+            "seeds",
         )
+
+
+def _compare_seeds(first: Sequence[float], second: Sequence[float], n_comparisons: int) -> Lead:
+    """Compare the first seeds, as many as both systems have."""
+    n_seeds = min(len(first), len(second))
+    return compare_seeds(first[:n_seeds], second[:n_seeds], n_comparisons=n_comparisons)
+
+
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {key: float(np.mean(each)) for key, each in values.items()}
 
 
 def _judge_independence(study: Document) -> Iterator[Claim]:
@@ -634,6 +663,18 @@ def _judge_pairs(study: Document) -> Iterator[Claim]:
         )
 
 
+def _judge_batch_and_length(study: Document) -> Iterator[Claim]:
+    for part in ("batch", "length"):
+        for question in judged_questions(study, part):
+            yield Claim(
+                f"{question.text} ({study[part]['data']}; open question)",
+                question.verdict,
+                "; ".join(f"{system}: {each}" for system, each in question.differences.items()),
+                f"{question.rule}; in {' and '.join(question.differences)}; cannot be told with fewer than "
+                f"{MIN_SEEDS} seeds",
+            )
+
+
 CHECKS = (
     _judge_accuracy,
     _judge_transformer_gap,
@@ -645,6 +686,7 @@ CHECKS = (
 )
 OF_STUDIES: dict[str, Callable[[Any], Iterator[Claim]]] = {
     "convergence": _judge_convergence,
+    "batch_and_length": _judge_batch_and_length,
     "gradients": _judge_gradients,
     "independence": _judge_independence,
     "complexity": _judge_complexity,

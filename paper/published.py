@@ -76,8 +76,8 @@ COUNTERPARTS = (
     ),
     ("Open question: complex against real, size of the model", "ablations", ""),
     ("Magnitude and phase: what each carries", "phase", ""),
-    ("Open question: long texts, other batch sizes", "complexity, probes", ""),
     ("Open question: word order and distant relations", "probes, word_order", ""),
+    ("Open question: long texts, other batch sizes", "batch_and_length, complexity, probes", ""),
     ("Open question: independence and accuracy", "independence", ""),
     (
         "Not in the papers: fastText",

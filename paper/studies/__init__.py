@@ -20,6 +20,7 @@ STUDIES = (
     "depth",
     "phase",
     "pairs",
+    "batch_and_length",
     "probes",
     "word_order",
 )

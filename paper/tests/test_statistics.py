@@ -11,8 +11,11 @@ from paper.correlation import pack_scores, spearman_values, unpack_scores
 from paper.statistics import (
     LEVEL,
     Accuracy,
+    Cost,
     Lead,
     compare,
+    compare_costs,
+    compare_seeds,
     compare_sets,
     interval_of_accuracy,
     pack_answers,
@@ -28,6 +31,7 @@ from paper.verdicts import (
     SAME,
     VERDICTS,
     judge_accuracy,
+    judge_all,
     judge_lead,
     judge_no_loss,
 )
@@ -329,3 +333,104 @@ def test_no_error_among_few_texts_does_not_mean_that_there_is_none():
 )
 def test_every_verdict_about_an_accuracy(low, high, n_seeds, expected):
     assert judge_accuracy(Accuracy((low + high) / 2, low, high, n_seeds, 400), 95) == expected
+
+
+def test_seeds_are_compared_by_students_t():
+    """By hand: differences 1, 2, 3, 4, 5; t of 4 degrees at 97.5 % is 2.776445."""
+    result = compare_seeds([2.0, 4, 6, 8, 10], [1.0, 2, 3, 4, 5])
+    half = 2.776445 * math.sqrt(2.5) / math.sqrt(5)
+    assert result[:4] == pytest.approx((3.0, 3 - half, 3 + half, 5), abs=1e-5)
+    wide = compare_seeds([2.0, 4, 6, 8, 10], [1.0, 2, 3, 4, 5], n_comparisons=5)
+    assert wide.high == pytest.approx(3 + 4.604095 * math.sqrt(0.5), abs=1e-5)  # 99.5 %
+    assert compare_seeds([1.0], [0.5])[:3] == (0.5, -np.inf, np.inf)
+
+
+@pytest.mark.parametrize("n_comparisons", [1, 10])
+def test_intervals_of_five_seeds_hold_the_truth_as_often_as_they_say(n_comparisons):
+    """Normal differences, 4,000 draws from a printed seed; a bootstrap would hold it in 85 % of 95."""
+    print("seed 4")
+    values = np.random.default_rng(4).normal(0, 1, (4_000, 2, 5))
+    results = [compare_seeds(*draw, n_comparisons=n_comparisons) for draw in values]
+    level = 1 - (1 - LEVEL) / n_comparisons
+    held = np.mean([result.low <= 0 <= result.high for result in results])
+    assert abs(held - level) <= 3 * np.sqrt(level * (1 - level) / 4_000)
+
+
+def costs(*amounts, limit=100.0):
+    """A cost a seed; None did not get there with the limit."""
+    return [Cost(limit, False) if amount is None else Cost(float(amount), True) for amount in amounts]
+
+
+def test_costs_are_compared_by_the_logarithm_of_their_ratio():
+    first, second = (10, 20, 40, 10, 30), (20, 20, 50, 30, 30)
+    result = compare_costs(costs(*first), costs(*second))
+    assert result[:3] == compare_seeds(np.log(second), np.log(first))[:3]
+    assert (result.n_seeds, result.n_first, result.n_second) == (5, 5, 5)
+    assert str(result).startswith(f"{math.prod(first) ** 0.2 / math.prod(second) ** 0.2:.2f} times (")
+
+
+def test_a_cost_that_is_unknown_bounds_one_end_alone():
+    """The other end is that of the costs as they were cut short, and the truth lies beyond it."""
+    known, cut = costs(10, 12, 9, 11, 10), costs(80, 90, None, 95, None)
+    full = compare_costs(known, costs(80, 90, 100, 95, 100))
+    saving = compare_costs(known, cut)
+    assert (saving.low, saving.high) == (full.low, np.inf)
+    assert (saving.n_first, saving.n_second) == (5, 3)
+    assert judge_lead(saving, math.log(1.25)) == HOLDS
+    assert "below 0.11 times" in str(saving)
+    loss = compare_costs(cut, known)
+    assert (loss.low, loss.high) == (-np.inf, pytest.approx(-full.low))
+    assert judge_no_loss(loss, math.log(1.25)) == FAILS
+    assert "above 8.9" in str(loss)
+    both = compare_costs(cut, costs(*[None] * 5))
+    assert (both.low, both.high) == (-np.inf, np.inf)
+    assert str(both).startswith("unknown")
+    near = compare_costs(costs(99, 99, 99, 99, None), costs(99, 99, 99, 99, 99))
+    assert judge_no_loss(near, math.log(1.25)) == OPEN  # nothing says how much more the last one costs
+
+
+def test_cutting_costs_short_never_moves_the_ends_past_the_truth():
+    """Runs that are stopped earlier give ends at least as far out; 200 draws from a printed seed."""
+    print("seed 5")
+    generator = np.random.default_rng(5)
+    for _ in range(200):
+        first, second = (generator.lognormal(3, 0.5, 5) for _ in range(2))
+        whole = compare_costs(costs(*first), costs(*second))
+        limit = float(generator.uniform(5, 60))
+        stopped = [[amount if amount <= limit else None for amount in each] for each in (first, second)]
+        saving = compare_costs(*(costs(*each, limit=limit) for each in stopped))
+        truth = np.log(second / first)
+        bounds = np.log([c.amount for c in costs(*stopped[1], limit=limit)]) - np.log(
+            [c.amount for c in costs(*stopped[0], limit=limit)]
+        )
+        if saving.low > -np.inf:  # every first one is known, so savings can only be larger
+            assert (truth >= bounds - 1e-12).all()
+        if saving.high < np.inf:
+            assert (truth <= bounds + 1e-12).all()
+        if saving.n_first == saving.n_second == 5:
+            assert saving == whole
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (2, 3)])
+def test_seeds_that_are_no_pairs_are_refused(sizes):
+    ones = [[1.0] * size for size in sizes]
+    with pytest.raises(ValueError, match="as many seeds"):
+        compare_seeds(*ones)
+    with pytest.raises(ValueError, match="as many seeds"):
+        compare_costs(*(costs(*each) for each in ones))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((HOLDS, HOLDS), HOLDS),
+        ((SAME, SAME), SAME),
+        ((OPEN, OPEN), OPEN),
+        ((FAILS, HOLDS), FAILS),
+        ((SAME, HOLDS), FAILS),
+        ((OPEN, HOLDS), OPEN),
+        ((OPEN, FAILS), FAILS),
+    ],
+)
+def test_a_claim_about_all_needs_each(verdicts, expected):
+    assert judge_all(verdicts) == judge_all(verdicts[::-1]) == expected
