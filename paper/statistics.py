@@ -83,6 +83,48 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
         >>> compare(right, right).mean
         0.0
     """
+    resampled = _resample(first, second, seed)
+    return _lead(resampled.mean, resampled.means, n_comparisons, resampled.mcnemar, *first.shape)
+
+
+def compare_over_sets(
+    pairs: Sequence[tuple[Answers, Answers]], *, n_comparisons: int = 1, seed: int = 0
+) -> Lead:
+    """Compare two systems by the mean over data sets of their difference; each set counts the same.
+
+    Seeds and texts are resampled as in :func:`compare`, in each set apart: its networks are trained on data
+    of their own. The sets are not resampled, so the interval is about these sets and no others.
+
+    Args:
+        pairs: both systems' answers to each set, ``(S, N)`` each; ``N`` differs between sets.
+        n_comparisons: of the table.
+        seed: of the resamples.
+
+    Returns:
+        The lead with the fewest seeds of any set, the texts of all, and no value of McNemar's test.
+
+    Raises:
+        ValueError: there is no set, or the shapes of a set differ, or it has no seed or no text.
+    """
+    if not pairs:
+        raise ValueError("expected answers to at least one data set, found none")
+    sets = [_resample(first, second, seed + i) for i, (first, second) in enumerate(pairs)]
+    mean = float(np.mean([each.mean for each in sets]))
+    means = [each.means for each in sets if each.means is not None]
+    over_sets = np.mean(means, axis=0) if len(means) == len(sets) else None
+    n_seeds, n_texts = min(len(first) for first, _ in pairs), sum(first.shape[1] for first, _ in pairs)
+    return _lead(mean, over_sets, n_comparisons, np.nan, n_seeds, n_texts)
+
+
+class _Resampled(NamedTuple):
+    """Mean difference in points, its resamples ``(RESAMPLES,)`` (None of one seed), and McNemar's p."""
+
+    mean: float
+    means: NDArray[np.float64] | None
+    mcnemar: float
+
+
+def _resample(first: Answers, second: Answers, seed: int) -> _Resampled:
     if first.shape != second.shape or first.ndim != 2 or not first.size:
         raise ValueError(f"expected two arrays of the same shape (S, N), found {first.shape}, {second.shape}")
     n_seeds, n_texts = first.shape
@@ -94,14 +136,26 @@ def compare(first: Answers, second: Answers, *, n_comparisons: int = 1, seed: in
     mean = float(of_seeds.mean())
     mcnemar = float(np.median([mcnemar_p(of_seed) for of_seed in answers]))
     if n_seeds == 1:  # nothing is known about other seeds
-        return Lead(mean, -np.inf, np.inf, mcnemar, n_seeds, n_texts)
+        return _Resampled(mean, None, mcnemar)
     gains += (of_seeds - mean)[:, None] * (np.sqrt(n_seeds / (n_seeds - 1)) - 1)
     generator = np.random.default_rng(seed)
     seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), RESAMPLES) / n_seeds
     texts = generator.multinomial(n_texts, n_of_kind / n_texts, RESAMPLES) / n_texts
-    means = np.einsum("rs,rs->r", seeds, texts @ gains.T)
-    tail = (1 - LEVEL) / n_comparisons / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    return _Resampled(mean, np.einsum("rs,rs->r", seeds, texts @ gains.T), mcnemar)
+
+
+def _lead(
+    mean: float,
+    means: NDArray[np.float64] | None,
+    n_comparisons: int,
+    mcnemar: float,
+    n_seeds: int,
+    n_texts: int,
+) -> Lead:
+    low, high = -np.inf, np.inf
+    if means is not None:
+        tail = (1 - LEVEL) / n_comparisons / 2
+        low, high = np.quantile(means, [tail, 1 - tail])
     return Lead(mean, float(low), float(high), mcnemar, n_seeds, n_texts)
 
 
