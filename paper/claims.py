@@ -281,10 +281,11 @@ def _judge_independence(study: Document) -> Iterator[Claim]:
         yield Claim(
             f"The Transformer's dimensions are more independent than the Wave network's, if {start}",
             {1: HOLDS, -1: FAILS, 0: OPEN}[orders.verdict_sign],
-            f"after {orders.step:,} steps, {orders.n_seeds} seeds; {evidence}; {_ranks(study, rival, orders)}",
-            "by every measure, on every data set, before and after the norm, every seed of the "
-            "Transformer is more independent than every seed of both operations; does not hold if all are less so; else, "
-            f"and with fewer than {MIN_SEEDS} seeds, it cannot be told",
+            f"after {orders.step:,} steps, {orders.n_seeds} seeds; {evidence}; "
+            + _ranks(study, rival, orders),
+            "by every measure, on every data set, before and after the norm, every seed of the Transformer "
+            "is more independent than every seed of both operations; does not hold if all are less so; "
+            f"else, and with fewer than {MIN_SEEDS} seeds, it cannot be told",
         )
     waves = [
         course
@@ -344,11 +345,11 @@ def _judge_penalty(study: Document) -> Iterator[Claim]:
             f"Training for more independent dimensions brings accuracy, {operation} (open question)",
             verdicts[0] if len(set(verdicts)) == 1 else _mixed(verdicts),
             "; ".join(each) + (f" (by set: {', '.join(of_sets)})" if of_sets else ""),
-            "with every weight of a penalty on correlations, accuracy rises by more than "
-            f"{MARGIN} points, as the mean over the data sets; no difference if all intervals lie within "
-            "this margin; does not hold if that of a weight lies below it; cannot be told where the "
-            f"effective rank does not rise by {100 * LEAST_RISE:.0f} % in every seed on every set, or with fewer than "
-            f"{MIN_SEEDS} seeds",
+            f"with every weight of a penalty on correlations, accuracy rises by more than {MARGIN} points, "
+            "as the mean over the data sets; no difference if all intervals lie within this margin; does "
+            "not hold if that of a weight lies below it; cannot be told where the effective rank does not "
+            f"rise by {100 * LEAST_RISE:.0f} % in every seed on every set, or with fewer than {MIN_SEEDS} "
+            "seeds",
         )
 
 

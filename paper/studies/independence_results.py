@@ -189,6 +189,7 @@ def _spearman(
     groups = [values[:, rows] for rows in drawn]  # (2, R, N_g)
     if within:
         groups = [group - group.mean(axis=2, keepdims=True) for group in groups]
+        groups = [group.round(12) for group in groups]  # equal distances from a mean stay equal
     ranks = rankdata(np.concatenate(groups, axis=2), axis=2)  # (2, R, N)
     ranks -= ranks.mean(axis=2, keepdims=True)
     products, (first, second) = ranks.prod(axis=0).sum(axis=1), np.square(ranks).sum(axis=2)

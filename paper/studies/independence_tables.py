@@ -62,6 +62,13 @@ def _unfinished(document: Document) -> str:
     return f" Not finished: {'; '.join(document['unfinished'])}." if document["unfinished"] else ""
 
 
+def _epochs(document: Document) -> str:
+    epochs = {data: rows["epochs"] for data, rows in document["sets"].items()}
+    if len(set(epochs.values())) == 1:
+        return str(*set(epochs.values()))
+    return ", ".join(f"{number} ({data})" for data, number in epochs.items())
+
+
 def _over_seeds(course: Mapping[str, Any], place: str, name: str, step: int) -> str:
     if step not in course["steps"]:
         return NOTHING
@@ -116,12 +123,12 @@ def _penalty(document: Document) -> Table:
         "brings accuracy",
     ]
     return Table(
-        "A penalty on the correlations of the dimensions that the classifier gets, as an intervention: Wave "
-        f"networks of width {document['width']}, {document['epochs']} epochs of the paper preset's recipe, "
-        "weights of the best epoch by validation accuracy. Measures are means over batches and seeds. Gains "
-        "over the weight 0 are paired over seeds and test texts; intervals of 95 % for all of the table "
-        f"together, by the bootstrap; {ALL_SETS}: the mean of their gains. A verdict needs a rise of the "
-        f"effective rank by {100 * LEAST_RISE:.0f} % in every seed; the margin is {MARGIN} points.",
+        "A penalty on the correlations of the dimensions that the classifier gets, as an intervention: "
+        f"Wave networks of width {document['width']}, the paper preset's recipe for {_epochs(document)} "
+        "epochs, weights of the best epoch by validation accuracy. Measures are means over batches and "
+        "seeds. Gains over the weight 0 are paired over seeds and test texts; intervals of 95 % for all of "
+        f"the table together, by the bootstrap; {ALL_SETS}: the mean of their gains. A verdict needs a rise "
+        f"of the effective rank by {100 * LEAST_RISE:.0f} % in every seed; the margin is {MARGIN} points.",
         head,
         rows,
         n_names=3,

@@ -104,33 +104,6 @@ def test_convergence_and_overfitting(interference, last_loss, verdicts):
     assert tuple(claims) == verdicts
 
 
-def spread(largest, ratio, rank, n_seeds=5):
-    batches = {"largest_share": [largest], "smallest_over_largest": [ratio], "effective_rank": [rank]}
-    return {"runs": [{"trained": {"batches": batches}}] * n_seeds}
-
-
-@pytest.mark.parametrize(
-    ("transformer", "expected"),
-    [
-        (spread(0.2, 0.02, 10.0), HOLDS),
-        (spread(0.5, 0.001, 5.0), FAILS),
-        (spread(0.5, 0.02, 10.0), OPEN),  # measures disagree
-        (spread(0.2, 0.02, 8.5), OPEN),  # seeds overlap
-        (spread(0.2, 0.02, 10.0, n_seeds=4), OPEN),
-    ],
-)
-def test_independence(transformer, expected):
-    systems = {
-        "wave-interference": spread(0.30, 0.01, 8.0),
-        "wave-modulation": spread(0.26, 0.01, 9.0),
-        "transformer-random": transformer,
-    }
-    report = document(studies={"independence": [{"systems": systems}]})
-    assert verdict(report, "The Transformer's dimensions are more").verdict == expected
-    ratios = [claim.verdict for claim in judge_claims(report) if "eigenvalue ratio" in claim.claim]
-    assert ratios == [HOLDS, FAILS]
-
-
 def ablations(n_seeds=5, **differences):
     variants = [
         {"key": key.replace("_", "-"), "difference": {"mean": mean, "half_width": half}}

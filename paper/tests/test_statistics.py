@@ -17,6 +17,7 @@ from paper.statistics import (
     VERDICTS,
     Lead,
     compare,
+    compare_over_sets,
     judge_lead,
     judge_no_loss,
     pack_answers,
@@ -142,3 +143,33 @@ def test_verdicts_at_random_agree_with_their_words():
             assert points.min() <= MARGIN <= points.max()
         seen.add(verdict)
     assert seen == set(VERDICTS)
+
+
+def test_a_mean_over_sets_counts_each_set_the_same():
+    """The half width is that of the mean of independent means, whatever the sizes of the sets."""
+    generator = np.random.default_rng(5)
+    pairs = [
+        (answers(generator, [0.9] * 5, n_texts), answers(generator, [accuracy] * 5, n_texts))
+        for n_texts, accuracy in ((400, 0.8), (4_000, 0.9))
+    ]
+    each = [compare(*pair) for pair in pairs]
+    result = compare_over_sets(pairs)
+    assert result.mean == pytest.approx(np.mean([lead.mean for lead in each]))
+    halves = [(lead.high - lead.low) / 2 for lead in each]
+    assert (result.high - result.low) / 2 == pytest.approx(np.hypot(*halves) / 2, rel=0.04)
+    assert (result.n_seeds, result.n_texts) == (5, 4_400)
+    assert math.isnan(result.mcnemar)
+    wider = compare_over_sets(pairs, n_comparisons=20)
+    assert wider.low < result.low < result.mean < result.high < wider.high
+
+
+def test_a_mean_over_one_set_is_its_comparison_and_one_seed_tells_nothing():
+    generator = np.random.default_rng(6)
+    first, second = answers(generator, [0.9] * 5, 500), answers(generator, [0.8] * 5, 500)
+    assert compare_over_sets([(first, second)])[:3] == compare(first, second)[:3]
+    short = compare_over_sets([(first, second), (first[:1], second[:1])])
+    assert (short.low, short.high, short.n_seeds) == (-np.inf, np.inf, 1)
+    with pytest.raises(ValueError, match="at least one data set"):
+        compare_over_sets([])
+    with pytest.raises(ValueError, match="same shape"):
+        compare_over_sets([(first, second), (first, second[:2])])
