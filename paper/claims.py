@@ -274,10 +274,7 @@ def _judge_independence(study: Document) -> Iterator[Claim]:
     for rival, start in starts.items():
         if (orders := order_transformer(study, rival)) is None:
             continue
-        evidence = "; ".join(
-            f"{title}: {orders.describe(place)} measures of {len(study['sets'])} data sets"
-            for place, title in PLACES.items()
-        )
+        evidence = "; ".join(f"{title}, {orders.describe(place)}" for place, title in PLACES.items())
         yield Claim(
             f"The Transformer's dimensions are more independent than the Wave network's, if {start}",
             {1: HOLDS, -1: FAILS, 0: OPEN}[orders.verdict_sign],
@@ -307,7 +304,7 @@ def _judge_independence(study: Document) -> Iterator[Claim]:
             f"The Wave network's eigenvalue ratio clusters near {CLUSTER}, if the ratio is {title}",
             _verdict(all(abs(value - CLUSTER) <= 0.05 for value in values["after"].values())),
             f"{study['data']}, width {study['width']}, after {waves[0]['steps'][-1]:,} steps; "
-            + "; ".join(f"{PLACES[place]}: {_list(each, '.3f')}" for place, each in values.items()),
+            + "; ".join(f"{PLACES[place]}: {_list(each, '.2g')}" for place, each in values.items()),
             "the mean over batches lies within 0.05 for both operations, after the norm",
         )
     yield from _judge_penalty(study)
@@ -336,15 +333,16 @@ def _judge_penalty(study: Document) -> Iterator[Claim]:
             f"weight {key[2]:g}, {key[0]}: rank {100 * rises[key]:+.0f} %, accuracy {own[key]}"
             for key in judged
         ]
-        of_sets = [
-            f"{key[0]} at {key[2]:g}: {judge_penalty(lead, rises[key])}"
-            for key, lead in own.items()
-            if key not in judged
-        ]
+        of_sets: dict[str, list[str]] = {}
+        for key in own.keys() - judged.keys() if len(study["sets"]) > 1 else ():
+            of_sets.setdefault(judge_penalty(own[key], rises[key]), []).append(f"{key[0]} at {key[2]:g}")
+        by_set = "; ".join(
+            f"{verdict} on {', '.join(sorted(of_sets[verdict]))}" for verdict in sorted(of_sets)
+        )
         yield Claim(
             f"Training for more independent dimensions brings accuracy, {operation} (open question)",
             verdicts[0] if len(set(verdicts)) == 1 else _mixed(verdicts),
-            "; ".join(each) + (f" (by set: {', '.join(of_sets)})" if of_sets else ""),
+            "; ".join(each) + (f" (by itself: {by_set})" if by_set else ""),
             f"with every weight of a penalty on correlations, accuracy rises by more than {MARGIN} points, "
             "as the mean over the data sets; no difference if all intervals lie within this margin; does "
             "not hold if that of a weight lies below it; cannot be told where the effective rank does not "

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import gaussian_kde
 
 from paper.eigenvalue_spread import BATCH, MEASURES, PLACES, RATIOS
-from paper.statistics import MARGIN
+from paper.statistics import MARGIN, Lead
 from paper.studies.independence_results import (
     JUDGED,
     RANK,
+    PenaltyKey,
     penalised_runs,
     penalty_leads,
 )
 from paper.study import Document, Drawing
-from paper.study_figures import GRID, MUTED, SERIES, line_with_band, new_figure, styled
+from paper.study_figures import GRID, MUTED, SERIES, line_with_band, new_figure, plain_log_ticks, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,8 +30,8 @@ def drawings(document: Document) -> dict[str, Drawing]:
     with styled():
         if document["courses"]:
             drawn |= {"independence": _densities(document), "independence-training": _training(document)}
-        if penalty_leads(document):
-            drawn["independence-penalty"] = _penalty(document)
+        if leads := penalty_leads(document):
+            drawn["independence-penalty"] = _penalty(document, leads)
         if document["widths"]:
             drawn["independence-accuracy"] = _widths(document)
     return drawn
@@ -39,15 +41,18 @@ def _densities(document: Document) -> Drawing:
     figure, axes = new_figure(2, width=3.9, height=3.4)
     courses = [each for each in document["courses"] if each["data"] == document["data"]]
     for axis, (name, title) in zip(axes, RATIOS.items(), strict=True):
+        in_decades = name == "smallest_over_largest"  # systems lie decades apart
         for i, course in enumerate(courses):
-            values = np.concatenate([run["density"][name] for run in course["runs"]])
-            if values.std() > 0:
+            values = np.concatenate([density[name] for density in course["densities"]])
+            values = np.log10(values[values > 0]) if in_decades else values
+            if len(values) > 1 and values.std() > 0:
                 margin = 3 * values.std() * len(values) ** -0.2
-                at = np.linspace(max(0.0, values.min() - margin), values.max() + margin, 200)
+                at = np.linspace(values.min() - margin, values.max() + margin, 200)
                 label = f"{course['title']}; {course['steps'][-1]:,} steps"
-                axis.plot(at, gaussian_kde(values)(at), label=label, **{**SERIES[i], "marker": None})
-        axis.set(xlabel=title, ylabel="density", ylim=(0, None))
-    axes[1].set(xscale="log", yscale="log", ylabel="density (per unit of the ratio)", ylim=(1e-2, None))
+                style = {**SERIES[i], "marker": None}
+                axis.plot(10**at if in_decades else at, gaussian_kde(values)(at), label=label, **style)
+        axis.set(xlabel=title, ylabel="density (per decade)" if in_decades else "density", ylim=(0, None))
+    axes[1].set_xscale("log")
     _legend_below(figure, columns=1)
     return Drawing(
         figure,
@@ -65,7 +70,7 @@ def _training(document: Document) -> Drawing:
     for axes, (place, data) in zip(panels, ((p, d) for p in PLACES for d in sets), strict=True):
         for course in document["courses"]:
             if course["data"] == data:
-                runs = [run[place][RANK]["mean"] for run in course["runs"]]
+                runs = [run[place][RANK] for run in course["runs"]]
                 line_with_band(axes, course["steps"], runs, course["title"], order[course["system"]])
         axes.set_xscale("symlog", linthresh=50)
         ticks = [step for step in (0, 50, 500, 5_000) if step <= last]
@@ -85,8 +90,8 @@ def _training(document: Document) -> Drawing:
     )
 
 
-def _penalty(document: Document) -> Drawing:
-    runs, leads = penalised_runs(document), penalty_leads(document)
+def _penalty(document: Document, leads: Mapping[PenaltyKey, Lead]) -> Drawing:
+    runs = penalised_runs(document)
     operations = list(dict.fromkeys(operation for _, operation, _ in leads))
     figure, panels = new_figure(len(operations), width=3.6, height=3.2, sharey=True)
     for axes, operation in zip(panels, operations, strict=True):
@@ -103,8 +108,8 @@ def _penalty(document: Document) -> Drawing:
             ends = np.array([[leads[key].low, leads[key].high] for key in keys])
             errors = np.abs(np.where(np.isfinite(ends), ends, means[:, None]) - means[:, None]).T
             axes.errorbar(rises, means, errors, label=data, capsize=2.5, elinewidth=1.0, **SERIES[i])
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xscale("log")
+        plain_log_ticks(axes.xaxis)
         axes.set(title=operation, xlabel="effective rank over that without penalty")
     panels[0].set_ylabel("gain in test accuracy (points)")
     _legend_below(figure, columns=4)
@@ -135,8 +140,9 @@ def _widths(document: Document) -> Drawing:
             )
         axes.set_xlabel(f"{title}\n(mean of the batches)")
     panels[1].set_xscale("log")
+    plain_log_ticks(panels[1].xaxis)
     panels[0].set_ylabel("test accuracy (%)")
-    panels[0].legend(loc="best")
+    _legend_below(figure, columns=2)
     return Drawing(
         figure,
         "Spread of the [CLS] embedding against accuracy: Wave networks of several widths (larger markers are "

@@ -109,9 +109,10 @@ class Orders(NamedTuple):
         return 0 if others or self.n_seeds < MIN_SEEDS else first
 
     def describe(self, place: str) -> str:
-        """At how many measures and data sets the Transformer is more and less independent at a place."""
+        """In how many pairs of a measure and a data set the Transformer is more and less independent."""
         signs = [sign for (at, *_), sign in self.signs.items() if at == place]
-        return f"more independent in {signs.count(1)} of {len(signs)}, less in {signs.count(-1)}"
+        pairs = f"of {len(signs)} pairs of measure and data set"
+        return f"{pairs}, more independent in {signs.count(1)}, less in {signs.count(-1)}"
 
 
 def order_transformer(document: Document, rival: str) -> Orders | None:
@@ -132,7 +133,7 @@ def order_transformer(document: Document, rival: str) -> Orders | None:
 def run_means(course: Mapping[str, Any], place: str, name: str, step: int) -> list[float]:
     """Mean over batches of a measure after a step, of each seed."""
     at = course["steps"].index(step)
-    return [run[place][name]["mean"][at] for run in course["runs"]]
+    return [run[place][name][at] for run in course["runs"]]
 
 
 def _order(first: Sequence[float], second: Sequence[float]) -> int:

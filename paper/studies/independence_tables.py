@@ -41,16 +41,16 @@ def _course(document: Document) -> Table:
     rows = []
     for course, place in itertools.product(document["courses"], PLACES):
         last = course["steps"][-1]
-        cells = [_over_seeds(course, place, RANK, step) for step in SHOWN_STEPS]
-        cells += [f"{last:,}", *(_over_seeds(course, place, name, last) for name in (RANK, *others))]
+        cells = [_mean_and_deviation(course, place, RANK, step) for step in SHOWN_STEPS]
+        cells += [f"{last:,}", *(_mean_and_deviation(course, place, name, last) for name in (RANK, *others))]
         accuracy = float(np.mean([run["test_accuracy"] for run in course["runs"]]))
         rows.append([course["data"], course["title"], PLACES[place], *cells, percent(accuracy)])
     head = ["data", "system", "state", *(f"effective rank after {step:,} steps" for step in SHOWN_STEPS)]
     head += ["last step", *(f"{MEASURES[name]} there" for name in (RANK, *others)), "test accuracy"]
     return Table(
         "Spread of the [CLS] states of test texts over their directions as networks train: mean over "
-        f"batches of {BATCH} texts and seeds {', '.join(map(str, document['seeds']))} ± deviation "
-        f"of the seeds. {BATCH} texts have {BATCH - 1} eigenvalues. The accuracy is that after the last "
+        f"batches of {BATCH} texts and seeds {', '.join(map(str, document['seeds']))} ± standard deviation "
+        f"over batches. {BATCH} texts have {BATCH - 1} eigenvalues. The accuracy is that after the last "
         f"step, without choice of an epoch.{_unfinished(document)}",
         head,
         rows,
@@ -69,12 +69,11 @@ def _epochs(document: Document) -> str:
     return ", ".join(f"{number} ({data})" for data, number in epochs.items())
 
 
-def _over_seeds(course: Mapping[str, Any], place: str, name: str, step: int) -> str:
+def _mean_and_deviation(course: Mapping[str, Any], place: str, name: str, step: int) -> str:
     if step not in course["steps"]:
         return NOTHING
-    each = run_means(course, place, name, step)
-    deviation = f" ± {np.std(each, ddof=1):.2g}" if len(each) > 1 else ""
-    return f"{np.mean(each):.3g}{deviation}"
+    mean = np.mean(run_means(course, place, name, step))
+    return f"{mean:.3g} ± {course['deviations'][place][name][course['steps'].index(step)]:.2g}"
 
 
 def _orders(document: Document) -> Table:
@@ -105,8 +104,8 @@ def _penalty(document: Document) -> Table:
         data, operation, weight = key
         cells = [NOTHING] * (len(MEASURES) + 2)
         if key in runs:
-            states = [(JUDGED, name) for name in MEASURES] + [("before", RANK)]
-            cells = [f"{np.mean([run[place][name] for run in runs[key]]):.3g}" for place, name in states]
+            cells = [f"{np.mean([run[JUDGED][name] for run in runs[key]]):.3g}" for name in MEASURES]
+            cells.append(f"{np.mean([run['rank_before'] for run in runs[key]]):.3g}")
             cells.append(percent(float(np.mean([run["test_accuracy"] for run in runs[key]]))))
         if (lead := leads.get(key)) is None:
             cells += [NOTHING] * 4
