@@ -173,3 +173,12 @@ def test_a_mean_over_one_set_is_its_comparison_and_one_seed_tells_nothing():
         compare_over_sets([])
     with pytest.raises(ValueError, match="same shape"):
         compare_over_sets([(first, second), (first, second[:2])])
+
+
+def test_sets_are_resampled_apart():
+    """Two sets that look the same are still two sets: their mean varies less than either."""
+    generator = np.random.default_rng(7)
+    pair = answers(generator, [0.9] * 5, 2_000), answers(generator, [0.8] * 5, 2_000)
+    one, two = compare(*pair), compare_over_sets([pair, pair])
+    assert two.mean == pytest.approx(one.mean)
+    assert (two.high - two.low) * np.sqrt(2) == pytest.approx(one.high - one.low, rel=0.05)
