@@ -88,7 +88,8 @@ def measure(store: ResultStore, options: Options) -> Document:
     """
     scale = QUICK if options.quick else FULL
     seeds = options.seeds[:2] if options.quick else options.seeds
-    sets, reasons = options.load_several(OTHER_DATA, *((600, 320) if options.quick else (TRAIN_ROWS, None)))
+    others = [name for name in OTHER_DATA if name != options.data]
+    sets, reasons = options.load_several(others, *((600, 320) if options.quick else (TRAIN_ROWS, None)))
     systems, left_out = available(compared_systems(scale.width))
     unfinished: list[str] = []
 
