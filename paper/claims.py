@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from paper.comparison_tables import percent_accuracies
+from paper.eigenvalue_spread import PLACES
 from paper.pair_systems import NETWORKS, TRANSFORMERS, TWINS
 from paper.published import (
     CLAIMED_SAVINGS,
@@ -31,6 +32,16 @@ from paper.studies import (
 )
 from paper.studies.batch_comparisons import judged_questions
 from paper.studies.flops import overtaking_length
+from paper.studies.independence_results import (
+    ALL_SETS,
+    LEAST_RISE,
+    Orders,
+    judge_penalty,
+    order_transformer,
+    penalty_leads,
+    rank_rises,
+    run_means,
+)
 from paper.study import Document, Table
 from paper.verdicts import (
     FAILS,
@@ -47,6 +58,7 @@ from paper.verdicts import (
 )
 
 OPERATIONS = ("interference", "modulation")
+WAVES = ("wave-interference", "wave-modulation")
 SPLITS = ("train", "validation", "test")
 
 V = TypeVar("V")
@@ -357,53 +369,87 @@ def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def _judge_independence(study: Document) -> Iterator[Claim]:
-    ranks = _by_seed(study, "effective_rank")
-    rivals = _transformers(ranks)
-    n_seeds = min(map(len, ranks.values()))
-    shares, smallest = (_by_seed(study, name) for name in ("largest_share", "smallest_over_largest"))
-    signs = [_order(rivals, _waves(ranks)), _order(_waves(shares), _transformers(shares))]
-    signs.append(_order(_transformers(smallest), _waves(smallest)))
-    yield Claim(
-        "The Transformer's dimensions are more independent than the Wave network's",
-        _agreement(signs, n_seeds),
-        f"in batches of 32 after training, {n_seeds} seeds at least; effective rank: {_seeds(ranks)}; "
-        f"largest eigenvalue over the sum: {_seeds(shares)}; smallest over largest: {_seeds(smallest)}",
-        f"every seed of {', '.join(rivals)} is above every seed of both operations by effective rank and by "
-        "smallest over largest eigenvalue, and below by largest over sum; does not hold if all are the other "
-        f"way round; else, and with fewer than {MIN_SEEDS} seeds, it cannot be told",
-    )
+    starts = {
+        "transformer-random": "both start from random embeddings of the same width",
+        "transformer-pretrained": "it starts from MiniLM's embeddings, of another width",
+    }
+    for rival, start in starts.items():
+        if (orders := order_transformer(study, rival)) is None:
+            continue
+        evidence = "; ".join(f"{title}, {orders.describe(place)}" for place, title in PLACES.items())
+        yield Claim(
+            f"The Transformer's dimensions are more independent than the Wave network's, if {start}",
+            {1: HOLDS, -1: FAILS, 0: OPEN}[orders.verdict_sign],
+            f"after {orders.step:,} steps, {orders.n_seeds} seeds; {evidence}; "
+            + _ranks(study, rival, orders),
+            "by every measure, on every data set, before and after the norm, every seed of the Transformer "
+            "is more independent than every seed of both operations; does not hold if all are less so; "
+            f"else, and with fewer than {MIN_SEEDS} seeds, it cannot be told",
+        )
+    waves = [
+        course
+        for course in study["courses"]
+        if course["data"] == study["data"] and course["system"].startswith("wave")
+    ]
     ratios = {"largest_share": "largest over sum", "smallest_over_largest": "smallest over largest"}
-    for name, title in ratios.items():
+    for name, title in ratios.items() if waves else ():
         values = {
-            key.removeprefix("wave-"): float(np.mean(each))
-            for key, each in _waves(_by_seed(study, name)).items()
+            place: {
+                course["system"].removeprefix("wave-"): float(
+                    np.mean(run_means(course, place, name, course["steps"][-1]))
+                )
+                for course in waves
+            }
+            for place in PLACES
         }
         yield Claim(
             f"The Wave network's eigenvalue ratio clusters near {CLUSTER}, if the ratio is {title}",
-            _verdict(all(abs(value - CLUSTER) <= 0.05 for value in values.values())),
-            _list(values, ".3f"),
-            "the mean over batches lies within 0.05 for both operations",
+            _verdict(all(abs(value - CLUSTER) <= 0.05 for value in values["after"].values())),
+            f"{study['data']}, width {study['width']}, after {waves[0]['steps'][-1]:,} steps; "
+            + "; ".join(f"{PLACES[place]}: {_list(each, '.2g')}" for place, each in values.items()),
+            "the mean over batches lies within 0.05 for both operations, after the norm",
         )
+    yield from _judge_penalty(study)
 
 
-def _by_seed(study: Document, name: str) -> dict[str, list[float]]:
-    """A measure of independence of each system, a value a seed."""
-    return {
-        key: [float(np.mean(run["trained"]["batches"][name])) for run in system["runs"]]
-        for key, system in study["systems"].items()
+def _ranks(study: Document, rival: str, orders: Orders) -> str:
+    """Effective ranks after the norm on the first data set, the lowest to the highest seed."""
+    ranks = {
+        course["system"]: run_means(course, "after", "effective_rank", orders.step)
+        for course in study["courses"]
+        if course["data"] == study["data"] and (course["system"] == rival or course["system"] in WAVES)
     }
+    return f"effective rank after the norm, {study['data']}: {_seeds(ranks)}"
 
 
-def _order(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> int:
-    """1 if every seed of the first systems is above every seed of the second, -1 if below, else 0."""
-    one, other = ([*itertools.chain.from_iterable(each.values())] for each in (first, second))
-    return int(min(one) > max(other)) - int(max(one) < min(other))
-
-
-def _agreement(signs: Sequence[int], n_seeds: int) -> str:
-    if n_seeds < MIN_SEEDS or len(set(signs)) > 1 or not signs[0]:
-        return OPEN
-    return HOLDS if signs[0] > 0 else FAILS
+def _judge_penalty(study: Document) -> Iterator[Claim]:
+    leads, rises = penalty_leads(study), rank_rises(study)
+    for operation in OPERATIONS:
+        own = {key: lead for key, lead in leads.items() if key[1] == operation}
+        over = ALL_SETS if len(study["sets"]) > 1 else study["data"]
+        judged = {key: judge_penalty(lead, rises[key]) for key, lead in own.items() if key[0] == over}
+        if not judged:
+            continue
+        each = [
+            f"weight {key[2]:g}, {key[0]}: rank {100 * rises[key]:+.0f} %, accuracy {own[key]}"
+            for key in judged
+        ]
+        of_sets: dict[str, list[str]] = {}
+        for key in own.keys() - judged.keys() if len(study["sets"]) > 1 else ():
+            of_sets.setdefault(judge_penalty(own[key], rises[key]), []).append(f"{key[0]} at {key[2]:g}")
+        by_set = "; ".join(
+            f"{verdict} on {', '.join(sorted(of_sets[verdict]))}" for verdict in sorted(of_sets)
+        )
+        yield Claim(
+            f"Training for more independent dimensions brings accuracy, {operation} (open question)",
+            judge_all(judged.values()),
+            "; ".join(each) + (f" (by itself: {by_set})" if by_set else ""),
+            f"with every weight of a penalty on correlations, accuracy rises by more than {MARGIN} points, "
+            "as the mean over the data sets; no difference if all intervals lie within this margin; does "
+            "not hold if that of a weight lies below it; cannot be told where the effective rank does not "
+            f"rise by {100 * LEAST_RISE:.0f} % in every seed on every set, or with fewer than {MIN_SEEDS} "
+            "seeds",
+        )
 
 
 def _seeds(values: Mapping[str, Sequence[float]]) -> str:

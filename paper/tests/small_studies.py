@@ -17,7 +17,7 @@ from token2wave.models.bert_encoder import PretrainedEncoder
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from paper import systems
-from paper.studies import convergence, independence
+from paper.studies import convergence
 from paper.study_figures import render_figure
 
 TOPICS = {"sport": "ball goal team", "money": "bank share price", "space": "moon star orbit"}
@@ -71,7 +71,6 @@ def make_small(set_attribute):
     set_attribute(systems, "PAPER", replace(systems.PAPER, network=network, recipe=recipe))
     set_attribute(systems, "TRANSFORMER", {"width": 16, "heads": 2, "feed_forward": 32})
     set_attribute(PretrainedEncoder, "source", property(missing))
-    set_attribute(independence, "WIDTHS", (8, 16))
     set_attribute(convergence, "STEPS", 20)
 
 

@@ -210,33 +210,6 @@ def test_overfitting(last_loss, expected):
     assert verdict(report, "The Wave network overfits").verdict == expected
 
 
-def spread(largest, ratio, rank, n_seeds=5):
-    batches = {"largest_share": [largest], "smallest_over_largest": [ratio], "effective_rank": [rank]}
-    return {"runs": [{"trained": {"batches": batches}}] * n_seeds}
-
-
-@pytest.mark.parametrize(
-    ("transformer", "expected"),
-    [
-        (spread(0.2, 0.02, 10.0), HOLDS),
-        (spread(0.5, 0.001, 5.0), FAILS),
-        (spread(0.5, 0.02, 10.0), OPEN),  # measures disagree
-        (spread(0.2, 0.02, 8.5), OPEN),  # seeds overlap
-        (spread(0.2, 0.02, 10.0, n_seeds=4), OPEN),
-    ],
-)
-def test_independence(transformer, expected):
-    systems = {
-        "wave-interference": spread(0.30, 0.01, 8.0),
-        "wave-modulation": spread(0.26, 0.01, 9.0),
-        "transformer-random": transformer,
-    }
-    report = document(studies={"independence": [{"systems": systems}]})
-    assert verdict(report, "The Transformer's dimensions are more").verdict == expected
-    ratios = [claim.verdict for claim in judge_claims(report) if "eigenvalue ratio" in claim.claim]
-    assert ratios == [HOLDS, FAILS]
-
-
 def nested_runs(accuracy, n_seeds=5):
     return [{"test_accuracy": accuracy, "right": nested(accuracy)}] * n_seeds
 
