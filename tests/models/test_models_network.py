@@ -282,6 +282,19 @@ def test_embeddings_begin_at_their_scale():
     assert abs(float(weight.mean())) < 0.01
 
 
+@pytest.mark.parametrize("norm", ["real", "wave"])
+def test_layers_below_the_last_begin_as_the_identity(norm):
+    network = WaveNetwork(WaveConfig(9, 3, 6, layers=3, layer_norm=norm, dropout=0.0)).double().eval()
+    batch = make_batch(ragged([[2, 3, 4], [5]]))
+    tokens = network.embedding(batch.rows)[batch.index]
+    first, _, last = (layer.all_tokens(tokens, batch) for layer in network.layers)
+    bias = 0 if norm == "real" else network.layers[0].restore.linear.bias  # of what follows the norm
+    torch.testing.assert_close(first, tokens + bias)
+    assert float((last - tokens).detach().abs().max()) > 0.1
+    network(batch).square().sum().backward()
+    assert all(float(layer.norm.weight.grad.abs().max()) > 0 for layer in network.layers)  # and learn
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_dropout_acts_in_training_alone(layers):
     shape = {"readout": "text", "layers": layers, "context_width": 4}

@@ -55,7 +55,7 @@ class WaveConfig(Configuration):
         layer_norm: the norm inside each layer. ``real``: of the restored state, after the return to real
             numbers, as in the papers' pipeline; a single layer has the norm before the head alone.
             ``wave``: before it, of real and imaginary parts together. ``none``: there is only the norm
-            before the head.
+            before the head. With residual ``equation``, gains below the last layer begin at zero.
         feed_forward: width of a hidden layer in the linear map of ``restore``; 0 leaves it out.
         activation: ``gelu``, ``relu`` or ``none``, after the hidden layer; without one, after the map.
         norm_tokens: whether the norm before the head is of each token, before the read-out averages them,

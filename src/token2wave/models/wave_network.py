@@ -63,6 +63,11 @@ class WaveNetwork(TextNetwork):
         with torch.no_grad():
             self.embedding.weight.mul_(config.embedding_scale)  # PyTorch draws from N(0, 1)
         self.layers = nn.ModuleList(WaveLayer(config) for _ in range(config.layers))
+        if config.norms_layers and config.residual == "equation":
+            # A layer below the last begins as the identity, so that deep networks learn as fast as one layer
+            # (as the residual blocks of arXiv 1706.02677, section 5.1).
+            for layer in cast("list[WaveLayer]", list(self.layers)[:-1]):
+                nn.init.zeros_(cast("nn.LayerNorm", layer.norm).weight)
         self.norm = nn.LayerNorm(config.width)
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.n_classes)
