@@ -160,6 +160,9 @@ def caveats(document: Document) -> list[str]:
         for key, system in (dataset["systems"] | dataset["everyday"]).items():
             if "skipped" in system:
                 notes.append(f"{name}: {titles[key]}: {system['skipped']}.")
+    mixed = [part for part, origin in document["made"].items() if not has_one_clean_commit(origin)]
+    if mixed and not document["quick"]:
+        notes.append(f"Not of one clean commit, and to be measured again: {', '.join(mixed)}.")
     return notes + [f"{study}: not finished yet." for study in document["unfinished"]]
 
 
@@ -231,9 +234,6 @@ def provenance_table(document: Document) -> Table:
         "Where the figures come from. Tables of a part with one clean commit compare results of the same "
         "code; a plus sign marks a commit with changes beside it. Time is the sum over all results."
     )
-    mixed = [part for part, origin in document["made"].items() if not has_one_clean_commit(origin)]
-    if mixed and not document["quick"]:
-        caption += f" **Not of one clean commit, to be measured again: {', '.join(mixed)}.**"
     head = ["part", "seeds", "commits", "one clean commit", "results", "time"]
     return Table(caption, head, rows, n_names=4)
 
