@@ -30,8 +30,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import figures  # noqa: E402
 import tables  # noqa: E402
 
+from paper.comparison_tables import counterparts_table  # noqa: E402
 from paper.paper_report import (  # noqa: E402
     evidence_table,
+    markdown_table,
     render_figures,
     render_markdown,
     report_sections,
@@ -224,6 +226,16 @@ def evidence(part: str) -> str:
     return evidence_table(paper_document(), part) + "\n"
 
 
+def paper_figure(name: str) -> str:
+    """A figure of the reproduction with its caption; a sentence instead while its study is not measured."""
+    for section in report_sections(paper_document()):
+        if name in section.drawings:
+            caption = section.drawings[name].caption
+            alt = caption.replace("[", "(").replace("]", ")")
+            return f"![{alt}](results/figures/{name}.svg)\n\n{caption}\n"
+    return "The figure is not measured yet.\n"
+
+
 def fuzzing() -> str:
     """What guided fuzzing did with each target."""
     path = RESULTS / "fuzzing.json"
@@ -365,7 +377,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "four-ways": lambda: tables.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: tables.agreement_table(benchmark("agreement")).rstrip() + "\n",
     "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
+    "reproduction-promises": lambda: markdown_table(counterparts_table(paper_document())) + "\n",
     "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
+    **{f"figure-{name}": partial(paper_figure, name) for name in ("phase", "phase-example", "depth")},
     **{f"evidence-{part}": partial(evidence, part) for part in ("accuracy", *STUDIES)},
     "reliability": lambda: tables.promises_table(tables.Results(RESULTS)),
     **{name: partial(reliability, name) for name in tables.RELIABILITY_TABLES},
@@ -431,7 +445,8 @@ def main() -> int:
         draw_figures()
     stale = []
     report = PAPER / "reproduction.md"
-    for path in [ROOT / "README.md", PAPER / "README.md", report, *sorted((ROOT / "docs").glob("*.md"))]:
+    papers = [PAPER / "README.md", PAPER / "findings.md", report]
+    for path in [ROOT / "README.md", *papers, *sorted((ROOT / "docs").glob("*.md"))]:
         text = path.read_text(encoding="utf-8")
         rendered = paper_page() if path == report else render(text)
         if rendered != text:
