@@ -46,11 +46,11 @@ test: setup
 	$(PYTEST) tests/waves tests/models --cov=token2wave.waves --cov=token2wave.models --cov-fail-under=95
 	$(PYTEST) --ignore=tests/waves --ignore=tests/models
 
-# Both papers: all systems and studies, into build/reproduction. Needs TOKEN2WAVE_DATA and about a day; resumes.
+# Both papers: all systems and studies, into build/reproduction. Needs TOKEN2WAVE_DATA and hours; resumes.
 reproduce: setup
 	$(BIN)/python -m paper reproduce --out build/reproduction
 
-# The same in miniature on built-in texts, within three minutes.
+# The same in miniature on built-in texts, within ten minutes.
 reproduce-quick: setup
 	$(BIN)/python -m paper reproduce --quick --seeds 1 --dataset debian-sections --out build/reproduction-quick
 

@@ -221,6 +221,12 @@ def paper_page() -> str:
     return render_markdown(document, report_sections(document), "results/figures") + "\n"
 
 
+def rivals() -> str:
+    """Table of the everyday preset beside the best rivals, and a line on the papers' network alone."""
+    table = tables.rivals_table(benchmark("tuned_rivals"), pre_trained=False).rstrip()
+    return f"{table}\nPreset `paper`, the papers' network alone. {summarise_accuracy(paper_document())}\n"
+
+
 def evidence(part: str) -> str:
     """Table of the claims on accuracy, or of a study, with verdict and evidence."""
     return evidence_table(paper_document(), part) + "\n"
@@ -325,7 +331,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "method": lambda: tables.classifier_method(benchmark("training_speed")).rstrip() + "\n",
     "paper_step": lambda: tables.paper_step_table(benchmark("paper_step")).rstrip() + "\n",
     **{f"classifiers-{data}": partial(classifiers, "training_speed", data) for data in ("ag_news",)},
-    "rivals": lambda: tables.rivals_table(benchmark("tuned_rivals"), pre_trained=False).rstrip() + "\n",
+    "rivals": rivals,
     "all-rivals": lambda: tables.rivals_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "accuracies": lambda: tables.accuracy_table(benchmark("tuned_rivals")).rstrip() + "\n",
     "tuning": searches,

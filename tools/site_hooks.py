@@ -24,8 +24,9 @@ _FORMULA = re.compile(
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the report of the reproduction and its figures."""
-    for path in [REPORT / "reproduction.md", *sorted((REPORT / "results" / "figures").glob("*.svg"))]:
+    """Add the report of the reproduction, its findings and its figures."""
+    pages = [REPORT / "reproduction.md", REPORT / "findings.md"]
+    for path in [*pages, *sorted((REPORT / "results" / "figures").glob("*.svg"))]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
