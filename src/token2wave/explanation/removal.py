@@ -79,7 +79,7 @@ def _part_logits_of_pair(
     """Compute the same for a pair: each pair without a part is a pair of its own, with a blank there."""
     tokens = features.tokens(text)
     middle = text.index(SEPARATOR)
-    bounds = _bounds(tokens, text, unit, np.array([middle]))
+    bounds = part_bounds(tokens, text, unit, np.array([middle]))
     spans = np.stack([tokens.starts[bounds[:, 0]], tokens.ends[bounds[:, 1] - 1]], axis=1)
     encoded = features([text])
     logits = [network.logits(encoded)]
@@ -109,8 +109,8 @@ def part_logits_in_numpy(
 
     The network needs only sums, so only the features around a part are summed again.
     """
-    tokens = _visible_tokens(model, text)
-    bounds = _bounds(tokens, text, unit)
+    tokens = visible_tokens(model, text)
+    bounds = part_bounds(tokens, text, unit)
     passages = Passages(model.require_texts("explain"), network)
     sums = passages.add_oov(passages.sums([tokens.codes]), tokens.oov)
     without = _logits_without(passages, tokens, bounds, sums, should_stop)
@@ -129,7 +129,7 @@ def sentence_ends(text: str) -> NDArray[np.int64]:
     return np.array([match.end() for match in SENTENCE_END.finditer(text)], dtype=np.int64)
 
 
-def _visible_tokens(model: Model, text: str) -> Tokens:
+def visible_tokens(model: Model, text: str) -> Tokens:
     """Return the tokens that the prediction sees; WordPiece cuts long texts."""
     tokens = model.features.tokens(text)
     if isinstance(model.features, WordPieceFeatures):
@@ -137,7 +137,7 @@ def _visible_tokens(model: Model, text: str) -> Tokens:
     return tokens.take(np.flatnonzero(tokens.ends > tokens.starts))
 
 
-def _bounds(tokens: Tokens, text: str, unit: str, further_ends: Bounds | None = None) -> Bounds:
+def part_bounds(tokens: Tokens, text: str, unit: str, further_ends: Bounds | None = None) -> Bounds:
     """Find the first and past-the-last token of each part; ``further_ends`` are ends of sentences, too."""
     if unit == "sentence":
         ends = sentence_ends(text)

@@ -234,6 +234,10 @@ class CompiledNetwork:
         """Compute the energy of each feature, ``(T,)``: its squares, summed over both variants."""
         return reference.energies(self.config, self._arrays, ids)
 
+    def variants(self, ids: NDArray[np.int32]) -> Floats:
+        """Return both variants of features side by side, ``(T, 2 D)``; see :meth:`energies`."""
+        return reference.variants_of(self.config, self._arrays, ids)
+
     def oov_weights(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the SVM weights of ids of the OOV table, ``(E, C)``."""
         return self._arrays[OOV][ids - self.config.n_rows].astype(np.float64)
