@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from paper.studies import ablations
+from paper.studies.ablation_comparisons import leads_of
 from paper.study import Document, Table
 from token2wave.formatting import NOTHING
 
@@ -71,7 +71,7 @@ def choices_table(document: Document) -> Table:
     rows = []
     measured = document["studies"].get("ablations", [])
     keys = {choice.variant: choice.variant for choice in CHOICES if choice.variant is not None}
-    leads = ablations.leads_of(measured[0], keys) if measured else {}
+    leads = leads_of(measured[0], keys) if measured else {}
     for each in CHOICES:
         effect = f"see {each.elsewhere}" if each.elsewhere else NOTHING
         if each.variant is not None and each.variant in leads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from token2wave.training.recipe import Recipe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from paper.claim import Claim
     from paper.result_store import ResultStore
 
 Document = dict[str, Any]
@@ -125,9 +126,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: it measures a document, and makes tables and drawings (by file name) from the document alone.
+    """A study: it measures a document, and makes all else from the document alone.
 
-    ``about`` is a paragraph with the question, what is measured, definitions and choices.
+    Attributes:
+        name: of its module and on the command line.
+        title: of its section in the report.
+        about: a paragraph with the question, what is measured, definitions and choices.
+        measure: trains and measures; results of earlier runs come from the store.
+        tables: in the order of the report.
+        drawings: by file name without suffix.
+        claims: those that the document's figures tell of, judged.
     """
 
     name: str
@@ -136,6 +144,7 @@ class Study:
     measure: Callable[[ResultStore, Options], Document]
     tables: Callable[[Document], list[Table]]
     drawings: Callable[[Document], dict[str, Drawing]]
+    claims: Callable[[Document], Iterator[Claim]]
 
 
 def load_study_data(

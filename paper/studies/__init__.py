@@ -1,4 +1,4 @@
-"""The studies of the papers' claims; each module measures data, then makes tables and figures from them."""
+"""The studies of the papers' claims; each measures data, and makes tables, figures and verdicts of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from paper.result_store import Result, ResultStore
-from paper.statistics import Lead, compare, stack_answers
+from paper.studies.ablation_comparisons import leads_of
 from paper.studies.ablation_variants import (
     ADDED,
     OPERATIONS,
@@ -22,6 +22,7 @@ from paper.studies.ablation_variants import (
     Variant,
     make_variants,
 )
+from paper.studies.ablations_claims import judge
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import INK, MUTED, SERIES, line_with_band, new_figure, styled
 from paper.systems import train_and_answer
@@ -126,24 +127,6 @@ def _summarise(variant: Variant, runs: Mapping[str, Sequence[Result]]) -> dict[s
         "test": confidence_interval([run["test_accuracy"] for run in own]),
         "validation": confidence_interval([run["validation_accuracy"] for run in own]),
     }
-
-
-def leads_of(document: Document, keys: Mapping[str, str]) -> dict[str, Lead]:
-    """Lead of the reference over variants, paired over seeds and test texts.
-
-    Args:
-        document: from :func:`measure`.
-        keys: of the variants by the names of the result; those that were not measured are left out.
-    """
-    variants = {variant["key"]: variant for variant in document["variants"]}
-    n_comparisons = sum(variant["against"] in variants for variant in variants.values())
-    n_texts, leads = document["rows"]["test"], {}
-    for name, key in keys.items():
-        against = variants.get(key, {}).get("against")
-        if against in variants:
-            answers = (stack_answers(variants[each]["runs"], n_texts) for each in (against, key))
-            leads[name] = compare(*answers, n_comparisons=n_comparisons)
-    return leads
 
 
 def tables(document: Document) -> list[Table]:
@@ -306,4 +289,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from paper.result_store import NotFinishedError, Result, ResultStore
+from paper.studies.batch_and_length_claims import judge
 from paper.studies.batch_results import drawings, tables
 from paper.studies.batch_settings import (
     HEADS,
@@ -127,4 +128,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 from paper.result_store import Result, ResultStore, resolve_device
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
 from paper.studies import flops
+from paper.studies.complexity_claims import judge
 from paper.studies.memory_measurement import FreshProcessError, call_in_fresh_process, measure_peak
 from paper.studies.timing import fit_exponent, powers_of_two, time_interleaved, upper_half
 from paper.study import Document, Drawing, Options, Study, Table
@@ -478,4 +479,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

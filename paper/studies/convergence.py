@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from paper.result_store import Result, ResultStore
+from paper.studies.convergence_claims import judge
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
 from paper.systems import System, available, probe_training, train_system, transformer_system, wave_system
@@ -173,4 +174,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

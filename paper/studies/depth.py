@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Lead, compare, stack_answers
+from paper.studies.depth_claims import judge
+from paper.studies.depth_comparisons import COMPARED_DEPTH, DROPOUT, NO_LOSS, NORMED, Shape, differences
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
-from paper.systems import System, train_and_answer, wave_system
+from paper.systems import train_and_answer
 from paper.verdicts import judge_lead, judge_no_loss
 from token2wave.formatting import NOTHING
 
 OPERATIONS = ("modulation", "interference")
 DEPTHS, WIDTHS = (1, 2, 4, 8), (128, 64, 256)
-NORMED, COMPARED_DEPTH = "real", 4
-DROPOUT, PRESET_DROPOUT = 0.1, 0.5
-"""Of states: on validation rows 0.5, the preset's, keeps four layers from learning within the epochs."""
+PRESET_DROPOUT = 0.5  # of states, as DROPOUT is
 NORMS = {"real": "after the return to reals", "wave": "before it", "none": "before the head alone"}
 TRAIN_ROWS, EPOCHS = 10_000, 3
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS, QUICK_WIDTH = 600, 300, 2, 32
-NO_LOSS = 1.0  # points that several layers may lose to one and still count as trained
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A network of the study."""
-
-    operation: str
-    layers: int
-    width: int
-    layer_norm: str = NORMED
-    dropout: float = DROPOUT
-
-    @property
-    def key(self) -> str:
-        """Short name in files, e.g. ``modulation-4-128-real-0.1``."""
-        return f"{self.operation}-{self.layers}-{self.width}-{self.layer_norm}-{self.dropout:g}"
-
-    def system(self, epochs: int) -> System:
-        """The papers' network of this shape, with the paper preset's recipe."""
-        names = ("width", "layers", "layer_norm", "dropout")
-        system = wave_system(self.operation, **{name: getattr(self, name) for name in names})
-        return replace(system, recipe=system.recipe.replace(epochs=epochs))
 
 
 def make_shapes(quick: bool = False) -> list[Shape]:
@@ -108,42 +83,6 @@ def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed:
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
     stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"
     return store.compute(f"depth/{data.name}/{shape.key}-{seed}", settings, compute, stage)
-
-
-def differences(document: Document) -> dict[str, Lead]:
-    """Difference of each network of several layers to one layer of its width and operation, by key.
-
-    Of one layer with either dropout, the network with the higher mean validation accuracy counts.
-    """
-    references: dict[tuple[str, int], Any] = {}
-    several = []
-    for network in document["networks"]:
-        shape = shape_of(network)
-        of_width = shape.operation, shape.width
-        if shape.layers > 1:
-            several.append((of_width, network))
-        elif of_width not in references or _validation(network) > _validation(references[of_width]):
-            references[of_width] = network
-    pairs = [(network, references[of_width]) for of_width, network in several if of_width in references]
-    n_texts = document["rows"]["test"]
-    return {
-        network["key"]: compare(
-            stack_answers(network["runs"], n_texts),
-            stack_answers(reference["runs"], n_texts),
-            n_comparisons=len(pairs),
-        )
-        for network, reference in pairs
-    }
-
-
-def _validation(network: Mapping[str, Any]) -> float:
-    return float(np.mean([run["validation_accuracy"] for run in network["runs"]]))
-
-
-def shape_of(network: Mapping[str, Any]) -> Shape:
-    """The shape of a network of the document."""
-    names = ("operation", "layers", "width", "layer_norm", "dropout")
-    return Shape(**{name: network[name] for name in names})
 
 
 def accuracies(network: Mapping[str, Any]) -> list[float]:
@@ -238,4 +177,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

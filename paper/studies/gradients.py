@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paper.result_store import Result, ResultStore
+from paper.studies.gradients_claims import judge
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, line_with_band, new_figure, styled
 from paper.systems import (
@@ -288,4 +289,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

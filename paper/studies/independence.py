@@ -13,6 +13,7 @@ from paper.decorrelation import decorrelate
 from paper.eigenvalue_spread import BATCH, MEASURES, PLACES, RATIOS, Spreads, measure_batches, text_states
 from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import pack_answers
+from paper.studies.independence_claims import judge
 from paper.studies.independence_figures import drawings
 from paper.studies.independence_tables import tables
 from paper.study import Document, Options, Study, StudyData
@@ -276,4 +277,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -14,6 +14,7 @@ from paper.pair_systems import DROPOUT, EPOCHS, NETWORKS, START_SCALE, WIDTH, Pa
 from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import pack_answers
 from paper.studies.pair_tables import drawings, tables
+from paper.studies.pairs_claims import judge
 from paper.study import Document, Options, Study
 from token2wave.errors import DataError, MissingExtraError, import_extra
 from token2wave.metrics import macro_f1_of
@@ -182,4 +183,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -2,80 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
-from paper.statistics import Lead, compare, compare_sets, gains_of, stack_answers
 from paper.studies.ablation_network import remove_from_waves
-from paper.studies.depth import DROPOUT
+from paper.studies.depth_comparisons import DROPOUT
 from paper.studies.pair_interference import draw_example, measure_example
+from paper.studies.phase_claims import judge
+from paper.studies.phase_comparisons import (
+    OPERATIONS,
+    READOUTS,
+    TITLES,
+    WIDE,
+    Case,
+    Comparison,
+    case_of,
+    compare_networks,
+)
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, styled
-from paper.systems import System, train_and_answer, wave_system
+from paper.systems import train_and_answer
 from paper.verdicts import judge_lead
 from token2wave.models import TextNetwork, WaveNetwork
 
-OPERATIONS = ("modulation", "interference")
-READOUTS: dict[str, dict[str, Any]] = {
-    "cls": {},
-    "mean": {"readout": "mean"},
-    "cls-positions": {"positions": "sinusoidal", "embedding_scale": 1.0},
-    "mean-positions": {"readout": "mean", "positions": "sinusoidal", "embedding_scale": 1.0},
-    "levels": {"variants": "levels"},
-    "layers": {"layers": 2, "dropout": DROPOUT},
-}
-"""Settings of the networks, by what is read out."""
-TITLES = {
-    "cls": "[CLS]",
-    "mean": "mean over tokens",
-    "cls-positions": "[CLS], positions",
-    "mean-positions": "mean over tokens, positions",
-    "levels": "[CLS], sentence and text",
-    "layers": "[CLS], two layers",
-}
-REDUNDANT = ("cls", "cls-positions", "levels")
-"""Read-outs at which the phase is a function of the magnitude: in one layer ``w`` of [CLS] is the same in
-every text, with its position as without it, and ``alpha = arccos(w / G)``."""
 REMOVED = ("phase", "magnitude")
 OTHER_SETS = ("sst2", "trec", "emotion")
-WIDTH, WIDE = 128, 768
+WIDTH = 128
 TRAIN_ROWS, EPOCHS = 5_000, 4
 SHORT_TEXTS_EPOCHS = 8  # of the other sets: their texts have half as many words, and teach less in a pass
 WIDE_RUNS = (("cls", 0), ("mean", 2))
 """Read-outs measured at the papers' width, and the number of the data set: states of all tokens cost too much
 there on longer texts."""
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS, QUICK_WIDTH = 600, 300, 1, 16
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network of the study, without the part that is ``removed`` from its waves, if any."""
-
-    data: str
-    readout: str
-    operation: str
-    width: int
-    removed: str | None = None
-
-    @property
-    def key(self) -> str:
-        """Short name in files, e.g. ``mean-modulation-128-without-phase``."""
-        ending = f"-without-{self.removed}" if self.removed else ""
-        return f"{self.readout}-{self.operation}-{self.width}{ending}"
-
-    @property
-    def whole(self) -> Case:
-        """The network from which nothing is removed."""
-        return replace(self, removed=None)
-
-    def system(self, epochs: int) -> System:
-        """The papers' network of this shape, with the paper preset's recipe."""
-        system = wave_system(self.operation, width=self.width, **READOUTS[self.readout])
-        return replace(system, recipe=system.recipe.replace(epochs=epochs))
 
 
 def make_cases(names: Sequence[str], quick: bool = False) -> list[Case]:
@@ -162,53 +123,6 @@ def _train(store: ResultStore, data: StudyData, case: Case, epochs: int, seed: i
     return store.compute(f"phase/{data.name}/{case.key}-{seed}", settings, compute, stage)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What a part of the waves brings: the lead of whole networks, on each data set and over all of them."""
-
-    readout: str
-    operation: str
-    width: int
-    removed: str
-    of_sets: Mapping[str, Lead]
-    over_sets: Lead
-
-
-def compare_networks(document: Document) -> list[Comparison]:
-    """Compare all networks with those from which a part is removed; intervals hold for all of them together.
-
-    Each read-out, operation, width and part is one comparison of :attr:`Comparison.over_sets`; the data sets
-    are compared one by one as well, and count as comparisons of their own.
-    """
-    runs = {_case(network): network["runs"] for network in document["networks"]}
-    removed = [case for case in runs if case.removed and case.whole in runs]
-    groups: dict[Case, list[Case]] = {}
-    for case in removed:
-        groups.setdefault(replace(case, data=""), []).append(case)
-    n_comparisons = len(removed) + len(groups)
-
-    def answers(case: Case) -> Any:
-        n_texts = document["rows"][case.data]["test"]
-        return stack_answers(runs[case.whole], n_texts), stack_answers(runs[case], n_texts)
-
-    return [
-        Comparison(
-            group.readout,
-            group.operation,
-            group.width,
-            str(group.removed),
-            {case.data: compare(*answers(case), n_comparisons=n_comparisons) for case in cases},
-            compare_sets([gains_of(*answers(case)) for case in cases], n_comparisons=n_comparisons),
-        )
-        for group, cases in groups.items()
-    ]
-
-
-def _case(network: Mapping[str, Any]) -> Case:
-    names = ("data", "readout", "operation", "width", "removed")
-    return Case(**{name: network[name] for name in names})
-
-
 def tables(document: Document) -> list[Table]:
     """Accuracy of every network, and what phase and magnitude bring."""
     compared = []
@@ -220,7 +134,7 @@ def tables(document: Document) -> list[Table]:
         compared += [[*names, where, str(lead), judge_lead(lead)] for where, lead in leads.items()]
     rows = []
     for network in document["networks"]:
-        case, values = _case(network), [100 * run["test_accuracy"] for run in network["runs"]]
+        case, values = case_of(network), [100 * run["test_accuracy"] for run in network["runs"]]
         names = [case.data, TITLES[case.readout], case.operation, str(case.width), case.removed or "nothing"]
         rows.append([*names, f"{np.mean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"])
     caption = (
@@ -303,4 +217,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

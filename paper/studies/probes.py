@@ -37,6 +37,7 @@ from paper.studies.probe_tasks import (
     order,
     presence,
 )
+from paper.studies.probes_claims import judge
 from paper.study import Document, Options, Study
 from paper.systems import System
 
@@ -249,4 +250,4 @@ ABOUT = (
 )
 
 
-STUDY = Study("probes", "What the networks can see: generated tasks", ABOUT, measure, tables, drawings)
+STUDY = Study("probes", "What the networks can see: generated tasks", ABOUT, measure, tables, drawings, judge)

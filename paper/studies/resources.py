@@ -21,6 +21,7 @@ from paper.studies.memory_measurement import (
     limit_memory,
     measure_peak,
 )
+from paper.studies.resources_claims import judge
 from paper.study import Document, Drawing, Options, Study, StudyData, Table
 from paper.study_figures import SERIES, new_figure, plain_log_ticks, styled
 from paper.systems import System, encoder_system, transformer_system, wave_system
@@ -340,4 +341,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import Answers, pack_answers
+from paper.studies.word_order_claims import judge
 from paper.studies.word_order_networks import OPERATIONS, OrderNetwork, make_networks
 from paper.studies.word_order_tables import drawings, tables
 from paper.study import Document, Options, Study, StudyData, load_study_data
@@ -198,4 +199,5 @@ STUDY = Study(
     measure,
     tables,
     drawings,
+    judge,
 )

@@ -10,9 +10,10 @@ from small_studies import check_study, ragged
 from paper.result_store import ResultStore
 from paper.statistics import pack_answers
 from paper.studies import ablation_variants, ablations
+from paper.studies.ablation_comparisons import leads_of
 from paper.studies.ablation_network import ABLATIONS, ablate, freeze_embedding, remove_from_waves
 from paper.studies.ablation_variants import OPERATIONS, QUICK, add_variant, make_variants
-from paper.studies.ablations import STUDY, confidence_interval, leads_of
+from paper.studies.ablations import STUDY, confidence_interval
 from paper.study import Options
 from token2wave.errors import ConfigError
 from token2wave.models import (

@@ -5,7 +5,6 @@ import pytest
 from small_studies import check_study
 
 from paper import training_curves
-from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import Cost, pack_answers
 from paper.studies import batch_and_length
@@ -165,7 +164,7 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, small, tmp_path, mo
         patch.setattr(batch_and_length, "train_with_curve", lambda *_: pytest.fail("was done before"))
         assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     assert check_study(STUDY, document, ["batch-curves", "batch-costs", "length-curves"]) == document
-    assert {claim.verdict for claim in OF_STUDIES["batch_and_length"](document)} == {OPEN}
+    assert {claim.verdict for claim in STUDY.claims(document)} == {OPEN}
     next(tmp_path.glob("**/wave-modulation-128-linear-0-1-*.json")).unlink()
     partial = STUDY.measure(ResultStore(tmp_path, device="cpu", finished_only=True), options)
     assert partial["unfinished"] == ["batch wave-modulation-128-linear-0"]
@@ -216,7 +215,7 @@ def made_up(part, networks, n_seeds=5, n_texts=2_000):
 
 
 def verdict_of(document, beginning):
-    (claim,) = [c for c in OF_STUDIES["batch_and_length"](document) if c.claim.startswith(beginning)]
+    (claim,) = [c for c in STUDY.claims(document) if c.claim.startswith(beginning)]
     return claim
 
 
@@ -245,7 +244,7 @@ def test_verdicts_of_batches_follow_from_costs(small_needs, large_needs, tokens,
     assert verdict_of(document, "A batch of 1,024 takes fewer steps").verdict == steps
     assert verdict_of(document, "A batch of 1,024 loses no accuracy").verdict == SAME
     four = made_up("batch", [*networks[:1], (networks[1][0], 500, 0.9)], n_seeds=4)
-    assert {claim.verdict for claim in OF_STUDIES["batch_and_length"](four)} == {OPEN}
+    assert {claim.verdict for claim in STUDY.claims(four)} == {OPEN}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from paper.choices import CHOICES, choices_table
-from paper.claims import OPERATIONS, claims_table, judge_claims
+from paper.claim import OPERATIONS
+from paper.claims import claims_table, judge_claims, judge_part
 from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
 from paper.paper_report import markdown_table
 from paper.published import CLAIMED_SAVINGS, ROWS
 from paper.statistics import pack_answers
+from paper.studies import STUDIES, load_study
 from paper.studies.ablation_variants import make_variants
 from paper.study import Table
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
@@ -394,6 +396,20 @@ def test_memory_and_savings(peak, device, expected):
     assert "90.0 % of the added memory and 90.0 %" in saving.evidence
     own = document(studies={"resources": [{**study, "data": "my texts", "systems": [wave]}]})
     assert not [claim for claim in judge_claims(own) if "GB" in claim.claim]
+
+
+def test_each_study_brings_its_own_claims_in_the_order_of_the_report():
+    """Documents in another order, of which each tells some claim."""
+    for name in STUDIES:
+        assert load_study(name).claims.__module__ == f"paper.studies.{name}_claims"
+    convergence = {"steps": [0, 10], "fast": {}, "long": {}}
+    gradients = {"systems": {"wave-modulation": gradient_runs(0.5), "encoder": gradient_runs(0.1)}}
+    studies = {**growth(1.0, 1.8, 512), "gradients": [gradients], "convergence": [convergence]}
+    report = document(studies=studies, wave_modulation=system("Wave", run(0.9)))
+    parts = [judge_part(report, part) for part in ("accuracy", "convergence", "gradients", "complexity")]
+    assert all(parts)
+    assert judge_claims(report) == [claim for claims in parts for claim in claims]
+    assert judge_part(report, "depth") == []
 
 
 def test_an_encoder_stands_in_for_bert_and_proves_nothing():

@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 from small_studies import check_study
 
-from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import pack_answers
 from paper.studies import depth
-from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, Shape, differences, make_shapes
+from paper.studies.depth import DEPTHS, OPERATIONS, STUDY, WIDTHS, make_shapes
+from paper.studies.depth_comparisons import DROPOUT, Shape, differences
 from paper.study import Options
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 
 
 def test_every_depth_width_and_norm_is_there_once():
     shapes = make_shapes()
-    usual = [s for s in shapes if s.dropout == depth.DROPOUT]
+    usual = [s for s in shapes if s.dropout == DROPOUT]
     normed = {(s.operation, s.layers, s.width) for s in usual if s.layer_norm == "real"}
     assert normed == {(o, d, w) for o in OPERATIONS for d in DEPTHS for w in WIDTHS}
     others = [s for s in usual if s.layer_norm != "real"]
     assert {(s.operation, s.layer_norm) for s in others} == {
         (o, n) for o in OPERATIONS for n in ("none", "wave")
     }
-    of_preset = {(s.operation, s.layers, s.width) for s in shapes if s.dropout != depth.DROPOUT}
+    of_preset = {(s.operation, s.layers, s.width) for s in shapes if s.dropout != DROPOUT}
     assert of_preset == {(o, 1, w) for o in OPERATIONS for w in WIDTHS} | {(o, 4, 128) for o in OPERATIONS}
     assert len({s.key for s in shapes}) == len(shapes)
     assert all(s.system(3).network["layer_norm"] == s.layer_norm for s in shapes)
@@ -79,7 +79,7 @@ def test_verdicts_follow_from_the_answers(deep, better, no_loss):
     document = document_of({("modulation", 1): 0.9, ("modulation", 4): deep})
     (difference,) = differences(document).values()
     assert difference.mean == pytest.approx(100 * (deep - 0.9))
-    claims = list(OF_STUDIES["depth"](document))
+    claims = list(STUDY.claims(document))
     assert [claim[1] for claim in claims] == [better, no_loss]
     assert f"{difference.mean:+.2f} points" in claims[0][2]
     assert STUDY.tables(document)[0].rows[1][-2:] == [better, no_loss]
@@ -99,10 +99,10 @@ def test_several_layers_are_compared_with_the_one_layer_that_is_better_in_valida
 def test_without_one_layer_nothing_is_compared():
     document = document_of({("modulation", 4): 0.9})
     assert differences(document) == {}
-    assert list(OF_STUDIES["depth"](document)) == []
+    assert list(STUDY.claims(document)) == []
     assert STUDY.tables(document)[0].rows[0][-1] == "-"
 
 
 def test_four_seeds_cannot_tell():
     document = document_of({("modulation", 1): 0.9, ("modulation", 4): 0.95}, n_seeds=4)
-    assert {claim[1] for claim in OF_STUDIES["depth"](document)} == {OPEN}
+    assert {claim[1] for claim in STUDY.claims(document)} == {OPEN}

@@ -9,7 +9,6 @@ from scipy.stats import spearmanr
 from small_studies import check_study, ragged
 
 from paper import eigenvalue_spread
-from paper.claims import OF_STUDIES
 from paper.eigenvalue_spread import MEASURES, PLACES, covariance_eigenvalues, spread_measures, text_states
 from paper.result_store import NotFinishedError, ResultStore
 from paper.rivals.transformer import TransformerConfig, TransformerNetwork
@@ -130,7 +129,7 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
     drawn = ["independence", "independence-accuracy", "independence-penalty", "independence-training"]
     assert check_study(STUDY, document, drawn) == document
     assert [len(table.rows) for table in STUDY.tables(document)] == [6, 6, 4, 4]
-    assert {claim.verdict for claim in OF_STUDIES["independence"](document)} <= {OPEN, FAILS, HOLDS}
+    assert {claim.verdict for claim in STUDY.claims(document)} <= {OPEN, FAILS, HOLDS}
     for name in ("train_and_answer", "probe_training"):
         monkeypatch.setattr(independence, name, lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
@@ -218,9 +217,7 @@ INDEPENDENT, DEPENDENT = (0.2, 0.02, 10.0), (0.5, 0.001, 5.0)
 
 def verdicts_of(document, beginning):
     return {
-        claim.claim: claim.verdict
-        for claim in OF_STUDIES["independence"](document)
-        if claim.claim.startswith(beginning)
+        claim.claim: claim.verdict for claim in STUDY.claims(document) if claim.claim.startswith(beginning)
     }
 
 
@@ -247,7 +244,7 @@ def test_which_is_more_independent(rival, transformers, options, expected):
     assert not others
     assert verdict == expected
     assert ("MiniLM" in claim) == (rival == "transformer-pretrained")
-    (found,) = [each for each in OF_STUDIES["independence"](document) if each.claim == claim]
+    (found,) = [each for each in STUDY.claims(document) if each.claim == claim]
     assert "before the norm, of 6 pairs" in found.evidence
     assert "after the norm, of 6 pairs" in found.evidence
     if expected == HOLDS:
@@ -280,7 +277,7 @@ def test_the_cluster_of_both_ratios(shares, ratios, expected):
     ]
     document = document_of(courses)
     assert [*verdicts_of(document, "The Wave network's eigenvalue ratio").values()] == expected
-    first, _ = [c for c in OF_STUDIES["independence"](document) if "clusters" in c.claim]
+    first, _ = [c for c in STUDY.claims(document) if "clusters" in c.claim]
     assert "before the norm: interference 0.9" in first.evidence
 
 

@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 from small_studies import check_study
 
 from paper import pair_network
-from paper.claims import OF_STUDIES
 from paper.correlation import pack_scores
 from paper.pair_data import load_task, make_tasks
 from paper.pair_network import _batches, best_epoch, figure_of, train_pairs
@@ -201,7 +200,7 @@ def test_sets_that_are_missing_are_left_out_with_a_sentence(tmp_path, monkeypatc
     assert [sentence.partition(" ")[0] for sentence in document["left_out"]] == list(pairs.SETS)
     assert "stsb is left out" in STUDY.tables(document)[0].caption
     assert STUDY.drawings(document) == {}
-    assert list(OF_STUDIES["pairs"](document)) == []
+    assert list(STUDY.claims(document)) == []
 
 
 def test_baselines_come_from_training_pairs(tasks):
@@ -268,7 +267,7 @@ def figures(wave, twin=0.7, transformer=0.7):
 )
 def test_verdicts_follow_from_answers_and_scores(wave, expected):
     document = document_of(figures(wave))
-    claims = list(OF_STUDIES["pairs"](document))
+    claims = list(STUDY.claims(document))
     assert [claim.verdict for claim in claims] == [expected] * 4
     lead = differences(document)["wave-modulation", "real-means"]
     assert f"{lead.mean:+.2f} points" in claims[0].evidence
@@ -277,11 +276,11 @@ def test_verdicts_follow_from_answers_and_scores(wave, expected):
 
 def test_twins_and_transformers_are_judged_apart_and_the_better_one_counts():
     document = document_of(figures(0.8, twin=0.8, transformer=0.6))
-    verdicts = {claim.claim: claim.verdict for claim in OF_STUDIES["pairs"](document)}
+    verdicts = {claim.claim: claim.verdict for claim in STUDY.claims(document)}
     assert [verdict for claim, verdict in verdicts.items() if "real numbers" in claim] == [SAME, SAME]
     assert [verdict for claim, verdict in verdicts.items() if "Transformer" in claim] == [HOLDS, HOLDS]
     document = document_of(figures(0.7) | {"transformer-cls": 0.6, "transformer-mean": 0.8})
-    verdicts = [claim.verdict for claim in OF_STUDIES["pairs"](document) if "Transformer" in claim.claim]
+    verdicts = [claim.verdict for claim in STUDY.claims(document) if "Transformer" in claim.claim]
     assert verdicts == [FAILS, FAILS]
 
 
@@ -318,11 +317,11 @@ def test_pairs_that_two_tasks_share_are_drawn_together():
 
 
 def test_four_seeds_cannot_tell():
-    claims = list(OF_STUDIES["pairs"](document_of(figures(0.8), n_seeds=4)))
+    claims = list(STUDY.claims(document_of(figures(0.8), n_seeds=4)))
     assert {claim.verdict for claim in claims} == {OPEN}
 
 
 def test_without_a_rival_nothing_is_judged():
     document = document_of({key: 0.8 for key in NETWORKS if key not in ("real-means", "transformer-mean")})
-    assert list(OF_STUDIES["pairs"](document)) == []
+    assert list(STUDY.claims(document)) == []
     assert len(differences(document)) == 4

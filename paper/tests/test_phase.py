@@ -10,17 +10,8 @@ from paper.statistics import pack_answers
 from paper.studies import phase
 from paper.studies.ablation_network import remove_from_waves
 from paper.studies.pair_interference import agreement, level_agreement, pair_agreement
-from paper.studies.phase import (
-    OPERATIONS,
-    READOUTS,
-    REDUNDANT,
-    STUDY,
-    WIDE,
-    WIDTH,
-    Case,
-    compare_networks,
-    make_cases,
-)
+from paper.studies.phase import STUDY, WIDTH, make_cases
+from paper.studies.phase_comparisons import OPERATIONS, READOUTS, REDUNDANT, WIDE, Case, compare_networks
 from paper.study import Options
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.waves import Wave

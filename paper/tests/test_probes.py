@@ -10,7 +10,6 @@ import torch
 from small_studies import check_study, ragged
 
 from paper import result_store as store
-from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import pack_answers
 from paper.studies import probe_networks, probes
@@ -476,7 +475,7 @@ def document_of(figures, n_seeds=5, n_texts=1_000):
 
 
 def verdicts_of(document):
-    return {claim.claim: claim.verdict for claim in OF_STUDIES["probes"](document)}
+    return {claim.claim: claim.verdict for claim in STUDY.claims(document)}
 
 
 @pytest.mark.parametrize(
@@ -499,7 +498,7 @@ def test_one_network_is_enough_and_only_the_failure_of_all_is_a_failure():
         ((0.5, 0.95, 0.99, 0.99), OPEN),
     ):
         pairs = {("negation", name): figure for name, figure in zip(names, figures, strict=True)}
-        (claim,) = OF_STUDIES["probes"](document_of(pairs))
+        (claim,) = STUDY.claims(document_of(pairs))
         assert claim.verdict == expected
         assert "wave-context" in claim.evidence
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from small_studies import check_study
 
-from paper.claims import OF_STUDIES
 from paper.result_store import NotFinishedError, ResultStore
 from paper.statistics import pack_answers
 from paper.studies import word_order
@@ -207,7 +206,7 @@ def document_of(data, figures, n_seeds=5, subsets=None):
 
 
 def verdicts_of(document):
-    return {claim.claim: claim.verdict for claim in OF_STUDIES["word_order"](document)}
+    return {claim.claim: claim.verdict for claim in STUDY.claims(document)}
 
 
 NEGATED = np.ones(2_000, dtype=bool)

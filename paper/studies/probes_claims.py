@@ -1,0 +1,51 @@
+"""Verdicts of the probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from paper.claim import Claim, describe_values
+from paper.statistics import Accuracy
+from paper.studies.probe_tables import SOLVES, accuracies, growing_tasks, judge_waves, plain_tasks
+from paper.study import Document
+from paper.verdicts import HOLDS
+
+
+def judge(document: Document) -> Iterator[Claim]:
+    """Whether the papers' networks with positions see relations, and over how many tokens."""
+    rule = (
+        "the interval of a network of the papers', with positions, over seeds and texts lies above "
+        f"{SOLVES:g} %; it does not hold if those of all of them lie below; the context branch "
+        "does not count. A failure says that they did not learn it on the study's budget"
+    )
+
+    def claim(question: str, task: str, verdict: str, best: Accuracy) -> Claim:
+        others = {
+            system["key"]: float(np.mean(values))
+            for system in document["systems"]
+            if (values := accuracies(document, task, system["key"]))
+        }
+        evidence = f"the best of them {best}; all networks: {describe_values(others, '.1f', ' %')}"
+        return Claim(f"With positions, {question} (open question)", verdict, evidence, rule)
+
+    plain = judge_waves(document, plain_tasks(document))
+    for task, question in (
+        ("order", "a Wave network can tell whether A comes before B"),
+        ("negation", "a Wave network can tell what a negation negates"),
+    ):
+        if task in plain:
+            yield claim(question, task, *plain[task])
+    for family, question in (
+        ("distance", "a token at the start can decide over {:,} tokens in a Wave network"),
+        ("long-range", "a Wave network can relate tokens far apart in {:,} tokens"),
+    ):
+        tasks = growing_tasks(document, family)
+        judged = judge_waves(document, tasks)
+        tasks = [task for task in tasks if task["key"] in judged]
+        first = next((i for i, task in enumerate(tasks) if judged[task["key"]][0] != HOLDS), len(tasks))
+        for shown in tasks[max(0, first - 1) : first + 1]:  # the longest that holds, and the next
+            (verdict, best), limit = judged[shown["key"]], "; weights set by hand can do it at every length"
+            made = claim(question.format(shown["length"]), shown["key"], verdict, best)
+            yield made._replace(rule=made.rule + limit)
