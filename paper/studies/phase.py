@@ -125,28 +125,28 @@ def _train(store: ResultStore, data: StudyData, case: Case, epochs: int, seed: i
 
 def tables(document: Document) -> list[Table]:
     """Accuracy of every network, and what phase and magnitude bring."""
-    compared = []
+    over_sets, of_sets = [], []
     for each in compare_networks(document):
         names = [TITLES[each.readout], each.operation, str(each.width), each.removed]
-        leads = {**each.of_sets, "all sets": each.over_sets}
-        if len(each.of_sets) == 1:
-            del leads["all sets"]
-        compared += [[*names, where, str(lead), judge_lead(lead)] for where, lead in leads.items()]
+        lead = each.over_sets
+        over_sets.append([*names, ", ".join(each.of_sets), str(lead), judge_lead(lead)])
+        of_sets += [[*names, data, str(lead), judge_lead(lead)] for data, lead in each.of_sets.items()]
     rows = []
     for network in document["networks"]:
         case, values = case_of(network), [100 * run["test_accuracy"] for run in network["runs"]]
         names = [case.data, TITLES[case.readout], case.operation, str(case.width), case.removed or "nothing"]
         rows.append([*names, f"{np.mean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"])
     caption = (
-        "Lead of whole networks over those without the part, paired over seeds and test texts; intervals of "
-        "95 % for all of the table together. Over all sets, each set counts the same."
+        "Lead of whole networks over those without the part, paired over seeds and test texts, as the mean "
+        "over data sets, each of which counts the same; intervals of 95 % for all of the table together."
     )
     if document["unfinished"]:
         caption += f" Not finished: {', '.join(document['unfinished'])}."
     head = ["read out", "operation", "width", "removed", "data", "lead", "more accurate with it"]
     accuracy = ["data", "read out", "operation", "width", "removed", "test accuracy (%)", "span of seeds"]
     return [
-        Table(caption, head, compared, n_names=5),
+        Table(caption, head, over_sets, n_names=5),
+        Table("The same on each data set; these intervals hold together, too.", head, of_sets, n_names=5),
         Table(f"Test accuracy. {_describe(document)}", accuracy, rows, n_names=5),
     ]
 

@@ -11,8 +11,12 @@ from paper.verdicts import MARGIN
 
 
 def judge(document: Document) -> Iterator[Claim]:
-    """What phase and magnitude bring over all data sets."""
-    compared = [each for each in compare_networks(document) if each.width != WIDE]
+    """What phase and magnitude bring, by the comparisons that are measured on all data sets."""
+    compared = [
+        each
+        for each in compare_networks(document)
+        if each.width != WIDE and each.of_sets.keys() == document["rows"].keys()
+    ]
     own = [readout for readout in READOUTS if readout not in REDUNDANT]
     groups: list[tuple[str, Sequence[str], str]] = [
         ("phase", REDUNDANT, "at [CLS], where it is a function of the magnitude"),

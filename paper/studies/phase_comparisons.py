@@ -75,17 +75,16 @@ class Comparison:
 
 
 def compare_networks(document: Document) -> list[Comparison]:
-    """Compare all networks with those from which a part is removed; intervals hold for all of them together.
+    """Compare all networks with those from which a part is removed.
 
-    Each read-out, operation, width and part is one comparison of :attr:`Comparison.over_sets`; the data sets
-    are compared one by one as well, and count as comparisons of their own.
+    The intervals of :attr:`Comparison.over_sets` hold for all read-outs, operations, widths and parts
+    together; those of single sets for all comparisons of single sets.
     """
     runs = {case_of(network): network["runs"] for network in document["networks"]}
     removed = [case for case in runs if case.removed and case.whole in runs]
     groups: dict[Case, list[Case]] = {}
     for case in removed:
         groups.setdefault(replace(case, data=""), []).append(case)
-    n_comparisons = len(removed) + len(groups)
 
     def answers(case: Case) -> Any:
         n_texts = document["rows"][case.data]["test"]
@@ -97,8 +96,8 @@ def compare_networks(document: Document) -> list[Comparison]:
             group.operation,
             group.width,
             str(group.removed),
-            {case.data: compare(*answers(case), n_comparisons=n_comparisons) for case in cases},
-            compare_sets([gains_of(*answers(case)) for case in cases], n_comparisons=n_comparisons),
+            {case.data: compare(*answers(case), n_comparisons=len(removed)) for case in cases},
+            compare_sets([gains_of(*answers(case)) for case in cases], n_comparisons=len(groups)),
         )
         for group, cases in groups.items()
     ]

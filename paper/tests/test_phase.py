@@ -13,6 +13,7 @@ from paper.studies.pair_interference import agreement, level_agreement, pair_agr
 from paper.studies.phase import STUDY, WIDTH, make_cases
 from paper.studies.phase_comparisons import OPERATIONS, READOUTS, REDUNDANT, WIDE, Case, compare_networks
 from paper.study import Options
+from paper.verdicts import HOLDS
 from token2wave.models import WaveConfig, WaveNetwork, make_batch
 from token2wave.waves import Wave
 
@@ -98,6 +99,10 @@ def test_leads_are_those_of_whole_networks_on_each_set_and_over_all():
         "b": pytest.approx(20.0),
     }
     assert comparison.over_sets.mean == pytest.approx(15.0)
+    whole = {**document, "seeds": list(range(5))}
+    assert [claim.verdict for claim in STUDY.claims(whole)] == [HOLDS]
+    missing = {**whole, "rows": {**document["rows"], "c": {"test": 10}}}
+    assert list(STUDY.claims(missing)) == []
 
 
 def test_agreement_is_the_papers_cosine_weighted_by_magnitudes():
