@@ -65,7 +65,8 @@ def _densities(document: Document) -> Drawing:
 
 def _training(document: Document) -> Drawing:
     sets = list(document["sets"])
-    figure, panels = new_figure(len(sets), len(PLACES), width=2.7, height=2.5, sharex=True, sharey="row")
+    width = 2.7 if len(sets) > 1 else 5.4  # the names of the systems are long
+    figure, panels = new_figure(len(sets), len(PLACES), width=width, height=2.5, sharex=True, sharey="row")
     order = {key: i for i, key in enumerate(dict.fromkeys(each["system"] for each in document["courses"]))}
     last = max(each["steps"][-1] for each in document["courses"])
     for axes, (place, data) in zip(panels, ((p, d) for p in PLACES for d in sets), strict=True):
@@ -83,7 +84,7 @@ def _training(document: Document) -> Drawing:
             axes.set_xlabel("steps")
         if data == sets[0]:
             axes.set_ylabel(f"effective rank\n{PLACES[place]}")
-    _legend_below(figure, columns=2)
+    _legend_below(figure, columns=2 if len(sets) > 2 else 1)
     return Drawing(
         figure,
         f"Effective rank of the [CLS] states of {BATCH} test texts as networks train, of at most "

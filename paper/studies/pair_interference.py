@@ -108,23 +108,21 @@ def draw_example(example: Mapping[str, Any], data: str) -> Drawing:
     tokens, pairs = example["tokens"], np.array(example["pairs"])
     places = np.arange(len(tokens))
     with styled():
-        figure, (heat, bars) = new_figure(2, width=4.2, height=4.0)
+        figure, (heat, dots) = new_figure(2, width=4.2, height=4.0)
         image = heat.imshow(pairs, cmap="cividis", aspect="auto")
         figure.colorbar(image, ax=heat, label="agreement", fraction=0.05)
         heat.set_xticks(places, tokens, rotation=90, fontsize=7)
         heat.set_yticks(places, tokens, fontsize=7)
         heat.grid(visible=False)
         heat.set(title="pairs of tokens", xlabel="second wave", ylabel="first wave")
-        bars.barh(places, example["levels"], color=SERIES[0]["color"], height=0.7)
-        bars.set_yticks(places, tokens, fontsize=7)
-        bars.invert_yaxis()
-        low = min(example["levels"])
-        limits = (max(0.0, min(low - 0.25 * (1 - low), 0.99)), 1)
-        bars.set(title="sentence and text", xlabel="agreement", xlim=limits)
+        dots.plot(example["levels"], places, **SERIES[0] | {"linestyle": "none"})
+        dots.set_yticks(places, tokens, fontsize=7)
+        dots.set(title="sentence and text", xlabel="agreement", ylim=(len(tokens) - 0.5, -0.5))
     caption = (
         f"Interference (eq. 5) in an example after training on {data}, seed 0: interference term over the "
         "largest that the magnitudes allow, 1 where waves are in phase. Left: the first variant's wave of "
         "each token with the second's of each, in a network that averages the states of all tokens. Right: "
-        "each token's wave at the level of its sentence with its wave at that of the text."
+        "each token's wave at the level of its sentence with its wave at that of the text; [SEP] follows the "
+        "last sentence and is one by itself."
     )
     return Drawing(figure, caption)

@@ -184,7 +184,7 @@ def drawings(document: Document) -> dict[str, Drawing]:
             axes.set(title=f"without {removed}", xlabel="lead of the whole network (points)")
             axes.grid(visible=False, axis="y")
         panels[0].set_yticks(range(len(readouts)), [TITLES[readout] for readout in readouts])
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(len(readouts) - 0.5, -0.5)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     sets = ", ".join(document["rows"])
     caption = (

@@ -12,7 +12,7 @@ import small_studies
 
 from paper.accuracy import accuracy_systems
 from paper.published import ROWS
-from paper.reproduce import PARTS, _Announcements, reproduce
+from paper.reproduce import MEASURED, PARTS, _Announcements, reproduce
 from paper.studies import load_study
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.formatting import duration
@@ -193,3 +193,9 @@ def test_a_full_run_says_how_long_each_part_took_and_what_is_left(tmp_path, monk
         (f"pairs: took {duration(None)}", f"{duration(60)} of such time left, this part included"),
         (f"probes: took {duration(60)}", f"{duration(60)} of such time left, this part included"),
     ]
+
+
+def test_committed_results_are_small():
+    files = [path for path in MEASURED.parent.rglob("*") if path.is_file()]
+    assert MEASURED in files
+    assert sum(path.stat().st_size for path in files) <= 5_000_000
