@@ -51,6 +51,7 @@ def accuracy_systems(encoder_epochs: int = 1) -> dict[str, System]:
     for operation in OPERATIONS:
         systems[f"wave-{operation}-unregularised"] = wave_system(operation, unregularised=True)
     systems["transformer-pretrained-unregularised"] = transformer_system(MINILM, unregularised=True)
+    systems["transformer-random-unregularised"] = transformer_system(None, unregularised=True)
     return systems
 
 

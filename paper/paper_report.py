@@ -29,7 +29,7 @@ from paper.result_store import file_name, has_one_clean_commit
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
 from paper.study_figures import render_figure
-from token2wave.formatting import duration
+from token2wave.formatting import NOTHING, duration
 from token2wave.reporting import html_report as html
 
 TITLE = "The Wave Network's papers, reproduced"
@@ -227,7 +227,7 @@ def provenance_table(document: Document) -> Table:
     rows = []
     for part, origin in document["made"].items():
         commits = ", ".join(origin["commits"]) or "unknown"
-        seeds = ", ".join(map(str, origin["seeds"]))
+        seeds = ", ".join(map(str, origin["seeds"])) or NOTHING
         clean = "yes" if has_one_clean_commit(origin) else "no"
         rows.append([part, seeds, commits, clean, f"{origin['results']:,}", duration(origin["seconds"])])
     caption = (

@@ -90,7 +90,11 @@ COUNTERPARTS = (
     ),
     ("Gradients at [CLS], at the whole input, at the classifier", "gradients", ""),
     ("Independence of dimensions, density of the eigenvalue ratio", "independence", ""),
-    ("Eq. 5: the interference term", "phase", "of pairs of tokens and of levels, in an example"),
+    (
+        "Eq. 5: the interference term",
+        "phase",
+        "of pairs of tokens and of levels: an illustration in one text, no result",
+    ),
     (
         "Eq. 8: several layers, feed-forward map and normalisation",
         "depth, ablations",
@@ -114,7 +118,11 @@ COUNTERPARTS = (
         "batch_and_length",
         "steps and tokens carry verdicts; seconds on shared processors do not",
     ),
-    ("Open question 4: word order and distant relations", "probes, word_order", "up to 4,096 tokens"),
+    (
+        "Open question 4: word order and distant relations",
+        "probes, word_order",
+        "generated texts of up to 4,096 tokens, and real ones of negation and entailment",
+    ),
     (
         "A public implementation",
         "paper/public_checkpoint.py",

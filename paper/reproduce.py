@@ -13,7 +13,7 @@ from typing import Any
 from paper.accuracy import EVERYDAY, accuracy_systems, measure_accuracy, measure_everyday
 from paper.paper_report import write_report, write_study
 from paper.published import ROWS
-from paper.result_store import LOG, NotFinishedError, ResultStore
+from paper.result_store import LOG, NotFinishedError, ResultStore, join_origins
 from paper.studies import STUDIES, load_study
 from paper.study import Document, Options, StudyData
 from paper.systems import System
@@ -100,8 +100,7 @@ def reproduce(
                 document["unfinished"].append(f"{study.name}, {data.name}")
         if measured:
             document["studies"][study.name] = measured
-    origins = store.origins().items()
-    document["made"] = {part: {**origin, "seeds": list(seeds)} for part, origin in origins}
+    document["made"] = store.origins()
     if earlier is not None:
         document = take_over(document, earlier, parts)
     write_report(document, out)
@@ -124,6 +123,10 @@ def take_over(document: Document, earlier: Document, parts: Sequence[str]) -> Do
     others = [entry for entry in earlier["unfinished"] if entry.partition(",")[0] not in parts]
     joined["unfinished"] = others + document["unfinished"]
     made = {part: origin for part, origin in earlier["made"].items() if part not in parts} | document["made"]
+    for part in ("accuracy", "everyday"):  # of each data set by itself
+        older = earlier["datasets"].keys() - document["datasets"].keys()
+        if part in parts and part in earlier["made"] and part in document["made"] and older:
+            made[part] = join_origins(earlier["made"][part], document["made"][part])
     joined["made"] = {part: made[part] for part in PARTS if part in made}
     return joined
 
@@ -152,8 +155,7 @@ def run_study(
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device)
     document = study.measure(store, Options(data, quick, tuple(seeds), tuple(variants)))
-    made = {part: {**origin, "seeds": list(seeds)} for part, origin in store.origins().items()}
-    document |= {"quick": quick, "seeds": list(seeds), "made": made}
+    document |= {"quick": quick, "seeds": list(seeds), "made": store.origins()}
     return document, write_study(study, document, out)
 
 

@@ -8,7 +8,7 @@ import logging
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -76,13 +76,17 @@ class ResultStore:
         """Where the results of each part come from; the part is a result's name up to the first slash.
 
         Returns:
-            By part: distinct ``commits``, ``machines`` and ``versions`` of packages; the number of
-            ``results``; and the ``seconds`` that they took together.
+            By part: distinct ``commits`` (``unknown`` outside a checkout), ``machines`` and ``versions`` of
+            packages; ``seeds``, as the names of results end; the number of ``results``; and the ``seconds``
+            that they took together.
         """
-        parts: dict[str, list[Result]] = {}
+        parts: dict[str, dict[str, Result]] = {}
         for name, made in self.made.items():
-            parts.setdefault(name.partition("/")[0], []).append(made)
-        return {part: _describe(results) for part, results in parts.items()}
+            parts.setdefault(name.partition("/")[0], {})[name] = made
+        return {
+            part: {**_describe(list(results.values())), "seeds": _seeds_of(results)}
+            for part, results in parts.items()
+        }
 
     def compute(
         self, name: str, settings: Mapping[str, Any], function: Callable[[], Result], stage: str = ""
@@ -138,13 +142,28 @@ def _describe(results: Sequence[Result]) -> Result:
     columns: Result = {}
     for column, key in (("commits", "commit"), ("machines", "machine"), ("versions", "versions")):
         distinct = {json.dumps(made[key]): made[key] for made in results}
-        columns[column] = sorted((value for value in distinct.values() if value is not None), key=str)
+        columns[column] = sorted(
+            ("unknown" if value is None else value for value in distinct.values()), key=str
+        )
     return {**columns, "results": len(results), "seconds": round(sum(made["seconds"] for made in results))}
+
+
+def _seeds_of(names: Iterable[str]) -> list[int]:
+    return sorted({int(match[1]) for name in names if (match := re.search(r"-(\d+)$", name))})
 
 
 def has_one_clean_commit(origin: Mapping[str, Any]) -> bool:
     """Whether all results of a part were made by one commit, in a checkout without changes."""
-    return len(origin["commits"]) == 1 and not origin["commits"][0].endswith("+")
+    (commit, *others) = origin["commits"] or ["unknown"]
+    return not others and commit != "unknown" and not commit.endswith("+")
+
+
+def join_origins(first: Mapping[str, Any], second: Mapping[str, Any]) -> Result:
+    """Origins of the results of a part that come from two reports."""
+    joined: Result = {}
+    for column in ("commits", "machines", "versions", "seeds"):
+        joined[column] = list({json.dumps(each): each for each in (*first[column], *second[column])}.values())
+    return joined | {name: first[name] + second[name] for name in ("results", "seconds")}
 
 
 def file_name(name: str) -> str:

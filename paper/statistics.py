@@ -32,7 +32,7 @@ class Lead(NamedTuple):
         mean: over seeds, and over texts if there are any.
         low: lower end of the interval.
         high: upper end.
-        n_seeds: pairs of trained networks, the fewest of any set.
+        n_seeds: pairs of trained networks.
         n_texts: test texts of all sets.
         mcnemar: the median over seeds of the p-value of :func:`token2wave.paired_tests.mcnemar_p`; NaN where
             something else than answers to one set of texts is compared.
@@ -111,10 +111,11 @@ def gains_of(first: Answers, second: Answers) -> Numbers:
 def compare_sets(gains: Sequence[Numbers], *, n_comparisons: int = 1) -> Lead:
     """Compare two systems on several sets of texts by their mean over the sets: each counts the same.
 
-    Of a set, the mean over ``S`` seeds and ``N`` texts varies with the seeds, by the variance of their means
-    over ``S``, and with the texts, by the variance of their means over ``N``. The networks of a seed on two
-    sets have nothing in common but its number, so the variances of ``K`` sets add up to ``V`` over ``K^2``.
-    The degrees of freedom are Satterthwaite's, ``V^2 / sum(v^2 / f)`` of all parts ``v`` with ``f`` degrees.
+    The mean varies with the seeds, by the variance of their means over the sets, over ``S``. A seed gives the
+    networks of all sets the same initial weights, so its figures on two sets may go together. On each of the
+    ``K`` sets, the mean varies with the ``N`` texts, by the variance of their means over ``N``, over ``K^2``.
+    These parts ``v``, of ``f`` degrees of freedom each, add up to ``V``, which has Satterthwaite's degrees,
+    ``V^2 / sum(v^2 / f)``.
     The interval has level ``1 - (1 - LEVEL) / n_comparisons`` (Bonferroni): all of a table hold together.
 
     Args:
@@ -124,18 +125,20 @@ def compare_sets(gains: Sequence[Numbers], *, n_comparisons: int = 1) -> Lead:
         n_comparisons: of the table.
 
     Raises:
-        ValueError: there is no set, no seed or no text, or a set is not two-dimensional.
+        ValueError: there is no set, no seed or no text, a set is not two-dimensional, or sets have different
+            numbers of seeds.
     """
-    if not gains or any(each.ndim != 2 or not each.size for each in gains):
+    if not gains or any(each.ndim != 2 or not each.size or len(each) != len(gains[0]) for each in gains):
         shapes = ", ".join(str(each.shape) for each in gains)
-        raise ValueError(f"expected arrays of the shape (S, N), found {shapes or 'none'}")
+        raise ValueError(f"expected arrays of the shape (S, N) for one S, found {shapes or 'none'}")
     mean = float(np.mean([each.mean() for each in gains]))
-    n_seeds, n_texts = min(map(len, gains)), sum(each.shape[1] for each in gains)
+    n_seeds, n_texts = len(gains[0]), sum(each.shape[1] for each in gains)
     if n_seeds == 1:  # nothing is known about other seeds
         return Lead(mean, -np.inf, np.inf, n_seeds, n_texts)
-    means = [each.mean(axis=axis) for each in gains for axis in (0, 1) if each.shape[1 - axis] > 1]
-    parts = np.array([of.var(ddof=1) / len(of) for of in means]) / len(gains) ** 2
-    degrees = np.array([len(of) - 1 for of in means])
+    of_seeds = np.mean([each.mean(axis=1) for each in gains], axis=0)
+    of_texts = [each.mean(axis=0) / len(gains) for each in gains if each.shape[1] > 1]
+    parts = np.array([means.var(ddof=1) / len(means) for means in (of_seeds, *of_texts)])
+    degrees = np.array([len(means) - 1 for means in (of_seeds, *of_texts)])
     half = _half_width(float(parts.sum()), float((parts**2 / degrees).sum()), n_comparisons)
     return Lead(mean, mean - half, mean + half, n_seeds, n_texts)
 

@@ -1,6 +1,7 @@
 """The four verdicts, the margins stated before any figure, and the rules that give a verdict.
 
-A rule sees an interval and the number of seeds alone, so each can give each of its verdicts.
+A rule sees an interval and the number of seeds alone. Whether an interval of so many seeds and texts can be
+narrow enough for "no difference" is another matter: tables print every interval.
 """
 
 from __future__ import annotations
@@ -77,6 +78,25 @@ def judge_all(verdicts: Iterable[str]) -> str:
     if len(different) == 1:
         return different.pop()
     return FAILS if FAILS in different or SAME in different else OPEN
+
+
+def judge_all_without_loss(verdicts: Iterable[str]) -> str:
+    """Judge a claim that no comparison shows a loss, from :func:`judge_no_loss`: one loss refutes it."""
+    different = set(verdicts)
+    if FAILS in different:
+        return FAILS
+    if OPEN in different:
+        return OPEN
+    return SAME if different == {SAME} else HOLDS
+
+
+def judge_any(verdicts: Iterable[str]) -> str:
+    """Judge a claim that one of several comparisons shows a lead: none of them must, to refute it."""
+    different = set(verdicts)
+    for verdict in (HOLDS, OPEN):
+        if verdict in different:
+            return verdict
+    return SAME if different == {SAME} else FAILS
 
 
 def judge_accuracy(accuracy: Interval, threshold: float) -> str:

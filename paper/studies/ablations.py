@@ -146,7 +146,7 @@ def tables(document: Document) -> list[Table]:
     caption = (
         f"{describe_training(document)} Mean and {100 * document['level']:.0f} % confidence interval over "
         "seeds (Student's t). The difference is to the network beside it with the same seeds, paired over "
-        "seeds and test texts; its intervals of 95 % hold for all of the table together (bootstrap)."
+        "seeds and test texts; its intervals of 95 % hold for all of the table together."
     )
     names = ["question", "variant", "what is computed"]
     result = [

@@ -15,8 +15,10 @@ def judge(document: Document) -> Iterator[Claim]:
     leads = leads_of(document, {"averages": "real-means", "magnitudes alone": "magnitudes-alone"})
     if leads:
         yield Claim(
-            "Complex waves are better than real numbers with as many parameters (open question)",
+            f"Modulation of complex waves is more accurate than real twins with as many parameters, "
+            f"{document['data']}, width {document['width']} (open question)",
             verdict_of_leads(leads.values()),
             f"lead over real twins, {len(document['seeds'])} seeds: {describe_leads(leads)}",
-            f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}",
+            f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}. The twins have no "
+            "product, and averages no squares, so a lead is that of all of these together",
         )

@@ -11,7 +11,15 @@ from paper.statistics import Lead, Saving, compare, compare_costs, stack_answers
 from paper.studies.batch_settings import REFERENCE_BATCH, RULES, SYSTEMS
 from paper.study import Document
 from paper.training_curves import cost_until
-from paper.verdicts import MARGIN, RATIO, Interval, judge_all, judge_lead, judge_no_loss
+from paper.verdicts import (
+    MARGIN,
+    RATIO,
+    Interval,
+    judge_all,
+    judge_all_without_loss,
+    judge_lead,
+    judge_no_loss,
+)
 
 WAVES = tuple(system for system in SYSTEMS if system.startswith("wave"))
 Network = Mapping[str, Any]
@@ -44,7 +52,8 @@ class Question(NamedTuple):
     @property
     def verdict(self) -> str:
         """Verdict of all systems together."""
-        return judge_all(list(self.verdicts.values()))
+        joined = judge_all_without_loss if self.judge is judge_no_loss else judge_all
+        return joined(self.verdicts.values())
 
 
 def networks_of(measured: Mapping[str, Any], **settings: Any) -> list[Network]:

@@ -13,7 +13,7 @@ from paper.studies.depth_comparisons import COMPARED_DEPTH, DROPOUT, NO_LOSS, NO
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
 from paper.systems import train_and_answer
-from paper.verdicts import judge_lead, judge_no_loss
+from paper.verdicts import judge_above, judge_lead
 from token2wave.formatting import NOTHING
 
 OPERATIONS = ("modulation", "interference")
@@ -104,7 +104,7 @@ def tables(document: Document) -> list[Table]:
             cells += [NOTHING] * 4
         else:
             cells += [str(difference), f"{difference.mcnemar:.3f}"]
-            cells += [judge_lead(difference), judge_no_loss(difference, NO_LOSS)]
+            cells += [judge_lead(difference), judge_above(difference, -NO_LOSS)]
         rows.append([*names, norm, *cells])
     head = [
         "width",
@@ -119,7 +119,7 @@ def tables(document: Document) -> list[Table]:
     caption = (
         f"{describe_training(document)} Differences are to one layer with the dropout that is better on "
         "validation rows, paired over seeds and test texts; intervals of 95 % "
-        "for all of the table together, by the bootstrap; McNemar's p is the median over seeds."
+        "for all of the table together; McNemar's p is the median over seeds."
     )
     if document["unfinished"]:
         caption += f" Not finished: {', '.join(document['unfinished'])}."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paper.claim import OPERATIONS, Claim
+from paper.claim import OPERATIONS, Claim, describe_leads
 from paper.studies.depth_comparisons import COMPARED_DEPTH, DROPOUT, NO_LOSS, NORMED, differences, shape_of
 from paper.study import Document
-from paper.verdicts import MARGIN, judge_lead, judge_no_loss
+from paper.verdicts import MARGIN, judge_above, judge_all, judge_any, judge_lead
 
 
 def judge(document: Document) -> Iterator[Claim]:
@@ -19,21 +19,21 @@ def judge(document: Document) -> Iterator[Claim]:
         several = [s for s in shapes if (s.operation, s.layer_norm, s.dropout) == normed]
         if not several:
             continue
-        best = max(several, key=lambda shape: compared[shape.key].mean)
+        leads = {f"{s.layers} layers of width {s.width}": compared[s.key] for s in several}
         yield Claim(
-            f"Several layers are better than one, {operation} (eq. 8; the papers report no result)",
-            judge_lead(compared[best.key]),
-            f"the best of {len(several)} measured, {best.layers} layers of width {best.width}: "
-            f"{compared[best.key]}",
-            f"by more than {MARGIN} points, in the network with the largest gain; the interval counts all "
-            "networks",
+            f"Some depth is better than one layer, {operation} (eq. 8; the papers report no result)",
+            judge_any(map(judge_lead, leads.values())),
+            describe_leads(leads),
+            f"one network of several layers is ahead by more than {MARGIN} points; no difference if all are "
+            "within this margin; does not hold if none is ahead; the intervals count all networks",
         )
-        deep = [shape for shape in several if shape.layers == COMPARED_DEPTH]
+        deep = {
+            f"width {shape.width}": compared[shape.key] for shape in several if shape.layers == COMPARED_DEPTH
+        }
         if deep:
-            worst = min(deep, key=lambda shape: compared[shape.key].mean)
             yield Claim(
                 f"Four layers lose no more than a point to one, {operation}",
-                judge_no_loss(compared[worst.key], NO_LOSS),
-                f"width {worst.width}: {compared[worst.key]}",
-                f"the interval lies above -{NO_LOSS:g} point, at the width with the largest loss",
+                judge_all(judge_above(lead, -NO_LOSS) for lead in deep.values()),
+                describe_leads(deep),
+                f"the interval lies above -{NO_LOSS:g} point at every width; does not hold if one lies below",
             )

@@ -126,7 +126,7 @@ def _penalty(document: Document) -> Table:
         f"Wave networks of width {document['width']}, the paper preset's recipe for {_epochs(document)} "
         "epochs, weights of the best epoch by validation accuracy. Measures are means over batches and "
         "seeds. Gains over the weight 0 are paired over seeds and test texts; intervals of 95 % for all of "
-        f"the table together, by the bootstrap; {ALL_SETS}: the mean of their gains. A verdict needs a rise "
+        f"the table together; {ALL_SETS}: the mean of their gains. A verdict needs a rise "
         f"of the effective rank by {100 * LEAST_RISE:.0f} % in every seed; the margin is {MARGIN} points.",
         head,
         rows,

@@ -125,8 +125,7 @@ def _mean_differences(document: Document) -> Table:
     ]
     caption = (
         "Mean over all tasks of the difference of accuracy or of Spearman's correlation times 100, paired "
-        f"over seeds and test pairs; intervals of 95 % for all {len(rows)} of the table together, by the "
-        "bootstrap."
+        f"over seeds and test pairs; intervals of 95 % for all {len(rows)} of the table together."
     )
     return Table(caption, ["network", "rival", "difference", "better than the rival"], rows, n_names=2)
 

@@ -25,7 +25,7 @@ def judge(document: Document) -> Iterator[Claim]:
             continue
         over = ", ".join(f"{NETWORKS[key]} {lead}" for key, lead in leads.items())
         yield Claim(
-            f"Waves carry fine-grained meaning better than {rival}, {operation} (open question)",
+            f"Waves are more accurate on pairs of texts than {rival}, {operation} (open question)",
             verdict_of_leads(leads.values()),
             f"lead over {over}; mean over {', '.join(task['key'] for task in document['tasks'])}",
             f"the lead is above {MARGIN} points in every comparison; {RULE_OF_ALL}",

@@ -28,24 +28,29 @@ def judge(document: Document) -> Iterator[Claim]:
             if (values := accuracies(document, task, system["key"]))
         }
         evidence = f"the best of them {best}; all networks: {describe_values(others, '.1f', ' %')}"
-        return Claim(f"With positions, {question} (open question)", verdict, evidence, rule)
+        return Claim(
+            f"With positions, {question}, on generated texts (open question)", verdict, evidence, rule
+        )
 
     plain = judge_waves(document, plain_tasks(document))
     for task, question in (
-        ("order", "a Wave network can tell whether A comes before B"),
-        ("negation", "a Wave network can tell what a negation negates"),
+        ("order", "a Wave network learns to tell whether A comes before B"),
+        ("negation", "a Wave network learns to tell what a negation negates"),
     ):
         if task in plain:
             yield claim(question, task, *plain[task])
     for family, question in (
-        ("distance", "a token at the start can decide over {:,} tokens in a Wave network"),
-        ("long-range", "a Wave network can relate tokens far apart in {:,} tokens"),
+        ("distance", "a Wave network learns to decide by a token at the start of {:,} tokens"),
+        ("long-range", "a Wave network learns to relate two tokens far apart in {:,} tokens"),
     ):
         tasks = growing_tasks(document, family)
         judged = judge_waves(document, tasks)
         tasks = [task for task in tasks if task["key"] in judged]
         first = next((i for i, task in enumerate(tasks) if judged[task["key"]][0] != HOLDS), len(tasks))
         for shown in tasks[max(0, first - 1) : first + 1]:  # the longest that holds, and the next
-            (verdict, best), limit = judged[shown["key"]], "; weights set by hand can do it at every length"
+            (verdict, best), limit = (
+                judged[shown["key"]],
+                "; from ever longer texts, on a fixed budget; weights set by hand do it at every length",
+            )
             made = claim(question.format(shown["length"]), shown["key"], verdict, best)
             yield made._replace(rule=made.rule + limit)

@@ -150,8 +150,8 @@ def _table(document: Document, texts: Texts) -> Table:
         n_texts = int(texts.mask.sum())
         caption = f"{texts.title}: {n_texts:,} of the {len(texts.mask):,} test texts. {caption}"
     caption += (
-        " Differences are paired over seeds and test texts; intervals of 95 % for all of a column together, "
-        "by the bootstrap; McNemar's p is the median over seeds. The gain is the lead over the same network "
+        " Differences are paired over seeds and test texts; intervals of 95 % for all of a column together. "
+        "McNemar's p is the median over seeds. The gain is the lead over the same network "
         "without word order, the loss that over the same weights on shuffled words."
     )
     if document["unfinished"]:

@@ -167,6 +167,13 @@ def test_a_report_takes_over_the_other_parts_of_an_earlier_one(small, whole, tmp
     assert list(joined["made"]) == ["accuracy", "everyday", "convergence", "depth"]
     joined = small_studies.reproduce_small(tmp_path, parts=["accuracy"], update=earlier)
     assert joined["datasets"] == whole[1]["datasets"]
+    assert joined["made"]["accuracy"] == whole[1]["made"]["accuracy"]
+    report["datasets"]["other"] = {**report["datasets"]["topics"], "name": "other"}
+    report["made"]["accuracy"]["commits"] = ["of another commit"]
+    earlier.write_text(json.dumps(report))
+    joined = small_studies.reproduce_small(tmp_path, parts=["accuracy"], update=earlier)
+    assert joined["made"]["accuracy"]["commits"][0] == "of another commit"
+    assert len(joined["made"]["accuracy"]["commits"]) == 2
     assert joined["studies"]["convergence"][0]["caveats"] == ["of the earlier report"]
 
 

@@ -30,8 +30,11 @@ from paper.verdicts import (
     OPEN,
     SAME,
     VERDICTS,
+    judge_above,
     judge_accuracy,
     judge_all,
+    judge_all_without_loss,
+    judge_any,
     judge_lead,
     judge_no_loss,
 )
@@ -189,21 +192,39 @@ def test_a_single_set_of_answers_gives_what_compare_gives():
     assert math.isnan(other.mcnemar)
 
 
-def test_every_set_counts_the_same_and_the_variances_of_sets_add_up():
+def test_every_set_counts_the_same_and_seeds_go_through_all_sets():
     sizes = 50, 5_000
     seeds = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]
     gains = [seeds + np.zeros((5, sizes[0])), 3 + seeds + np.zeros((5, sizes[1]))]
     result = compare_sets(gains)
     assert result.mean == pytest.approx(1.5)
-    deviation = np.std(seeds, ddof=1) / np.sqrt(5)
-    half = 2.306 * deviation / np.sqrt(2)  # two sets with four degrees of freedom each, t of 8 degrees
+    half = 2.776 * np.std(seeds, ddof=1) / np.sqrt(5)  # of the mean of both; t of 4 degrees
     assert result.high - result.low == pytest.approx(2 * half, rel=1e-3)
     opposite = compare_sets([gains[0], 3 - seeds + np.zeros((5, sizes[1]))])
-    assert opposite.high - opposite.low == pytest.approx(2 * half, rel=1e-3)
+    assert opposite.high - opposite.low == pytest.approx(0, abs=1e-9)
     noise = np.random.default_rng(0).normal(0, 10, sizes[0])
     texts = compare_sets([np.tile(noise, (5, 1)), np.zeros((5, sizes[1]))])
     error = noise.std(ddof=1) / np.sqrt(50) / 2
     assert texts.high - texts.low == pytest.approx(2 * 2.010 * error, rel=1e-3)  # t of 49 degrees
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+@pytest.mark.parametrize("n_texts", [200, 2_000])
+def test_intervals_over_sets_hold_where_a_seed_acts_on_all_sets_alike(is_shared, n_texts):
+    """Four sets whose figures rise and fall with the seed, together or each by itself."""
+    print("seed 8")
+    generator, n_held, n_draws = np.random.default_rng(8), 0, 300
+    for _ in range(n_draws):
+        shared = generator.normal(0, 0.6, (5, 1))
+        gains = [
+            generator.normal(0, 20, (5, n_texts))
+            + generator.normal(0, 10, n_texts)
+            + (shared if is_shared else generator.normal(0, 0.6, (5, 1)))
+            for _ in range(4)
+        ]
+        result = compare_sets(gains)
+        n_held += result.low <= 0 <= result.high
+    assert n_held >= n_draws * LEVEL - 3 * np.sqrt(n_draws * LEVEL * (1 - LEVEL))
 
 
 def test_the_interval_is_that_of_a_bootstrap_of_many_seeds_and_texts():
@@ -236,9 +257,9 @@ def test_intervals_over_sets_hold_the_truth_as_often_as_they_say():
     assert n_held >= 150 * LEVEL - 3 * np.sqrt(150 * LEVEL * (1 - LEVEL))
 
 
-def test_sets_without_a_seed_or_a_text_are_refused():
-    for shapes in ([], [(0, 3)], [(2, 0)], [(2, 3), (3, 0)], [(3,)]):
-        with pytest.raises(ValueError, match=r"expected arrays of the shape \(S, N\), found"):
+def test_sets_without_a_seed_or_a_text_or_of_other_seeds_are_refused():
+    for shapes in ([], [(0, 3)], [(2, 0)], [(2, 3), (3, 3)], [(3,)]):
+        with pytest.raises(ValueError, match=r"expected arrays of the shape \(S, N\) for one S, found"):
             compare_sets([np.zeros(shape) for shape in shapes])
     result = compare_sets([np.ones((1, 9))])
     assert (result.mean, result.low, result.high) == (1, -np.inf, np.inf)
@@ -434,3 +455,30 @@ def test_seeds_that_are_no_pairs_are_refused(sizes):
 )
 def test_a_claim_about_all_needs_each(verdicts, expected):
     assert judge_all(verdicts) == judge_all(verdicts[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "without_loss", "some"),
+    [
+        ([SAME, SAME], SAME, SAME),
+        ([SAME, HOLDS], HOLDS, HOLDS),
+        ([HOLDS, HOLDS], HOLDS, HOLDS),
+        ([SAME, OPEN], OPEN, OPEN),
+        ([HOLDS, OPEN], OPEN, HOLDS),
+        ([FAILS, HOLDS], FAILS, HOLDS),
+        ([FAILS, OPEN], FAILS, OPEN),
+        ([FAILS, SAME], FAILS, FAILS),
+        ([FAILS], FAILS, FAILS),
+    ],
+)
+def test_verdicts_are_joined_as_the_claim_says(verdicts, without_loss, some):
+    assert judge_all_without_loss(verdicts) == without_loss
+    assert judge_any(verdicts) == some
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n_seeds", "expected"),
+    [(1.1, 2, 5, HOLDS), (-3, 0.9, 5, FAILS), (0.5, 1.5, 5, OPEN), (1.1, 2, 4, OPEN)],
+)
+def test_every_verdict_about_a_threshold(low, high, n_seeds, expected):
+    assert judge_above(difference(low, high, n_seeds), 1.0) == expected

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from paper.result_store import ResultStore, has_one_clean_commit
+from paper.result_store import ResultStore, has_one_clean_commit, join_origins
 from token2wave.errors import DataError
 
 
@@ -82,3 +82,31 @@ def test_a_part_is_of_one_clean_commit_or_it_is_not(tmp_path):
     assert [has_one_clean_commit(origin) for origin in origins.values()] == [True, False, False]
     assert origins["depth"]["results"] == 2
     assert not has_one_clean_commit({"commits": []})
+    assert not has_one_clean_commit({"commits": ["unknown"]})
+
+
+def test_a_result_without_a_commit_is_not_of_the_commit_of_others(tmp_path):
+    for name, commit in {"depth/x-0": "a", "depth/x-3": None}.items():
+        ResultStore(tmp_path, commit=commit).compute(name, {}, dict)
+    store = ResultStore(tmp_path)
+    for name in ("depth/x-0", "depth/x-3"):
+        store.compute(name, {}, dict)
+    (origin,) = store.origins().values()
+    assert origin["commits"] == ["a", "unknown"]
+    assert origin["seeds"] == [0, 3]
+    assert not has_one_clean_commit(origin)
+
+
+def test_origins_of_two_reports_are_those_of_both():
+    first = {"commits": ["a"], "machines": [{"processor": "x"}], "versions": [], "seeds": [0, 1]}
+    second = {
+        "commits": ["a", "b"],
+        "machines": [{"processor": "x"}],
+        "versions": [{"torch": "2"}],
+        "seeds": [0],
+    }
+    joined = join_origins({**first, "results": 2, "seconds": 10}, {**second, "results": 3, "seconds": 5})
+    assert joined["commits"] == ["a", "b"]
+    assert joined["machines"] == [{"processor": "x"}]
+    assert joined["seeds"] == [0, 1]
+    assert (joined["results"], joined["seconds"]) == (5, 15)
