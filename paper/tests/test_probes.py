@@ -516,5 +516,6 @@ def test_claims_name_the_longest_length_that_holds_and_the_first_that_does_not(a
     pairs = zip((16, 64, 256), accuracies, strict=True)
     document = document_of({(f"long-range-{n}", "wave-positions"): value for n, value in pairs})
     verdicts = verdicts_of(document)
-    names = {f"With positions, a Wave network can relate tokens far apart in {n} tokens": n for n in expected}
-    assert {names[claim.removesuffix(" (open question)")]: v for claim, v in verdicts.items()} == expected
+    begin = "With positions, a Wave network learns to relate two tokens far apart in"
+    names = {f"{begin} {n} tokens, on generated texts (open question)": n for n in expected}
+    assert {names[claim]: verdict for claim, verdict in verdicts.items()} == expected
