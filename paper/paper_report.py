@@ -29,7 +29,7 @@ from paper.result_store import file_name, has_one_clean_commit
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
 from paper.study_figures import render_figure
-from token2wave.formatting import NOTHING, duration
+from token2wave.formatting import NOTHING, count, duration
 from token2wave.reporting import html_report as html
 
 TITLE = "The Wave Network's papers, reproduced"
@@ -229,7 +229,7 @@ def provenance_table(document: Document) -> Table:
         commits = ", ".join(origin["commits"]) or "unknown"
         seeds = ", ".join(map(str, origin["seeds"])) or NOTHING
         clean = "yes" if has_one_clean_commit(origin) else "no"
-        rows.append([part, seeds, commits, clean, f"{origin['results']:,}", duration(origin["seconds"])])
+        rows.append([part, seeds, commits, clean, count(origin["results"]), duration(origin["seconds"])])
     caption = (
         "Where the figures come from. Tables of a part with one clean commit compare results of the same "
         "code; a plus sign marks a commit with changes beside it. Time is the sum over all results."

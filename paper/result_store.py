@@ -163,7 +163,10 @@ def join_origins(first: Mapping[str, Any], second: Mapping[str, Any]) -> Result:
     joined: Result = {}
     for column in ("commits", "machines", "versions", "seeds"):
         joined[column] = list({json.dumps(each): each for each in (*first[column], *second[column])}.values())
-    return joined | {name: first[name] + second[name] for name in ("results", "seconds")}
+    for name in ("results", "seconds"):  # None where an old report does not say
+        known = None not in (first[name], second[name])
+        joined[name] = first[name] + second[name] if known else None
+    return joined
 
 
 def file_name(name: str) -> str:

@@ -110,3 +110,5 @@ def test_origins_of_two_reports_are_those_of_both():
     assert joined["machines"] == [{"processor": "x"}]
     assert joined["seeds"] == [0, 1]
     assert (joined["results"], joined["seconds"]) == (5, 15)
+    old = join_origins({**first, "results": None, "seconds": None}, {**second, "results": 3, "seconds": 5})
+    assert (old["results"], old["seconds"]) == (None, None)
