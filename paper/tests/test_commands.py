@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -41,8 +42,9 @@ def command(monkeypatch, capsys):
 def test_reproduce_writes_a_report_and_says_what_holds(small, folder, tmp_path, command):
     out = tmp_path / "out"
     words = ("reproduce", "--dataset", folder, "--quick", "--seeds", 1, "--only", "accuracy", "--out", out)
-    status, printed, _ = command(*words)
+    status, printed, log = command(*words)
     assert status == 0
+    assert re.search(r"^Wave network, modulation, topics, seed 0: [\d.,]+ \w+$", log, re.MULTILINE)
     assert "does not hold   The Wave network has 2.4 million parameters" in printed
     assert printed.splitlines()[-1] == f"report: {out / 'report.html'}"
     report = json.loads((out / "report.json").read_text())
