@@ -135,7 +135,10 @@ def _order(network: Mapping[str, Any]) -> tuple[Any, ...]:
 def drawings(document: Document) -> dict[str, Drawing]:
     """Test accuracy against depth, a panel a width."""
     normed = [n for n in document["networks"] if (n["layer_norm"], n["dropout"]) == (NORMED, DROPOUT)]
-    widths = sorted({network["width"] for network in normed})
+    depths_of: dict[int, set[int]] = {}
+    for network in normed:
+        depths_of.setdefault(network["width"], set()).add(network["layers"])
+    widths = sorted(width for width, depths in depths_of.items() if len(depths) > 1) or sorted(depths_of)
     with styled():
         figure, panels = new_figure(len(widths), width=3.2, sharey=True)
         for axes, width in zip(panels, widths, strict=True):
