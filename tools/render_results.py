@@ -385,7 +385,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",
     "reproduction-promises": lambda: markdown_table(counterparts_table(paper_document())) + "\n",
     "reproduction-verdicts": lambda: verdicts_table(paper_document()) + "\n",
-    **{f"figure-{name}": partial(paper_figure, name) for name in ("phase", "phase-example", "depth")},
+    **{
+        f"figure-{name}": partial(paper_figure, name) for name in ("phase", "phase-example", "depth", "pairs")
+    },
     **{f"evidence-{part}": partial(evidence, part) for part in ("accuracy", *STUDIES)},
     "reliability": lambda: tables.promises_table(tables.Results(RESULTS)),
     **{name: partial(reliability, name) for name in tables.RELIABILITY_TABLES},
