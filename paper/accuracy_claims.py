@@ -12,7 +12,7 @@ from paper.comparison_tables import percent_accuracies
 from paper.published import CLAIMED_SAVINGS, PUBLISHED_ROWS, ROWS, TRANSFORMER_ACCURACY, published
 from paper.statistics import Answers, compare, interval_of_accuracy, stack_answers, unpack_answers
 from paper.study import Document
-from paper.verdicts import FAILS, MARGIN, OPEN, judge_above, judge_accuracy, judge_all, judge_lead
+from paper.verdicts import FAILS, MARGIN, OPEN, judge_above, judge_all, judge_lead
 
 SPLITS = ("train", "validation", "test")
 STARTS = {
@@ -136,7 +136,7 @@ def _judge_transformer_accuracy(document: Document) -> Iterator[Claim]:
             yield Claim(
                 f"A Transformer of one layer with {start} is more accurate on ag_news than the published "
                 f"{TRANSFORMER_ACCURACY} %",
-                judge_accuracy(accuracy, TRANSFORMER_ACCURACY + MARGIN),
+                judge_above(accuracy, TRANSFORMER_ACCURACY + MARGIN),
                 str(accuracy),
                 f"the interval over seeds and texts lies above {TRANSFORMER_ACCURACY} % and {MARGIN} points",
             )

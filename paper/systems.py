@@ -203,6 +203,7 @@ def train_and_answer(
     recipe: Recipe,
     data: StudyData,
     seed: int,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
     """Train a network, and answer the test texts with the weights of its best epoch by validation.
 
@@ -210,11 +211,12 @@ def train_and_answer(
 
     Returns:
         ``test_accuracy``, ``validation_accuracy``, ``best_epoch``, ``validation_by_epoch``, ``parameters``,
-        ``parameters_without_embedding``; and ``right``, which test texts are answered rightly, as
+        ``parameters_without_embedding``; ``rate_factor``, below 1 where training diverged and began again
+        with smaller rates; and ``right``, which test texts are answered rightly, as
         :func:`paper.statistics.pack_answers` writes it.
     """
     network = build()
-    options: Any = {"seed": seed, "has_cls": True, "callbacks": store.callbacks}
+    options: Any = {"seed": seed, "has_cls": True, "callbacks": [*store.callbacks, *callbacks]}
     history = fit(network, data.train, data.validation, recipe, **options)
     best, parameters = history.best, network.parameter_count()
     assert best is not None
@@ -224,6 +226,7 @@ def train_and_answer(
         "validation_accuracy": best.validation_accuracy,
         "best_epoch": best.epoch,
         "validation_by_epoch": [epoch.validation_accuracy for epoch in history.epochs],
+        "rate_factor": history.lr_factor,
         "right": pack_answers(right),
         "parameters": parameters.total,
         "parameters_without_embedding": parameters.without_embedding,

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paper.result_store import Result, ResultStore
-from paper.statistics import Cost, pack_answers
+from paper.statistics import Cost
 from paper.study import SPLIT_SEED, StudyData
-from paper.systems import System
+from paper.systems import System, train_and_answer
 from token2wave.features import Ragged, WordPieceFeatures
 from token2wave.models import TextNetwork
 from token2wave.training.callbacks import Callback, Epoch
 from token2wave.training.examples import Examples
-from token2wave.training.loop import fit
 from token2wave.training.validation import validate
 
 if TYPE_CHECKING:
@@ -36,27 +35,13 @@ def train_with_curve(
     weights of the best epoch by all validation rows.
 
     Returns:
-        ``curve``, a list for each of :data:`UNITS` (``tokens`` without [CLS], ``seconds`` of training alone)
-        and ``accuracy``; ``best_epoch``, ``validation_accuracy``, ``test_accuracy``, ``right``
-        (:func:`paper.statistics.pack_answers`); ``rate_factor``, below 1 where training diverged and began
-        again with smaller rates.
+        What :func:`paper.systems.train_and_answer` does; and ``curve``, a list for each of :data:`UNITS`
+        (``tokens`` without [CLS], ``seconds`` of training alone) and ``accuracy``.
     """
     network = system.build(data, seed, store.device)
     curve = _Curve(network, _sample_rows(data.validation), texts_between, system.recipe.epochs)
-    callbacks = [*store.callbacks, curve]
-    options: Any = {"seed": seed, "has_cls": True, "callbacks": callbacks}
-    history = fit(network, data.train, data.validation, system.recipe, **options)
-    best = history.best
-    assert best is not None
-    right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
-    return {
-        "curve": curve.points,
-        "best_epoch": best.epoch,
-        "validation_accuracy": best.validation_accuracy,
-        "test_accuracy": float(right.mean()),
-        "right": pack_answers(right),
-        "rate_factor": history.lr_factor,
-    }
+    result = train_and_answer(store, lambda: network, system.recipe, data, seed, [curve])
+    return {**result, "curve": curve.points}
 
 
 class _Curve(Callback):

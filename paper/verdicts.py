@@ -53,7 +53,11 @@ def judge_lead(difference: Interval, margin: float = MARGIN) -> str:
 
 
 def judge_above(difference: Interval, threshold: float) -> str:
-    """Judge the claim that a difference is larger than a threshold: its interval lies above or below."""
+    """Judge the claim that a difference, or an accuracy in per cent, is above a threshold.
+
+    It holds where the whole interval lies above, and does not where the whole interval lies below; otherwise,
+    or with too few seeds, it cannot be told.
+    """
     if difference.n_seeds < MIN_SEEDS:
         return OPEN
     return HOLDS if difference.low > threshold else FAILS if difference.high < threshold else OPEN
@@ -97,16 +101,3 @@ def judge_any(verdicts: Iterable[str]) -> str:
         if verdict in different:
             return verdict
     return SAME if different == {SAME} else FAILS
-
-
-def judge_accuracy(accuracy: Interval, threshold: float) -> str:
-    """Judge the claim that a system is right on more than ``threshold`` per cent of the texts.
-
-    It holds where the whole interval lies above the threshold, and does not where the whole interval lies
-    below; otherwise, or with too few seeds, it cannot be told.
-    """
-    if accuracy.n_seeds < MIN_SEEDS:
-        return OPEN
-    if accuracy.low > threshold:
-        return HOLDS
-    return FAILS if accuracy.high < threshold else OPEN

@@ -32,6 +32,7 @@ import tables  # noqa: E402
 
 from paper.comparison_tables import counterparts_table  # noqa: E402
 from paper.paper_report import (  # noqa: E402
+    Section,
     evidence_table,
     markdown_table,
     render_figures,
@@ -215,10 +216,15 @@ def paper_document() -> dict[str, Any]:
     return dict(read(PAPER / "results" / "report.json"))
 
 
+@cache
+def paper_sections() -> list[Section]:
+    """Make the tables and figures of the reproduction, once."""
+    return report_sections(paper_document())
+
+
 def paper_page() -> str:
     """Render the long report of the reproduction."""
-    document = paper_document()
-    return render_markdown(document, report_sections(document), "results/figures") + "\n"
+    return render_markdown(paper_document(), paper_sections(), "results/figures") + "\n"
 
 
 def rivals() -> str:
@@ -234,7 +240,7 @@ def evidence(part: str) -> str:
 
 def paper_figure(name: str) -> str:
     """A figure of the reproduction with its caption; a sentence instead while its study is not measured."""
-    for section in report_sections(paper_document()):
+    for section in paper_sections():
         if name in section.drawings:
             caption = section.drawings[name].caption
             alt = caption.replace("[", "(").replace("]", ")")
@@ -419,7 +425,7 @@ def render(text: str) -> str:
 
 def draw_figures() -> None:
     """Draw the figures of the benchmarks into ``docs/figures``, and those of the reproduction."""
-    for name, content in render_figures(report_sections(paper_document())).items():
+    for name, content in render_figures(paper_sections()).items():
         if name.endswith(".svg"):
             (PAPER / "results" / "figures" / name).write_bytes(content)
     FIGURES.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 from paper.accuracy import mean_and_deviation
 from paper.statistics import Accuracy, interval_of_accuracy, stack_answers
 from paper.study import Document, Table
-from paper.verdicts import FAILS, HOLDS, OPEN, judge_accuracy
+from paper.verdicts import FAILS, HOLDS, OPEN, judge_above
 from token2wave.formatting import NOTHING
 
 SOLVES = 95.0  # per cent of the texts: more than what neighbours can tell at `order`, with room for errors
@@ -108,7 +108,7 @@ def judge_waves(document: Document, tasks: Sequence[dict[str, Any]]) -> dict[str
     for (task, system), interval in intervals(document, tasks).items():
         if not system.startswith("wave") or system == "wave-context" or system in blind:
             continue
-        verdict = judge_accuracy(interval, SOLVES)
+        verdict = judge_above(interval, SOLVES)
         before, best = verdicts.get(task, (verdict, interval))
         joined = HOLDS if HOLDS in (before, verdict) else OPEN if OPEN in (before, verdict) else FAILS
         verdicts[task] = joined, max(best, interval)
@@ -116,7 +116,7 @@ def judge_waves(document: Document, tasks: Sequence[dict[str, Any]]) -> dict[str
 
 
 def _table(document: Document, tasks: Sequence[dict[str, Any]], caption: str) -> Table:
-    judged = {pair: judge_accuracy(interval, SOLVES) for pair, interval in intervals(document, tasks).items()}
+    judged = {pair: judge_above(interval, SOLVES) for pair, interval in intervals(document, tasks).items()}
     rows = []
     for system in document["systems"]:
         cells = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from paper.claim import OPERATIONS, Claim
 from paper.studies.word_order_networks import MULTIPLIED, SCALES
-from paper.studies.word_order_tables import best_scale, find_texts, gains_by_order, reverse
+from paper.studies.word_order_tables import best_scale, find_texts, gains_by_order
 from paper.study import Document
 from paper.verdicts import HOLDS, MARGIN, OPEN, judge_lead, judge_no_loss
 
@@ -34,7 +34,7 @@ def judge(document: Document) -> Iterator[Claim]:
         small = gains.get(f"{operation}-{SCALES[0]:g}-sinusoidal")
         if small is None:
             continue
-        cost = reverse(small)
+        cost = small.reversed
         verdict = judge_lead(cost)
         yield Claim(
             f"Positions cost accuracy on ag_news, {operation} (our question)",

@@ -119,11 +119,6 @@ def find_texts(document: Document, data: str, subset: str | None = None) -> Text
     return next((t for t in every if (t.corpus["data"], t.subset) == (data, subset)), None)
 
 
-def reverse(lead: Lead) -> Lead:
-    """The lead of the second system over the first."""
-    return lead._replace(mean=-lead.mean, low=-lead.high, high=-lead.low)
-
-
 def tables(document: Document) -> list[Table]:
     """A table for each data set and each subset of its test texts."""
     return [_table(document, texts) for texts in texts_of(document) if texts.corpus["networks"]]

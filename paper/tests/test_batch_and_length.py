@@ -16,6 +16,7 @@ from paper.training_curves import cost_until, cut_texts, train_with_curve
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 from token2wave.features import WordPieceFeatures
 from token2wave.models import make_batch
+from token2wave.training.loop import fit
 
 
 def test_every_batch_rule_and_length_is_there_once():
@@ -65,7 +66,7 @@ def test_a_curve_counts_texts_steps_and_tokens_and_changes_nothing(splits, small
     assert curve["seconds"][0] == 0
     assert all(round(value * 30) == pytest.approx(value * 30) for value in curve["accuracy"])
     plain = system.build(data, 3)
-    history = training_curves.fit(plain, data.train, data.validation, system.recipe, seed=3, has_cls=True)
+    history = fit(plain, data.train, data.validation, system.recipe, seed=3, has_cls=True)
     right = plain.logits(data.test.features).argmax(axis=1) == data.test.labels
     assert run["right"] == pack_answers(right)
     assert run["best_epoch"] == history.best.epoch

@@ -31,7 +31,6 @@ from paper.verdicts import (
     SAME,
     VERDICTS,
     judge_above,
-    judge_accuracy,
     judge_all,
     judge_all_without_loss,
     judge_any,
@@ -353,7 +352,7 @@ def test_no_error_among_few_texts_does_not_mean_that_there_is_none():
     ],
 )
 def test_every_verdict_about_an_accuracy(low, high, n_seeds, expected):
-    assert judge_accuracy(Accuracy((low + high) / 2, low, high, n_seeds, 400), 95) == expected
+    assert judge_above(Accuracy((low + high) / 2, low, high, n_seeds, 400), 95) == expected
 
 
 def test_seeds_are_compared_by_students_t():
