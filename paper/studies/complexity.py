@@ -42,6 +42,7 @@ WORK = {"step": "training step", "prediction": "prediction"}
 GROWS = {"length": "tokens of a text, n", "width": "width, d", "texts": "texts in the batch"}
 SYMBOLS = {"length": "n", "width": "d", "texts": "B"}
 FLOPS_SIZES = ((45, 768), (512, 768), (4096, 768), (45, 256), (512, 256), (4096, 256))
+WIDE_LENGTHS = (*powers_of_two(16, 2048), 3072, 4096, 6144, 8192)  # four above the crossing, at 1,536
 FITTED = (
     "Exponents in the legends are fitted to sizes at or above the geometric mean of the smallest and the "
     "largest size."
@@ -88,8 +89,8 @@ class Plan:
 
 FULL = Plan(
     (
-        Sweep("length", "length", powers_of_two(16, 1024), {"width": 256, "texts": 4}),
-        Sweep("length-narrow", "length", powers_of_two(16, 2048), {"width": 64, "texts": 4}),
+        Sweep("length", "length", WIDE_LENGTHS, {"width": 256, "texts": 2}),
+        Sweep("length-narrow", "length", powers_of_two(16, 8192), {"width": 64, "texts": 2}),
         Sweep("width", "width", (64, 128, 192, 256, 384, 512, 768), {"length": 64, "texts": 4}),
         Sweep("batch", "texts", powers_of_two(1, 64), {"length": 32, "width": 256}),
     ),

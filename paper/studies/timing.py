@@ -75,8 +75,8 @@ def fit_exponent(sizes: Sequence[int], values: Sequence[float]) -> dict[str, Any
     """Fit ``value = c size^k`` by least squares of ``log value`` on ``log size``.
 
     Returns:
-        ``exponent`` ``k``; its ``standard_error`` and ``r_squared``, None for fewer than three points;
-        ``from`` and ``to``, the sizes, and ``points``, how many. None for fewer than two points.
+        ``exponent`` ``k``; its ``standard_error`` and ``r_squared``, None for fewer than three points.
+        None for fewer than two points.
     """
     if len(sizes) < 2:
         return None
@@ -90,7 +90,4 @@ def fit_exponent(sizes: Sequence[int], values: Sequence[float]) -> dict[str, Any
         "exponent": exponent,
         "standard_error": error,
         "r_squared": explained,
-        "from": int(sizes[0]),
-        "to": int(sizes[-1]),
-        "points": len(x),
     }

@@ -194,8 +194,9 @@ STUDY = Study(
     "their words shuffled. What that costs is what it uses of the order. It is nothing for a network that "
     "does not see order. A network that sees order and loses nothing by shuffling does not use it. "
     f"Differences below {MARGIN} points count as none. A subset of few texts has wide intervals, and a "
-    "verdict that cannot be told there says only that. Validation rows choose the epoch, and the size of "
-    "embeddings at which the verdict about negated sentences is given. Test rows choose nothing.",
+    "verdict that cannot be told there says only that. Validation rows choose the epoch. For the verdicts "
+    "about negated sentences they also choose the size of the embeddings, with positions and without apart. "
+    "Test rows choose nothing.",
     measure,
     tables,
     drawings,

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paper.statistics import Answers, Lead, compare, pack_answers, stack_answers, unpack_answers
+from paper.statistics import (
+    Answers,
+    Lead,
+    compare,
+    compare_sets,
+    gains_of,
+    pack_answers,
+    stack_answers,
+    unpack_answers,
+)
 from paper.studies.word_order_networks import OPERATIONS, SCALES
 from paper.study import Document, Drawing, Table, describe_training
 from paper.study_figures import MUTED, SERIES, new_figure, styled
@@ -36,6 +45,11 @@ class Texts(NamedTuple):
     def title(self) -> str:
         """Name of the data, with that of the subset."""
         return f"{self.corpus['data']}, {self.subset}" if self.subset else str(self.corpus["data"])
+
+    @property
+    def others(self) -> Texts:
+        """The texts of the corpus that are not among these."""
+        return Texts(self.corpus, ~self.mask)
 
     def answers(self, network: Mapping[str, Any], name: str = "right") -> Answers:
         """Whether the network of each seed is right about each of the texts, ``(S, N)``."""
@@ -102,15 +116,52 @@ def losses_by_shuffling(texts: Texts) -> Leads:
     }
 
 
-def best_scale(corpus: Mapping[str, Any], operation: str) -> float | None:
-    """Initial size of embeddings with which positions are best on validation texts; None if none ran."""
-    accuracies = {
-        scale: float(np.mean([run["validation_accuracy"] for run in network["runs"]]))
-        for network in corpus["networks"]
-        for scale in SCALES
-        if network["key"] == f"{operation}-{scale:g}-sinusoidal"
-    }
-    return max(accuracies, key=lambda scale: (accuracies[scale], -scale), default=None)
+class BestScales(NamedTuple):
+    """An operation's networks with and without positions, each with the embeddings that suit it best.
+
+    Attributes:
+        placed: the network with sinusoidal positions, of the best validation accuracy.
+        plain: likewise without positions.
+        scales: initial sizes of their embeddings.
+        n_comparisons: pairs of networks in the table.
+    """
+
+    placed: dict[str, Any]
+    plain: dict[str, Any]
+    scales: tuple[float, float]
+    n_comparisons: int
+
+    def gain(self, texts: Texts) -> Lead:
+        """Lead of the network with positions on some texts."""
+        return texts.compare(self.placed, self.plain, "right", self.n_comparisons)
+
+    def excess(self, texts: Texts) -> Lead:
+        """That lead on some texts minus the lead on the other texts of the corpus."""
+        gains = [
+            gains_of(each.answers(self.placed), each.answers(self.plain)) for each in (texts, texts.others)
+        ]
+        # the mean of twice the first set and minus twice the second is their difference
+        return compare_sets([2 * gains[0], -2 * gains[1]], n_comparisons=self.n_comparisons)
+
+
+def best_scales(corpus: Mapping[str, Any], operation: str) -> BestScales | None:
+    """Choose the size of embeddings for each by validation texts; None if one did not run."""
+    networks = {network["key"]: network for network in corpus["networks"]}
+
+    def best(order: str) -> tuple[dict[str, Any], float] | None:
+        found = [(networks.get(f"{operation}-{scale:g}-{order}"), scale) for scale in SCALES]
+        ran = [(network, scale) for network, scale in found if network is not None]
+        return max(ran, key=lambda each: _validation_accuracy(each[0]), default=None)
+
+    placed, plain = best("sinusoidal"), best("none")
+    if placed is None or plain is None:
+        return None
+    n_comparisons = sum(network["reference"] in networks for network in networks.values())
+    return BestScales(placed[0], plain[0], (placed[1], plain[1]), n_comparisons)
+
+
+def _validation_accuracy(network: Mapping[str, Any]) -> float:
+    return float(np.mean([run["validation_accuracy"] for run in network["runs"]]))
 
 
 def find_texts(document: Document, data: str, subset: str | None = None) -> Texts | None:

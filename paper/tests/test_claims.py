@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.stats import linregress
+from scipy.stats import t as student
 
 from paper.choices import CHOICES, choices_table
 from paper.claim import OPERATIONS
@@ -13,6 +15,7 @@ from paper.published import CLAIMED_SAVINGS, ROWS
 from paper.statistics import pack_answers
 from paper.studies import STUDIES, load_study
 from paper.studies.ablation_variants import make_variants
+from paper.studies.complexity_claims import exponent_above
 from paper.study import Table
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 
@@ -369,13 +372,13 @@ def test_the_share_of_cls_in_the_gradient(rival, expected):
     assert verdict(report, encoder).verdict == OPEN  # of one seed
 
 
-def growth(wave, transformer, shortest):
-    def curve(exponent):
-        fit = {"exponent": exponent, "from": shortest, "to": 2048}
-        return {"step": {"fit": fit}, "flops_fit": {"exponent": exponent}}
+def growth(wave, transformer, sizes=(128, 256, 512, 1024, 2048, 4096)):
+    def curve(exponent, noise=0.0):
+        seconds = [1e-6 * size**exponent * (1 + noise * (-1) ** i) for i, size in enumerate(sizes)]
+        return {"step": {"seconds": seconds}}
 
-    curves = {"wave-all": curve(wave), "transformer-all": curve(transformer)}
-    sweep = {"rest": {"width": 64, "texts": 4}, "curves": curves}
+    curves = {"wave-all": curve(*wave), "transformer-all": curve(*transformer)}
+    sweep = {"rest": {"width": 64, "texts": 4}, "sizes": list(sizes), "curves": curves}
     counts = {
         "length": 45,
         "width": 768,
@@ -388,17 +391,36 @@ def growth(wave, transformer, shortest):
 
 
 @pytest.mark.parametrize(
-    ("wave", "transformer", "shortest", "expected"),
-    [(1.0, 1.8, 512, HOLDS), (1.0, 1.2, 512, FAILS), (1.6, 1.8, 512, FAILS), (1.0, 1.8, 383, OPEN)],
+    ("wave", "transformer", "sizes", "expected"),
+    [
+        ((1.0,), (1.8,), (128, 512, 1024, 2048), HOLDS),
+        ((1.0,), (1.2,), (128, 512, 1024, 2048), FAILS),
+        ((1.6,), (1.8,), (128, 512, 1024, 2048), FAILS),
+        ((1.0,), (1.8,), (128, 256, 383, 512, 1024), OPEN),  # two sizes tell nothing
+        ((1.0,), (1.8,), (128, 384, 512, 1024), HOLDS),
+        ((1.0, 0.3), (1.8,), (128, 512, 1024, 2048), OPEN),
+        ((1.0,), (1.8, 0.3), (128, 512, 1024, 2048), OPEN),
+        ((1.0, 0.3), (1.2,), (128, 512, 1024, 2048), FAILS),
+    ],
 )
-def test_growth_with_the_length(wave, transformer, shortest, expected):
+def test_growth_with_the_length(wave, transformer, sizes, expected):
     """A Transformer of width 64 has as many operations in n² d as in the rest at 384 tokens."""
-    report = document(studies=growth(wave, transformer, shortest))
+    report = document(studies=growth(wave, transformer, sizes))
     assert verdict(report, "With the length of the text").verdict == expected
     formulas = verdict(report, "On texts as long as those of AG News, n² d")
     assert formulas.verdict == FAILS
     assert "n² d over n d² is 0.06" in formulas.evidence  # by hand: 45 / 768
     assert "3.00 to one" in formulas.evidence
+
+
+def test_the_interval_of_an_exponent_is_that_of_a_regression():
+    (sweep,) = growth((1.0, 0.1), (1.8,))["complexity"][0]["sweeps"].values()
+    expected = linregress(
+        np.log([512, 1024, 2048, 4096]), np.log(sweep["curves"]["wave-all"]["step"]["seconds"][2:])
+    )
+    exponent = exponent_above(sweep, "wave-all", 300)
+    half = student.ppf(0.975, 2) * expected.stderr
+    assert exponent == pytest.approx((expected.slope, expected.slope - half, expected.slope + half, 4))
 
 
 def cost(added, steady, seconds):
@@ -431,7 +453,7 @@ def test_each_study_brings_its_own_claims_in_the_order_of_the_report():
     fast = {**waves, "transformer-random": curves(0.7)}
     convergence = {"steps": [0, 10], "fast": fast, "long": {}}
     gradients = {"systems": {"wave-modulation": gradient_runs(0.5), "encoder": gradient_runs(0.1)}}
-    studies = {**growth(1.0, 1.8, 512), "gradients": [gradients], "convergence": [convergence]}
+    studies = {**growth((1.0,), (1.8,)), "gradients": [gradients], "convergence": [convergence]}
     report = document(studies=studies, wave_modulation=system("Wave", run(0.9)))
     parts = [judge_part(report, part) for part in ("accuracy", "convergence", "gradients", "complexity")]
     assert all(parts)

@@ -17,7 +17,7 @@ from paper.studies.word_order import (
     shuffle_words,
 )
 from paper.studies.word_order_networks import OPERATIONS, SCALES, make_networks
-from paper.studies.word_order_tables import best_scale, find_texts, gains_by_order, losses_by_shuffling
+from paper.studies.word_order_tables import best_scales, find_texts, gains_by_order, losses_by_shuffling
 from paper.study import Options, load_study_data
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 from token2wave.models import WaveNetwork, make_batch
@@ -219,8 +219,7 @@ NEGATED = np.ones(2_000, dtype=bool)
 def test_every_verdict_about_negated_sentences(placed, n_seeds, expected):
     figures = {"modulation-0.3": (0.8, placed)}
     document = document_of("sst2", figures, n_seeds, {"negated": NEGATED})
-    (verdict,) = verdicts_of(document).values()
-    assert verdict == expected
+    assert next(iter(verdicts_of(document).values())) == expected
     assert verdicts_of(document_of("imdb", figures, n_seeds, {"negated": NEGATED})) == {}
 
 
@@ -235,13 +234,49 @@ def test_only_texts_of_the_subset_count():
     assert whole.mean == pytest.approx(10)
 
 
-def test_validation_chooses_the_size_of_embeddings():
-    document = document_of("sst2", {"modulation-0.1": (0.8, 0.9), "modulation-0.3": (0.8, 0.8)})
-    for network in document["corpora"][0]["networks"]:
+def test_validation_chooses_the_size_of_embeddings_with_and_without_positions():
+    figures = {"modulation-0.1": (0.8, 0.9), "modulation-0.3": (0.8, 0.8), "modulation-1": (0.7, 0.1)}
+    document = document_of("sst2", figures, subsets={"negated": NEGATED})
+    corpus = document["corpora"][0]
+    for network in corpus["networks"]:
         for run in network["runs"]:
-            run["validation_accuracy"] = 0.9 if network["key"] == "modulation-0.3-sinusoidal" else 0.5
-    assert best_scale(document["corpora"][0], "modulation") == 0.3
-    assert best_scale(document["corpora"][0], "interference") is None
+            best = network["key"] in ("modulation-0.3-sinusoidal", "modulation-1-none")
+            run["validation_accuracy"] = 0.9 if best else 0.5
+    best = best_scales(corpus, "modulation")
+    assert best.scales == (0.3, 1)
+    assert best.n_comparisons == 3
+    assert best.gain(find_texts(document, "sst2")).mean == pytest.approx(10)  # 0.8 over 0.7
+    assert best_scales(corpus, "interference") is None
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "n_seeds", "expected"),
+    [(20, 0, 5, HOLDS), (0, 0, 5, SAME), (0, 20, 5, FAILS), (20, 20, 5, OPEN), (20, 0, 4, OPEN)],
+)
+def test_every_verdict_about_negated_sentences_beside_others(inside, outside, n_seeds, expected):
+    """Of 100 sentences of each kind, positions get so many right; nothing is right without."""
+    document = document_of("sst2", {"modulation-0.3": (0, 0)}, n_seeds, {"negated": NEGATED})
+    negated = np.arange(2_000) < 1_000
+    document["corpora"][0]["subsets"]["negated"] = pack_answers(negated)
+    for run in document["corpora"][0]["networks"][1]["runs"]:
+        right = np.where(negated, np.arange(2_000) % 100 < inside, np.arange(2_000) % 100 < outside)
+        run["right"] = pack_answers(right)
+    claims = [c for c in STUDY.claims(document) if "more than the others" in c.claim]
+    assert [claim.verdict for claim in claims] == [expected]
+
+
+def test_the_excess_is_the_difference_of_both_gains():
+    document = document_of("sst2", {"modulation-0.3": (0.25, 0.5)})
+    document["corpora"][0]["subsets"]["negated"] = pack_answers(np.arange(2_000) < 600)
+    best = best_scales(document["corpora"][0], "modulation")
+    texts = find_texts(document, "sst2", "negated")
+    excess = best.excess(texts)
+    others = best.gain(texts.others)
+    assert excess.mean == pytest.approx(best.gain(texts).mean - others.mean)
+    assert others.n_texts == 1_400
+    # one network: only texts vary, and both groups are independent
+    half = [lead.high - lead.mean for lead in (best.gain(texts), others)]
+    assert excess.high - excess.mean == pytest.approx(np.hypot(*half), rel=0.02)
 
 
 @pytest.mark.parametrize(
