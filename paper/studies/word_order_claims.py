@@ -35,9 +35,11 @@ def judge(document: Document) -> Iterator[Claim]:
             continue
         excess = best.excess(negated)
         yield Claim(
-            f"Positions help negated sentences of sst2 more than the others, {operation} (our question)",
+            f"Positions are worth more on negated sentences of sst2 than on the others, {operation} "
+            "(our question)",
             judge_lead(excess),
-            f"gain on negated sentences minus that on the others {excess}; {chosen}",
+            f"gain on negated sentences {gain.mean:+.2f} points, on the others "
+            f"{best.gain(negated.others).mean:+.2f}, difference {excess}; {chosen}",
             f"a difference of more than {MARGIN} points, {paired}",
         )
     topics = find_texts(document, "ag_news")

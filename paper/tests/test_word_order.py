@@ -261,7 +261,7 @@ def test_every_verdict_about_negated_sentences_beside_others(inside, outside, n_
     for run in document["corpora"][0]["networks"][1]["runs"]:
         right = np.where(negated, np.arange(2_000) % 100 < inside, np.arange(2_000) % 100 < outside)
         run["right"] = pack_answers(right)
-    claims = [c for c in STUDY.claims(document) if "more than the others" in c.claim]
+    claims = [c for c in STUDY.claims(document) if "worth more on negated" in c.claim]
     assert [claim.verdict for claim in claims] == [expected]
 
 
