@@ -27,7 +27,7 @@ SEED = 7
 TEXT = "a good film, don't you think? zebra!"
 EXAMPLES = ["a good film!", "<img src=x onerror=alert(1)> bad films"]
 TAB, ENTER, LEFT, RIGHT = "\ue004", "\ue007", "\ue012", "\ue014"  # WebDriver's names of keys
-READY = "document.getElementById('verdict').textContent.length > 1"
+READY = "Boolean(globalThis.token2wavePage?.answer)"
 Made = Callable[..., str]
 
 
@@ -90,11 +90,11 @@ def test_typing_updates_the_classes_and_the_words(page: Chromium) -> None:
     prediction = classifier.predict(TEXT)
     page.wait("document.querySelectorAll('#reading span').length === 10")
     assert page.text("verdict").split("\n")[0].startswith(prediction.label)
-    assert f"{100 * prediction.probability:.1f} %" in page.text("verdict")
+    assert f"{100 * prediction.probability:.1f}%" in page.text("verdict")
     bars = page.text("bars")
     for label, probability in prediction.top + classifier.predict(TEXT, top_k=3).top:
         assert label in bars
-        assert f"{100 * probability:.1f} %" in bars
+        assert f"{100 * probability:.1f}%" in bars
     spans = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#reading span'), s => [s.textContent, s.className])"
     )
@@ -152,7 +152,7 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     for number, (row, text, prediction) in enumerate(zip(rows, texts, predictions, strict=True), start=1):
         assert prediction.novelty is not None
         label = prediction.label + ("" if prediction.known else " (nothing known)")
-        assert row[:4] == [str(number), text, label, f"{100 * prediction.probability:.1f} %"]
+        assert row[:4] == [str(number), text, label, f"{100 * prediction.probability:.1f}%"]
     page.click("download")
     saved = _downloaded(page, "labels.csv")
     lines = list(csv.reader(io.StringIO(saved, newline="")))
@@ -295,6 +295,9 @@ def _without(explained: Explanation, i: int) -> str:
 
 
 def test_reduced_motion(page: Chromium) -> None:
+    page.click("text")
+    page.type("a good film")
+    page.wait("document.querySelector('.fill')")
     moves = "return getComputedStyle(document.querySelector('.fill')).transitionDuration"
     assert page.driver.execute_script(moves) == "0s"
     page.prefer(motion="no-preference")
