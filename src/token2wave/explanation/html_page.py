@@ -92,7 +92,7 @@ class _Section:
             '<div class="words">',  # before the classes, which are many; a wide screen shows them to the left
             _MEASURE_SWITCH.format(anchor=anchor),
             '<div class="text" dir="auto" role="region" tabindex="0" '
-            f'aria-label="The text, coloured by figures">{self._coloured_text()}</div>',
+            f'aria-label="Text {self.number}, coloured by figures">{self._coloured_text()}</div>',
             self._key(),
             '<p class="detail" role="status"></p>',
             *([self._table()] if self.parts else []),
@@ -202,7 +202,7 @@ class _Section:
             caption += f' <span class="other">{MAX_COLUMNS} of {n_classes} classes are shown.</span>'
         return (
             f'<p class="caption" id="{self.anchor}-caption">{caption}</p>\n'
-            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{self.anchor}-caption">'
+            f'<div class="scroll" role="region" tabindex="0" aria-label="Strongest {unit}s of text {self.number}">'
             f'<table aria-labelledby="{self.anchor}-caption">\n<thead><tr><th scope="col">{unit}</th>'
             f'<th scope="col" class="number ranked">{self.labels[ranked]}</th><td></td>'
             f'<th scope="col" class="number">energy</th>{head}</tr></thead>\n<tbody>\n'

@@ -241,11 +241,11 @@ def describe_model(
     n_classes = len(names)
     if n_classes > MAX_NAMED + 1:
         names = [*names[:MAX_NAMED], f"{count(n_classes - MAX_NAMED)} more"]
-    listed = ", ".join(names[:-1]) + (f" and {names[-1]}" if len(names) > 1 else names[0])
+    names_in_words = ", ".join(names[:-1]) + (f" and {names[-1]}" if len(names) > 1 else names[0])
     action = f"Sorts a text into one of {count(n_classes)} classes"
     if classifier.multi_label:
         action = f"Says which of {count(n_classes)} labels a text has"
-    sentences = [f"{action}: {listed}."]
+    sentences = [f"{action}: {names_in_words}."]
     record = (original or classifier).training
     evaluation = recorded_evaluation(record)
     if evaluation is not None and "accuracy" in evaluation and "updates" not in record:
