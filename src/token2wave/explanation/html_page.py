@@ -202,7 +202,8 @@ class _Section:
             caption += f' <span class="other">{MAX_COLUMNS} of {n_classes} classes are shown.</span>'
         return (
             f'<p class="caption" id="{self.anchor}-caption">{caption}</p>\n'
-            f'<div class="scroll" role="region" tabindex="0" aria-label="Strongest {unit}s of text {self.number}">'
+            f'<div class="scroll" role="region" tabindex="0" '
+            f'aria-label="Strongest {unit}s of text {self.number}">'
             f'<table aria-labelledby="{self.anchor}-caption">\n<thead><tr><th scope="col">{unit}</th>'
             f'<th scope="col" class="number ranked">{self.labels[ranked]}</th><td></td>'
             f'<th scope="col" class="number">energy</th>{head}</tr></thead>\n<tbody>\n'
