@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from token2wave.classifier import Classifier
-from token2wave.compression.compressor import final_size, require_reachable, shrink
+from token2wave.compression.compressor import require_reachable, shrink
+from token2wave.compression.encoder import final_size
 from token2wave.data import TextDataset
 from token2wave.distillation.embedding_init import EncoderInit
 from token2wave.distillation.targets import distillation_targets

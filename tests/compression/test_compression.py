@@ -18,7 +18,7 @@ from small_models import edited, take_apart
 
 import token2wave
 from token2wave.classifier import Classifier
-from token2wave.compression import compressor
+from token2wave.compression import compressor, encoder
 from token2wave.compression.compressor import (
     NOVELTY_UNKNOWN,
     SVM_OF_ALL,
@@ -138,7 +138,7 @@ def test_sizes_that_cannot_be_reached_write_nothing(limit: int | str) -> None:
 
 
 def test_an_estimate_that_is_wrong_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressor, "size_of_model_file", lambda _: 0)
+    monkeypatch.setattr(encoder, "size_of_model_file", lambda _: 0)
     with pytest.raises(ConfigError, match=r"max_size: expected at most 2,000 bytes, found \d"):
         token2wave.compress("model", "out", data="data", max_size=2_000, storage="int8")
     assert sorted(os.listdir()) == ["data", "model"]

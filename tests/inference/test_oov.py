@@ -21,7 +21,7 @@ from test_novelty import REFERENCE
 
 from token2wave.classifier import Classifier, load
 from token2wave.compression import compress
-from token2wave.compression.compressor import prune_oov
+from token2wave.compression.encoder import prune_oov
 from token2wave.core import load_core
 from token2wave.errors import ConfigError, ModelFileError
 from token2wave.features import Ragged

@@ -6,13 +6,15 @@ import { Classifier } from "../../src/token2wave/serving/page/classifier.js";
 
 const cases = JSON.parse(readFileSync(0, "utf8"));
 function finish(steps) {
-  const { done, value } = steps.next();
-  return done ? value : finish(steps);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
 
 const plain = ({ probabilities, ...others }) => ({ probabilities: Array.from(probabilities), ...others });
 const answers = cases.map(({ model, letters, texts, explained }) => {
-  const classifier = new Classifier(new Uint8Array(readFileSync(model)), letters);
+  const classifier = finish(Classifier.load(new Uint8Array(readFileSync(model)), letters));
   return {
     predictions: texts.map((text) => plain(classifier.predict(text))),
     explanations: explained.map((text) => {

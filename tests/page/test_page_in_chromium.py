@@ -27,7 +27,7 @@ SEED = 7
 TEXT = "a good film, don't you think? zebra!"
 EXAMPLES = ["a good film!", "<img src=x onerror=alert(1)> bad films"]
 TAB, ENTER, LEFT, RIGHT = "\ue004", "\ue007", "\ue012", "\ue014"  # WebDriver's names of keys
-READY = "document.getElementById('verdict').textContent.length > 1"
+READY = "Boolean(globalThis.token2wavePage?.answer)"
 Made = Callable[..., str]
 
 
@@ -81,6 +81,54 @@ def test_a_thousand_predictions_equal_those_of_python(chromium: Chromium, made: 
     assert chromium.complaints() == []
 
 
+def test_nothing_is_answered_before_something_is_typed(page: Chromium) -> None:
+    result = page.driver.find_element("css selector", ".result")
+    for _ in range(2):
+        page.wait("document.getElementById('verdict').textContent === 'Nothing typed yet'")
+        assert "%" not in result.text
+        assert page.driver.find_elements("css selector", "#bars li") == []
+        for name in ("find-class", "more-classes", "novelty", "nothing-known", "words"):
+            assert not page.find(name).is_displayed()
+        page.click("text")
+        page.type("a good film")
+        page.wait("document.querySelectorAll('#bars li').length === 3")
+        assert "%" in page.text("bars")
+        page.click("clear")
+
+
+def test_the_text_box_fits_its_content(page: Chromium) -> None:
+    heights = []
+    for text in ("", "a good film " * 60, "a"):
+        page.click("clear")
+        page.click("text")
+        page.paste(text)
+        box = "document.getElementById('text')"
+        heights.append(page.driver.execute_script(f"return {box}.getBoundingClientRect().height"))
+        assert page.driver.execute_script(f"return {box}.scrollHeight - {box}.clientHeight") <= 0
+    assert heights[0] == heights[2] < 120
+    assert heights[1] > 150
+
+
+def test_the_strongest_words_come_first(page: Chromium) -> None:
+    page.click("text")
+    page.type(TEXT)
+    page.wait("document.querySelectorAll('#reading span').length === 10")
+    explained = model().explain(TEXT)
+    rows = page.driver.execute_script(
+        "return Array.from(document.querySelectorAll('#strongest tr'), (row) => [row.cells[0].textContent,"
+        " row.cells[2].textContent])"
+    )
+    strongest = explained.strongest(n=len(rows))
+    assert [word for word, _ in rows] == [TEXT[part.start : part.end] for part in strongest]
+    effects = [abs(float(points.replace("−", "-"))) for _, points in rows]
+    assert effects == sorted(effects, reverse=True)
+    for name in ("strongest", "reading"):
+        assert page.find(name).is_displayed()
+    both = page.find("strongest"), page.find("reading")
+    order = page.driver.execute_script("return arguments[0].compareDocumentPosition(arguments[1])", *both)
+    assert order == 4  # the text follows
+
+
 def test_typing_updates_the_classes_and_the_words(page: Chromium) -> None:
     assert page.text("verdict") == "Nothing typed yet"
     assert not page.find("words").is_displayed()
@@ -90,11 +138,11 @@ def test_typing_updates_the_classes_and_the_words(page: Chromium) -> None:
     prediction = classifier.predict(TEXT)
     page.wait("document.querySelectorAll('#reading span').length === 10")
     assert page.text("verdict").split("\n")[0].startswith(prediction.label)
-    assert f"{100 * prediction.probability:.1f} %" in page.text("verdict")
+    assert f"{100 * prediction.probability:.1f}%" in page.text("verdict")
     bars = page.text("bars")
     for label, probability in prediction.top + classifier.predict(TEXT, top_k=3).top:
         assert label in bars
-        assert f"{100 * probability:.1f} %" in bars
+        assert f"{100 * probability:.1f}%" in bars
     spans = page.driver.execute_script(
         "return Array.from(document.querySelectorAll('#reading span'), s => [s.textContent, s.className])"
     )
@@ -152,7 +200,7 @@ def test_a_pasted_list_becomes_a_table_and_a_file(page: Chromium) -> None:
     for number, (row, text, prediction) in enumerate(zip(rows, texts, predictions, strict=True), start=1):
         assert prediction.novelty is not None
         label = prediction.label + ("" if prediction.known else " (nothing known)")
-        assert row[:4] == [str(number), text, label, f"{100 * prediction.probability:.1f} %"]
+        assert row[:4] == [str(number), text, label, f"{100 * prediction.probability:.1f}%"]
     page.click("download")
     saved = _downloaded(page, "labels.csv")
     lines = list(csv.reader(io.StringIO(saved, newline="")))
@@ -295,6 +343,9 @@ def _without(explained: Explanation, i: int) -> str:
 
 
 def test_reduced_motion(page: Chromium) -> None:
+    page.click("text")
+    page.type("a good film")
+    page.wait("document.querySelector('.fill')")
     moves = "return getComputedStyle(document.querySelector('.fill')).transitionDuration"
     assert page.driver.execute_script(moves) == "0s"
     page.prefer(motion="no-preference")
@@ -397,6 +448,48 @@ def test_hostile_labels_and_many(chromium: Chromium, made: Made) -> None:
     chromium.click("more-classes")
     assert len(chromium.driver.find_elements("css selector", "#bars li")) == len(labels)
     assert chromium.driver.execute_script("return document.images.length") == 0
+    assert chromium.complaints() == []
+
+
+def test_two_hundred_classes_can_be_found(chromium: Chromium, made: Made) -> None:
+    labels = [f"balance_not_updated_after_the_{i}th_cheque_or_cash_deposit" for i in range(200)]
+    config = classifier_of("fast").network.config.replace(n_classes=len(labels))
+    arrays = {
+        name: np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
+        for name, shape in config.parameter_shapes().items()
+    }
+    classifier = Classifier(classifier_of("fast").features, compile_network(config, arrays), tuple(labels))
+    chromium.open(made(classifier, []), width=390)
+    chromium.wait(READY)
+    chromium.click("text")
+    chromium.paste("a good film")
+    chromium.wait("document.querySelectorAll('#bars li').length === 8")
+    names = "return Array.from(document.querySelectorAll('#bars .name'), (name) => name.textContent)"
+    chromium.click("class-filter")
+    chromium.paste("Cash 17TH")
+    probabilities = classifier.probabilities(["a good film"])[0]
+    expected = [label for label in labels if "17th" in label]
+    expected.sort(key=lambda label: -probabilities[labels.index(label)])
+    assert chromium.driver.execute_script(names) == expected
+    broken = (
+        "return Array.from(document.querySelectorAll('#bars bdi'), (bdi) => Array.from(bdi.childNodes)"
+        ".filter((node) => node.nodeType === 3).map((node) => { const range = document.createRange();"
+        " range.selectNodeContents(node); return range.getClientRects().length; })).flat()"
+    )
+    lines = chromium.driver.execute_script(broken)
+    assert len(lines) > 8
+    assert set(lines) == {1}  # no word stands on two lines
+    height = chromium.driver.execute_script("return document.querySelector('#bars .name').offsetHeight")
+    assert height > 40  # though the name does
+    chromium.paste(" nothing")
+    assert chromium.text("no-class") == "No class has these words in its name."
+    chromium.click("more-classes")
+    assert chromium.find("class-filter").get_attribute("value") == ""
+    assert len(chromium.driver.execute_script(names)) == 200
+    assert chromium.driver.execute_script("return document.getElementById('bars').offsetHeight") < 500
+    assert chromium.driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    chromium.click("more-classes")
+    assert len(chromium.driver.execute_script(names)) == 8
     assert chromium.complaints() == []
 
 

@@ -14,7 +14,7 @@ from report_data import BASELINE, CAVEATS, a_summary, without_evaluation, withou
 from token2wave import versions as versions_module
 from token2wave.formatting import columns, count, duration, percent, printable, shorten, size
 from token2wave.metrics import evaluate_decisions, evaluate_predictions, majority_score
-from token2wave.reporting.summary import headline, render_summary
+from token2wave.reporting.summary import headline, render_summary, verdict
 from token2wave.training import result as module
 from token2wave.training.loop import Epoch
 from token2wave.training.result import Summary, machine
@@ -354,3 +354,49 @@ def test_module_itself_imports_neither_torch_nor_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+NUMBERS = "about {} of 100 texts get the right class, where the most frequent class alone would give 25"
+FEW = "; only 60 rows were checked, so it may well be better or worse"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "interval", "expected"),
+    [
+        (0.9, (0.88, 0.92), f"good: {NUMBERS.format(90)}"),
+        (0.7, (0.68, 0.72), f"fair: {NUMBERS.format(70)}"),
+        (0.5, (0.48, 0.52), f"weak: {NUMBERS.format(50)}"),
+        (
+            0.3,
+            (0.24, 0.36),
+            "not good: it may be no better than always answering with the most frequent class",
+        ),
+        (0.9, (0.8, 0.95), f"good: {NUMBERS.format(90)}{FEW}"),
+    ],
+)
+def test_verdict_in_words(accuracy: float, interval: tuple[float, float], expected: str) -> None:
+    evaluation = {**a_summary().evaluation, "accuracy": accuracy, "interval": interval, "rows": 60}  # type: ignore[dict-item]
+    assert verdict(a_summary(evaluation=evaluation, majority=0.25)) == f"This model is {expected}."
+
+
+def test_verdict_of_other_models() -> None:
+    assert verdict(without_evaluation()).startswith("Nobody can say whether this model is good")
+    evaluation = {**a_summary().evaluation, "accuracy": 0.9, "interval": (0.88, 0.92)}  # type: ignore[dict-item]
+    better = {**BASELINE, "accuracy": 0.95}
+    assert "but a plain TF-IDF model does better." in verdict(
+        a_summary(evaluation=evaluation, baseline=better)
+    )
+    several = {**evaluation, "micro_f1": 0.9}
+    assert "its labels agree with the true ones to about 90 of 100" in verdict(a_summary(evaluation=several))
+    for spearman, low, word in (
+        (0.9, 0.8, "good"),
+        (0.6, 0.5, "fair"),
+        (0.2, 0.1, "weak"),
+        (0.2, -0.1, "not good"),
+    ):
+        scores = {"spearman": spearman, "intervals": {"spearman": (low, 1.0)}}
+        assert verdict(a_summary(evaluation={**evaluation, "scores": scores})).startswith(
+            f"This model is {word}: "
+        )
+    scores = {"spearman": None, "intervals": {}}
+    assert "do not differ" in verdict(a_summary(evaluation={**evaluation, "scores": scores}))

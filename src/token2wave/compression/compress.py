@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from token2wave.classifier import Classifier, load
-from token2wave.compression.compressor import Compressor, prune_oov, recipe_of, seed_of
+from token2wave.compression.compressor import Compressor, recipe_of, seed_of
+from token2wave.compression.encoder import prune_oov
 from token2wave.config import accept_options, parse_size, require_choice
 from token2wave.data import DataOptions, TextDataset, load_splits
 from token2wave.data.datasets import possible_paths

@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from token2wave.classifier import Classifier
-from token2wave.compression.fitting import encode_rows, encode_table, fit_step, rows_that_fit
+from token2wave.compression.encoder import (
+    ModelEncoder,
+    RetrainDecision,
+    final_size,
+    prune_oov,
+    prune_oov_table,
+)
+from token2wave.compression.fitting import rows_that_fit
 from token2wave.errors import ConfigError
-from token2wave.features import Features, WordFeatures
+from token2wave.features import WordFeatures
 from token2wave.inference.drift_sums import DriftSums
-from token2wave.inference.loading import build_network
 from token2wave.inference.novelty import NoveltyReference
-from token2wave.inference.reference import EMBEDDING, OOV
-from token2wave.models.wave_config import WaveConfig
+from token2wave.inference.reference import EMBEDDING
 from token2wave.prior.language_prior import load_prior
-from token2wave.score_scale import ScoreScale
-from token2wave.storage.encodings import EncodedArray, as_delta_varint, as_float16
-from token2wave.storage.model_file import FEATURE_PREFIX, ModelFile, size_of_model_file
 from token2wave.training.additive_network import AdditiveNetwork
 from token2wave.training.branches import fit_branches
 from token2wave.training.calibration import calibrate, recorded_choice, scale_branches
@@ -37,10 +39,7 @@ from token2wave.training.score_targets import calibrated_scale
 from token2wave.training.thresholds import thresholds_of
 from token2wave.training.validation import Validation, validate
 
-BUCKETS, OOV_HASHES = FEATURE_PREFIX + "buckets", FEATURE_PREFIX + "oov_hashes"
-OOV_FRACTION = 0.125  # of the limit, at most, for the OOV table
 RETRAINED_FRACTION = 0.8  # of the rows, with finer numbers, where they are retrained
-HEADER_BYTES = 500  # of rows and buckets in the file's header
 WEIGHTS_UNKNOWN = "The rows were not retrained, as the data lacks the weights of the training texts."
 TRAINED_ON_ALL = (
     "The model has learned from all texts, so none can say whether to retrain it: it was not retrained."
@@ -49,8 +48,6 @@ SVM_OF_ALL = (
     "The model's linear SVM has learned from the validation texts, so what they chose may not be the best."
 )
 NOVELTY_UNKNOWN = "The model no longer measures novelty: too few texts are unseen, or the file has no room."
-
-Arrays = dict[str, NDArray[np.float32]]
 
 
 def require_reachable(limit: int, preset: Preset, label_names: Sequence[str]) -> None:
@@ -78,21 +75,12 @@ class CompressedModel(NamedTuple):
     validation: Validation
 
 
-class RetrainDecision(NamedTuple):
-    """What the validation texts decided when the remaining rows were retrained."""
-
-    best_epoch: int
-    branch_weights: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    scale: ScoreScale | None = None
-
-
-class Compressor:
+class Compressor(ModelEncoder):
     """Makes smaller models of a model. Training texts rank and retrain rows; validation texts choose."""
 
     def __init__(self, classifier: Classifier, texts: EncodedTexts, callback_list: CallbackList) -> None:
-        self.classifier, self.texts, self.callback_list = classifier, texts, callback_list
-        self.config, self.arrays = classifier.network.config, classifier.network.arrays()
+        super().__init__(classifier)
+        self.texts, self.callback_list = texts, callback_list
         record = classifier.training
         self.recipe, self.seed = recipe_of(record), seed_of(record)
         callback_list.stage("features", len(texts.train) + len(texts.validation))
@@ -161,7 +149,7 @@ class Compressor:
         """Make models that are not larger than the limit."""
         features = self.classifier.features
         if limit is None or not isinstance(features, WordFeatures):
-            encoded = self._encode(features, self.arrays, storage, limit)
+            encoded = self.encode(features, self.arrays, storage, limit)
             yield from [] if encoded is None else [encoded]
             return
         pruned = self._prune(features, storage, limit)
@@ -208,7 +196,7 @@ class Compressor:
             callbacks=self.callback_list.callbacks,
         )
         assert isinstance(with_oov, WordFeatures)
-        fewer, config, arrays = _prune_oov(with_oov, network.config, network.arrays(), limit)
+        fewer, config, arrays = prune_oov_table(with_oov, network.config, network.arrays(), limit)
         network = AdditiveNetwork(config, arrays)
         if decision is not None:
             scale_branches(network, decision.branch_weights)
@@ -223,18 +211,18 @@ class Compressor:
             if not learns_from_validation:
                 scale = calibrated_scale(scale, network, validation)
             decision = RetrainDecision(history.best.epoch, weights, thresholds, scale)
-        return self._encode(fewer, network.arrays(), storage, limit, decision)
+        return self.encode(fewer, network.arrays(), storage, limit, decision)
 
     def _prune(self, features: WordFeatures, storage: str, limit: int) -> Classifier | None:
         """Drop rows until the file fits."""
         rows, has_cls = self.arrays[EMBEDDING], int(features.config.cls)
-        n_rows = rows_that_fit(storage, rows.shape[1], limit - self._overhead(features, self.arrays, storage))
+        n_rows = rows_that_fit(storage, rows.shape[1], limit - self.overhead(features, self.arrays, storage))
         while n_rows >= 1:
             mask = self._strongest(n_rows)
             if has_cls:
                 mask[0] = True
             fewer = WordFeatures(features.config, features.buckets[mask[has_cls:]], features.oov_hashes)
-            pruned = self._encode(fewer, {**self.arrays, EMBEDDING: rows[mask]}, storage, limit)
+            pruned = self.encode(fewer, {**self.arrays, EMBEDDING: rows[mask]}, storage, limit)
             if pruned is not None or n_rows == 1:
                 return pruned
             n_rows = int(n_rows * 0.9)
@@ -252,101 +240,6 @@ class Compressor:
         mask = np.zeros(len(rows), dtype=bool)
         mask[order[:n_rows]] = True
         return mask
-
-    def _overhead(self, features: Features, arrays: Arrays, storage: str) -> int:
-        """Bytes of the file beside rows and buckets."""
-        encoded = self._encode_others(features, arrays, storage)
-        file = self._classifier(features, arrays, encoded, storage, None).to_file()
-        left_out = {EMBEDDING}
-        if isinstance(features, WordFeatures):
-            left_out.add(BUCKETS)
-        tensors = {name: array for name, array in file.tensors.items() if name not in left_out}
-        return final_size(replace(file, tensors=tensors)) + HEADER_BYTES
-
-    def _encode(
-        self,
-        features: Features,
-        arrays: Arrays,
-        storage: str,
-        limit: int | None,
-        decision: RetrainDecision | None = None,
-    ) -> Classifier | None:
-        """Make a model of features and encoded parameters; None if it is larger than the limit."""
-        encoded, rows = self._encode_others(features, arrays, storage), arrays[EMBEDDING]
-        words = features if isinstance(features, WordFeatures) else None
-        if storage == "lzma":
-            may_drop = words is not None and not words.config.cls and limit is not None
-            budget = None if limit is None else limit - self._overhead(features, arrays, storage)
-            if budget is not None and words is not None and not may_drop:
-                budget -= len(as_delta_varint(words.buckets).parts[""])
-            buckets = words.buckets if words is not None and may_drop else None
-            fitted = fit_step(rows, buckets, None if budget is None else max(budget, 1))
-            if fitted is None:
-                return None
-            encoded[EMBEDDING] = fitted.rows
-            if words is not None and not fitted.mask.all():  # rows of zeros
-                features = words = WordFeatures(words.config, words.buckets[fitted.mask], words.oov_hashes)
-                arrays = {**arrays, EMBEDDING: rows[fitted.mask]}
-        elif storage != "float32":
-            encoded[EMBEDDING] = encode_rows(rows, storage)
-        if words is not None:
-            encoded[BUCKETS] = as_delta_varint(words.buckets)
-        decoded = {
-            name: encoded[name].decoded() if name in encoded else array for name, array in arrays.items()
-        }
-        model = self._classifier(features, decoded, encoded, storage, decision)
-        return model if limit is None or final_size(model.to_file()) <= limit else None
-
-    def _encode_others(self, features: Features, arrays: Arrays, storage: str) -> dict[str, EncodedArray]:
-        """Encode all parameters but the rows: in half precision, unless the storage is float32."""
-        encoded: dict[str, EncodedArray] = {}
-        if storage != "float32":
-            encoded = {name: as_float16(array) for name, array in arrays.items() if name != EMBEDDING}
-        if OOV in arrays and storage != "float32":
-            own = self.classifier.encoded.get(OOV)
-            if own is not None and np.array_equal(own.decoded(), arrays[OOV]):
-                encoded[OOV] = own
-            else:
-                encoded[OOV] = encode_table(arrays[OOV], storage)
-        if isinstance(features, WordFeatures) and OOV in arrays:
-            encoded[OOV_HASHES] = as_delta_varint(features.oov_hashes)
-        return encoded
-
-    def _classifier(
-        self,
-        features: Features,
-        arrays: Arrays,
-        encoded: dict[str, EncodedArray],
-        storage: str,
-        decision: RetrainDecision | None,
-    ) -> Classifier:
-        """Make a classifier of encoded parameters. Its evaluation is added to the record later."""
-        old = self.classifier
-        sentence_ends = features.sentence_ends if self.config.variants == "levels" else ()
-        config = self.config.replace(
-            n_rows=features.n_rows, n_oov=len(arrays.get(OOV, ())), sentence_ends=sentence_ends
-        )
-        record = {
-            **old.training,
-            "history": [],
-            "branch_weights": decision.branch_weights if decision else old.training.get("branch_weights", []),
-            "best_epoch": decision.best_epoch if decision else None,
-            "evaluation": None,
-            "compression": {
-                "storage": storage,
-                "retrained": decision is not None,
-                "rows_before": old.features.n_rows,
-            },
-        }
-        return replace(
-            old,
-            features=features,
-            network=build_network(config, arrays, "cpu"),
-            training=record,
-            encoded=encoded,
-            thresholds=decision.thresholds if decision else old.thresholds,
-            scale=decision.scale if decision else old.scale,
-        )
 
 
 def shrink(
@@ -400,49 +293,9 @@ def seed_of(record: dict[str, Any]) -> int:
     return seed if type(seed) is int and 0 <= seed < 1 << 63 else 0
 
 
-def final_size(file: ModelFile) -> int:
-    """Bytes of a model file once its record has its evaluation."""
-    figure = round(1 / 3, 6)
-    evaluation = {"evaluated_on": "cross-validation", "rows": 1_000_000_000, "interval": [figure] * 2}
-    evaluation |= dict.fromkeys(("accuracy", "macro_f1", "micro_f1"), figure)
-    return size_of_model_file(replace(file, training={**file.training, "evaluation": evaluation}))
-
-
 def _drop_features(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
     """Drop the features whose rows are dropped, and renumber the others."""
     features = examples.features.rows(len(mask))
     features = features.keep(mask[features.ids])
     new_ids = (np.cumsum(mask) - 1).astype(np.int32)
     return replace(examples, features=replace(features, ids=new_ids[features.ids]))
-
-
-def prune_oov(classifier: Classifier, limit: int | None) -> Classifier:
-    """Drop the smallest entries of the OOV table if it takes more than an eighth of the limit."""
-    old, features = classifier.network.config, classifier.features
-    if limit is None or not isinstance(features, WordFeatures):
-        return classifier
-    features, config, arrays = _prune_oov(features, old, classifier.network.arrays(), limit)
-    if config == old:
-        return classifier
-    encoded = {name: array for name, array in classifier.encoded.items() if name not in (OOV, OOV_HASHES)}
-    return replace(
-        classifier, features=features, network=build_network(config, arrays, "cpu"), encoded=encoded
-    )
-
-
-def _prune_oov(
-    features: WordFeatures, config: WaveConfig, arrays: Arrays, limit: int
-) -> tuple[WordFeatures, WaveConfig, Arrays]:
-    """Return features, settings and arrays without the smallest entries of the OOV table."""
-    if not config.n_oov:
-        return features, config, arrays
-    weights, hashes = arrays[OOV], features.oov_hashes
-    parts = as_delta_varint(hashes).parts[""], encode_table(weights, "lzma").parts[""]
-    n_entries = int(len(hashes) * OOV_FRACTION * limit / sum(map(len, parts)))
-    if n_entries >= len(hashes):
-        return features, config, arrays
-    strongest = np.sort(np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:n_entries])
-    arrays = {name: array for name, array in arrays.items() if name != OOV}
-    if n_entries:
-        arrays[OOV] = weights[strongest]
-    return features.with_oov(hashes[strongest]), config.replace(n_oov=n_entries), arrays

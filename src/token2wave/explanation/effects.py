@@ -226,6 +226,16 @@ class Figures:
         return f"{'+' if self.values[i] > 0 else ''}{self.text(i)}"
 
     @property
+    def shown_decimals(self) -> int:
+        """Digits after the decimal point on a page, one less than a terminal shows."""
+        return self.decimals - 1
+
+    def write(self, value: int, decimals: int) -> str:
+        """Write a value with so many digits after the decimal point; half is rounded up, as in the page."""
+        scale = 10 ** (self.decimals - decimals)
+        return f"{(2 * value + scale) // (2 * scale) / 10**decimals:.{decimals}f}"
+
+    @property
     def strongest(self) -> str:
         """The largest figure, without its sign."""
         return self._text(self.largest)

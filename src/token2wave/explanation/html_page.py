@@ -15,7 +15,8 @@ from token2wave.explanation.effects import Explanation, Figures, displayable, fi
 from token2wave.formatting import NOTHING, count, percent, printable, shorten
 
 SHADES = 10  # page.html has a line for each
-MAX_CLASSES = 10  # bars, and columns of the table
+MAX_CLASSES = 10  # bars that are not folded
+MAX_COLUMNS = 5  # classes in the table
 MAX_PARTS = 15  # rows of the table
 LABEL_COLUMNS, PART_COLUMNS, CONTENTS_COLUMNS = 40, 60, 90
 _MEASURE_SWITCH = (  # hidden until the script runs
@@ -54,7 +55,7 @@ def _contents(explanations: Sequence[Explanation]) -> str:
         return ""
     items = [
         f'<li><a href="#text-{number}">{_label(each.label)}</a> '
-        f'<span class="number">{percent(each.probabilities[each.predicted])}</span> '
+        f'<span class="number">{percent(each.probabilities[each.predicted], 1)}</span> '
         f'<bdi class="muted">{escape(shorten(each.text, CONTENTS_COLUMNS))}</bdi></li>'
         for number, each in enumerate(explanations, start=1)
     ]
@@ -88,16 +89,16 @@ class _Section:
             f'<h2 id="{anchor}-title">{heading}</h2>',
             self._headline(),
             '<div class="panes">',
-            self._classes(),
-            '<div class="reading">',
+            '<div class="words">',  # before the classes, which are many; a wide screen shows them to the left
             _MEASURE_SWITCH.format(anchor=anchor),
             '<div class="text" dir="auto" role="region" tabindex="0" '
-            f'aria-label="The text, coloured by figures">{self._coloured_text()}</div>',
+            f'aria-label="Text {self.number}, coloured by figures">{self._coloured_text()}</div>',
             self._key(),
             '<p class="detail" role="status"></p>',
-            "</div>",
-            "</div>",
             *([self._table()] if self.parts else []),
+            "</div>",
+            self._classes(),
+            "</div>",
             f'<script type="application/json">{self._json()}</script>',
             "</section>",
         ]
@@ -106,7 +107,7 @@ class _Section:
     def _headline(self) -> str:
         probabilities, n_parts = self.explanation.probabilities, len(self.parts)
         entries = [
-            (title, self.labels[i], percent(probabilities[i]))
+            (title, self.labels[i], percent(probabilities[i], 1))
             for title, i in zip(("Predicted class", "Runner-up"), self.ranking, strict=False)
         ]
         n_unknown = sum(not unit.known for unit in self.parts)
@@ -128,7 +129,7 @@ class _Section:
             bars.append(
                 f'<label class="bar"><input type="radio" name="{self.anchor}-class" value="{i}"'
                 f'{" checked" if rank == 0 else ""}><span class="name">{self.labels[i]}</span>'
-                f'<span class="number">{percent(probability)}</span>'
+                f'<span class="number">{percent(probability, 1)}</span>'
                 f'<span class="track"><span style="width:{width:.4g}%"></span></span></label>'
             )
         bars, folded = bars[:MAX_CLASSES], bars[MAX_CLASSES:]
@@ -147,8 +148,8 @@ class _Section:
         for i, unit in enumerate(self.parts):
             shade = _shade(self.predicted_effects, i)
             style = f"{'a' if shade < 0 else 'f'}{abs(shade)}" + ("" if unit.known else " u")
-            note = f"Effect on {name}: {self.predicted_effects.signed(i)} points. "
-            note += f"Energy: {self.energy.text(i)}%." + ("" if unit.known else " Unknown to the model.")
+            note = f"Effect on {name}: {self._signed(self.predicted_effects, i)} points. "
+            note += f"Energy: {self._energy(i)}%." + ("" if unit.known else " Unknown to the model.")
             note += " Both texts have it." if unit.shared else ""
             focus = ' tabindex="0"' if i in focusable else ""
             focus += " data-both" if unit.shared else ""  # not a class: the script sets these
@@ -161,8 +162,9 @@ class _Section:
 
     def _key(self) -> str:
         """The meaning of the colours. The script writes the same words for other classes."""
-        name, largest = self.labels[self.ranking[0]], self.predicted_effects.strongest
-        low, high, ramp = f"lowers {name} (-{largest})", f"raises {name} (+{largest} points)", "diverging"
+        name, effects = self.labels[self.ranking[0]], self.predicted_effects
+        largest = effects.write(effects.largest, effects.shown_decimals)
+        low, high, ramp = f"lowers {name} (−{largest})", f"raises {name} (+{largest} points)", "diverging"
         if not self.predicted_effects.largest:
             low = f"No {self.explanation.unit} on its own changes the probability of {name}."
             high, ramp = "", "none"
@@ -178,37 +180,46 @@ class _Section:
 
     def _table(self) -> str:
         """A table of the parts with the largest effects on the predicted class."""
-        unit, columns = self.explanation.unit, self.ranking[:MAX_CLASSES]
-        styles = ["number ranked"] + ["number"] * (len(columns) - 1)  # the first class ranks the parts
-        head = "".join(
-            f'<th scope="col" class="{style}">{self.labels[label]}</th>'
-            for style, label in zip(styles, columns, strict=True)
-        )
+        unit, (ranked, *others) = self.explanation.unit, self.ranking[:MAX_COLUMNS]
+        head = "".join(f'<th scope="col" class="number other">{self.labels[label]}</th>' for label in others)
         rows = []
         for i in self.strongest:
             text = self.explanation.text[self.parts[i].start : self.parts[i].end]
             cells = "".join(
-                f'<td class="{style}">{self.effects[label].signed(i)}</td>'
-                for style, label in zip(styles, columns, strict=True)
+                f'<td class="number other">{self._signed(self.effects[label], i)}</td>' for label in others
             )
             rows.append(
                 f'<tr><th scope="row"><a href="#{self.anchor}-{i}">'
                 f"<bdi>{escape(shorten(text, PART_COLUMNS)) or NOTHING}</bdi></a></th>"
-                f'<td class="number">{self.energy.text(i)}%</td>'
-                f"<td>{_balance(self.predicted_effects, i)}</td>{cells}</tr>"
+                f'<td class="number ranked">{self._signed(self.predicted_effects, i)}</td>'
+                f"<td>{_balance(self.predicted_effects, i)}</td>"
+                f'<td class="number">{self._energy(i)}%</td>{cells}</tr>'
             )
-        caption = f'<span class="lead">The strongest {unit}s for and against {self.labels[columns[0]]}</span>'
-        caption += ": effect on each class in percentage points, and energy share."
-        if len(self.ranking) > MAX_CLASSES:
-            caption += f" {MAX_CLASSES} of {len(self.ranking)} classes are shown."
+        caption = f'<span class="lead">The strongest {unit}s for and against {self.labels[ranked]}</span>'
+        caption += ": points that each adds to a class or takes from it, and its energy."
+        if len(self.ranking) > MAX_COLUMNS:
+            n_classes = count(len(self.ranking))
+            caption += f' <span class="other">{MAX_COLUMNS} of {n_classes} classes are shown.</span>'
         return (
             f'<p class="caption" id="{self.anchor}-caption">{caption}</p>\n'
-            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{self.anchor}-caption">'
+            f'<div class="scroll" role="region" tabindex="0" '
+            f'aria-label="Strongest {unit}s of text {self.number}">'
             f'<table aria-labelledby="{self.anchor}-caption">\n<thead><tr><th scope="col">{unit}</th>'
-            f'<th scope="col" class="number">energy</th><td></td>{head}</tr></thead>\n<tbody>\n'
+            f'<th scope="col" class="number ranked">{self.labels[ranked]}</th><td></td>'
+            f'<th scope="col" class="number">energy</th>{head}</tr></thead>\n<tbody>\n'
             + "\n".join(rows)
             + "\n</tbody></table></div>"
         )
+
+    def _signed(self, effects: Figures, i: int) -> str:
+        """An effect with its sign, in as many digits as those on the predicted class."""
+        sign = {1: "+", 0: "", -1: "−"}[(effects.values[i] > 0) - (effects.values[i] < 0)]
+        digits = min(self.predicted_effects.shown_decimals, effects.decimals)
+        written = effects.write(abs(effects.values[i]), digits)
+        return (sign if float(written) else "") + written
+
+    def _energy(self, i: int) -> str:
+        return self.energy.write(self.energy.values[i], self.energy.shown_decimals)
 
     def _json(self) -> str:
         """The figures for the script; numbers need no escaping."""

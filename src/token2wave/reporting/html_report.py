@@ -33,6 +33,11 @@ def escaped(text: str) -> str:
     return text if isinstance(text, Html) else escape(printable(text))
 
 
+def breakable(text: str) -> str:
+    """Escape a name, which may break after a mark between two words."""
+    return text if isinstance(text, Html) else re.sub(r"(?<=\w)([_:/.-]+)(?=\w)", r"\1<wbr>", escaped(text))
+
+
 def prose(text: str) -> str:
     """Render a paragraph with *emphasis* and `code` as in Markdown."""
     pieces = re.split(r"`([^`]+)`", escaped(text))  # every second one is code
@@ -64,7 +69,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, n
 
     def cell(tag: str, column: int, value: str, scope: str = "") -> str:
         style = "number" if column >= n_names else "name"
-        return f'<{tag}{scope} class="{style}">{escaped(value)}</{tag}>'
+        content = escaped(value) if style == "number" else breakable(value)
+        return f'<{tag}{scope} class="{style}">{content}</{tag}>'
 
     top = "".join(
         cell("th" if name else "td", i, name, ' scope="col"' if name else "") for i, name in enumerate(head)

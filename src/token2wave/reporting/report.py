@@ -21,6 +21,7 @@ from token2wave.reporting.summary import (
     headline,
     run_figures,
     score_figures,
+    verdict,
 )
 from token2wave.storage.atomic import make_folder
 from token2wave.storage.outputs import Outputs
@@ -29,6 +30,7 @@ from token2wave.training.search_history import describe_search, describe_setting
 
 FILES = ("report.json", "report.html")
 MAX_CONFUSIONS = 15  # listed
+DIGITS = 1  # after the decimal point of percentages and percentage points
 REMARKS = {
     "Hamming loss": "wrong decisions on the same texts, one for each text and class",
     "Calibration error": "between probability and frequency on the same texts",
@@ -101,12 +103,13 @@ def _page(summary: Summary) -> str:
     ]
     entries = [
         (name, value, remark.strip("()") or REMARKS.get(name, ""))
-        for name, value, remark in run_figures(summary)
+        for name, value, remark in run_figures(summary, DIGITS)
     ]
     template = Template(resources.files("token2wave.reporting").joinpath("report.html").read_text("utf-8"))
     return template.substitute(
         title=html.escaped(f"Training report: {summary.data}"),
         subtitle=html.escaped(subtitle),
+        verdict=html.escaped(verdict(summary)),
         headline=_headline(summary),
         caveats=_caveats(summary.caveats),
         figures=html.definitions(entries, "figures"),
@@ -118,12 +121,14 @@ def _headline(summary: Summary) -> str:
     remarks = {"accuracy": "texts whose labels are all right" if summary.multi_label else ""}
     remarks["macro_f1"] = "mean F1 of the classes" if summary.macro_f1 is not None else ""
     measures = [
-        (name, percent(getattr(summary, measure)), remarks.get(measure, ""))
+        (name, _percent(getattr(summary, measure)), remarks.get(measure, ""))
         for name, measure in summary.measures
     ]
     if summary.evaluation is not None and summary.evaluation["scores"] is not None:
         measures = score_figures(summary.evaluation["scores"])
-    return f'<p class="lead">{html.escaped(headline(summary))}</p>' + html.definitions(measures)
+    sentences = f'<p class="lead">{html.escaped(verdict(summary))}</p>'
+    sentences += f'<p class="evidence">{html.escaped(headline(summary))}.</p>'
+    return sentences + html.definitions(measures)
 
 
 def _caveats(caveats: Sequence[str]) -> str:
@@ -141,8 +146,8 @@ def _baseline_section(summary: Summary) -> str:
     for name, measure in summary.measures:
         value: float | None = getattr(summary, measure)
         of_baseline: float = baseline[measure]  # type: ignore[literal-required]
-        difference = NOTHING if value is None else f"{100 * (value - of_baseline):+.2f} points"
-        rows.append([name, percent(value), percent(of_baseline), difference])
+        difference = NOTHING if value is None else f"{_signed(100 * (value - of_baseline))} points"
+        rows.append([name, _percent(value), _percent(of_baseline), difference])
     seconds = summary.train_seconds, baseline["train_seconds"]
     ratio = f"{seconds[0] / seconds[1]:.3g} times as long" if min(seconds) > 0 else NOTHING
     rows.append(["Training time", *map(duration, seconds), ratio])
@@ -159,8 +164,10 @@ def _folds_section(summary: Summary) -> str:
     if summary.cv is None:
         return ""
     measure = "micro-F1" if summary.multi_label else "accuracy"
-    rows = [[str(number), percent(value)] for number, value in enumerate(summary.cv["folds"], start=1)]
-    caption = f"{describe_folds(summary.cv)}. The rows of a fold are predicted by a model without them."
+    rows = [[str(number), _percent(value)] for number, value in enumerate(summary.cv["folds"], start=1)]
+    caption = (
+        f"{describe_folds(summary.cv, DIGITS)}. The rows of a fold are predicted by a model without them."
+    )
     return html.section("Cross-validation", html.table(caption, ["fold", measure], rows))
 
 
@@ -170,7 +177,7 @@ def _class_section(summary: Summary) -> str:
     rows = [
         [
             score["label"],
-            *(percent(score[key]) for key in ("precision", "recall", "f1")),
+            *(_percent(score[key]) for key in ("precision", "recall", "f1")),
             count(score["support"]),
         ]
         for score in summary.evaluation["classes"]
@@ -205,7 +212,7 @@ def _confusion_section(summary: Summary) -> str:
             names[i],
             names[j],
             panels.button((names[i], names[j]), count(-n)),
-            percent(-n / sum(confusion[i]), 1),
+            _percent(-n / sum(confusion[i])),
         ]
         for n, i, j in sorted(wrong)[:MAX_CONFUSIONS]
     ]
@@ -215,12 +222,15 @@ def _confusion_section(summary: Summary) -> str:
     )
     if summary.evaluated_texts:
         about += " A number opens the texts."
-    content = f'<p class="muted">{html.escaped(about)}</p>\n'
-    content += confusion_table(confusion, names, f"Confusion matrix of the {rows_evaluated}", panels)
+    matrix = f'<p class="muted">{html.escaped(about)}</p>\n'
+    matrix += confusion_table(confusion, names, f"Confusion matrix of the {rows_evaluated}", panels)
+    frequent = ""
     if rows:
         caption = f"The most frequent confusions, {len(rows)} of {count(len(wrong))}."
         head = ["true label", "predicted label", "texts", "of true label"]
-        content += html.table(caption, head, rows, n_names=2)
+        frequent = f"<div>{html.table(caption, head, rows, n_names=2)}</div>"
+    # The list comes first, because a phone shows only a corner of the matrix.
+    content = f'<div class="beside matrix-and-list">{frequent}<div>{matrix}</div></div>'
     return html.section("Confusions", content + panels.html())
 
 
@@ -243,8 +253,8 @@ def _coverage_section(summary: Summary) -> str:
     rows = [
         [
             f"{math.floor(1e4 * point['threshold']) / 1e4:.4f}",
-            percent(point["coverage"], 1),
-            percent(point["accuracy"]),
+            _percent(point["coverage"]),
+            _percent(point["accuracy"]),
         ]
         for point in points
     ]
@@ -293,10 +303,10 @@ def _learning_section(summary: Summary) -> str:
         [
             str(epoch["epoch"]) + (" (kept)" if epoch["epoch"] == summary.best_epoch else ""),
             _number(epoch["train_loss"]),
-            percent(epoch["train_accuracy"]),
+            _percent(epoch["train_accuracy"]),
             _number(epoch["validation_loss"]),
-            percent(epoch["validation_accuracy"]),
-            *([percent(epoch["validation_micro_f1"])] if summary.multi_label else []),
+            _percent(epoch["validation_accuracy"]),
+            *([_percent(epoch["validation_micro_f1"])] if summary.multi_label else []),
         ]
         for epoch in summary.history
     ]
@@ -308,7 +318,8 @@ def _learning_section(summary: Summary) -> str:
             "Every epoch. Loss is binary cross-entropy in nats per text, summed over the classes. Accuracy "
             "counts texts whose labels are all right, with thresholds of a half."
         )
-    return html.section("Learning", figure + html.table(caption, head, rows))
+    content = f'<div class="beside">{figure}<div>{html.table(caption, head, rows)}</div></div>'
+    return html.section("Learning", content)
 
 
 def _search_section(summary: Summary) -> str:
@@ -334,13 +345,13 @@ def _search_section(summary: Summary) -> str:
     for trial in search["trials"]:
         gain, comparison = NOTHING, trial["comparison"]
         if comparison is not None:
-            gain = f"{100 * comparison['gain']:+.2f} ± {100 * comparison['error']:.2f}"
+            gain = f"{_signed(100 * comparison['gain'])} ± {100 * comparison['error']:.{DIGITS}f}"
         rows.append(
             [
                 str(trial["number"]),
                 describe_settings(trial["settings"]),
                 trial["outcome"] + (f": {trial['reason']}" if trial["reason"] else ""),
-                percent(trial["accuracy"]),
+                _percent(trial["accuracy"]),
                 _number(trial["loss"]),
                 gain,
                 str(trial["n_splits"]),
@@ -396,3 +407,13 @@ def _scaled(value: float | None, factor: float) -> float | None:
 
 def _number(value: float | None) -> str:
     return f"{value:.4f}" if value is not None and math.isfinite(value) else NOTHING
+
+
+def _percent(fraction: float | None) -> str:
+    return percent(fraction, DIGITS)
+
+
+def _signed(points: float) -> str:
+    """Write percentage points with their sign; what rounds to zero has none."""
+    text = f"{abs(points):.{DIGITS}f}"
+    return text if float(text) == 0 else f"{'+' if points > 0 else '−'}{text}"

@@ -19,6 +19,9 @@ LANGUAGES = {"en": "English"}
 LABEL_COLUMNS = 32  # of the terminal
 MAX_CLASSES = 40  # of more, a terminal shows only the weakest
 WEAKEST_CLASSES = 20
+QUALITIES = (("good", 0.75), ("fair", 0.5), ("weak", -1.0))
+"""Words for a model, and the least fraction of the most frequent class's errors that it avoids."""
+MAX_WIDTH = 0.1  # of an interval that says how good a model is
 
 
 def render_summary(summary: Summary) -> list[str]:
@@ -66,6 +69,52 @@ def headline(summary: Summary) -> str:
     if baseline is not None:
         text += f"; a plain TF-IDF model {_rate(baseline[summary.measures[0][1]], digits)}"  # type: ignore[literal-required]
     return text
+
+
+def verdict(summary: Summary) -> str:
+    """Say in one sentence and in words whether the model is good.
+
+    What counts is how many of the errors of the most frequent class alone the model avoids: three in four
+    make a good model, half of them a fair one. Scores count by their rank correlation: 0.8 and 0.5.
+    """
+    evaluation = summary.evaluation
+    if evaluation is None:
+        return "Nobody can say whether this model is good, as no rows were left to check it."
+    if (scores := evaluation["scores"]) is not None:
+        return _verdict_of_scores(scores)
+    micro_f1, majority = evaluation["micro_f1"], summary.majority or 0.0
+    quality = evaluation["accuracy"] if micro_f1 is None else micro_f1
+    low, high = evaluation["interval"] or (quality, quality)
+    often = "the most frequent class" if micro_f1 is None else "the most frequent labels"
+    if low <= majority:
+        return f"This model is not good: it may be no better than always answering with {often}."
+    avoided = (quality - majority) / (1 - majority)
+    word = next(word for word, least in QUALITIES if avoided >= least)
+    right, alone = (f"{100 * fraction:.0f}" for fraction in (quality, majority))
+    text = f"This model is {word}: about {right} of 100 texts get the right class"
+    if micro_f1 is not None:
+        text = f"This model is {word}: its labels agree with the true ones to about {right} of 100"
+    if summary.majority is not None:
+        text += f", where {often} alone would give {alone}"
+    if summary.baseline is not None:
+        of_baseline: float = summary.baseline[summary.measures[0][1]]  # type: ignore[literal-required]
+        text += ", but a plain TF-IDF model does better" if of_baseline > quality else ""
+    if high - low > MAX_WIDTH:
+        text += f"; only {count(evaluation['rows'])} rows were checked, so it may well be better or worse"
+    return f"{text}."
+
+
+def _verdict_of_scores(scores: Mapping[str, Any]) -> str:
+    spearman = scores["spearman"]
+    if spearman is None:
+        return "Nobody can say whether this model is good, as the scores of the checked rows do not differ."
+    if scores["intervals"]["spearman"][0] <= 0:
+        return "This model is not good: its scores may be no better than chance."
+    if spearman >= 0.8:
+        return "This model is good: its scores follow the true ones closely."
+    if spearman >= 0.5:
+        return "This model is fair: its scores follow the true ones roughly."
+    return "This model is weak: its scores follow the true ones only loosely."
 
 
 def evaluation_headline(
@@ -153,17 +202,23 @@ def _rate(fraction: float, digits: int) -> str:
     return percent(fraction, digits)
 
 
-def run_figures(summary: Summary) -> list[tuple[str, str, str]]:
-    """List the figures of a run apart from its measures, as name, value and remark."""
+def run_figures(summary: Summary, digits: int = 2) -> list[tuple[str, str, str]]:
+    """List the figures of a run apart from its measures, as name, value and remark.
+
+    Args:
+        summary: of the run.
+        digits: decimals of percentages.
+    """
     evaluation, figures = summary.evaluation or {}, []
     for name, key in (("Hamming loss", "hamming_loss"), ("Calibration error", "calibration_error")):
         if evaluation.get(key) is not None:
-            figures.append((name, percent(evaluation[key]), ""))
+            figures.append((name, percent(evaluation[key], digits), ""))
     if summary.cv is not None:
-        remark = describe_folds(summary.cv)
+        remark = describe_folds(summary.cv, digits)
         if summary.evaluated_on == "test" and summary.cv["interval"] is not None:
-            remark = f"95% interval {' to '.join(map(percent, summary.cv['interval']))}; {remark}"
-        figures.append(("Cross-validation", percent(summary.cv["pooled"]), remark))
+            bounds = (percent(bound, digits) for bound in summary.cv["interval"])
+            remark = f"95% interval {' to '.join(bounds)}; {remark}"
+        figures.append(("Cross-validation", percent(summary.cv["pooled"], digits), remark))
     times = f"{duration(summary.total_seconds)} in all"
     if summary.baseline is not None:
         times += f"; baseline {duration(summary.baseline['train_seconds'])}"
@@ -215,18 +270,20 @@ def recorded_evaluation(record: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**figures, **measures, "interval": (low, high)}
 
 
-def describe_recorded(record: Mapping[str, Any]) -> tuple[str, str] | None:
+def describe_recorded(record: Mapping[str, Any], digits: int = 2) -> tuple[str, str] | None:
     """Name the headline measure in a model's training record, and write it with its interval and rows."""
     evaluation = recorded_evaluation(record)
     if evaluation is None:
         return None
     measure = "micro_f1" if "micro_f1" in evaluation else "accuracy"
-    low, high = map(percent, evaluation["interval"])
+    low, high = (percent(bound, digits) for bound in evaluation["interval"])
     if "spearman" in evaluation:
         measure, (low, high) = "spearman", (f"{bound:.3f}" for bound in evaluation["interval"])
     rows = f"{count(evaluation['rows'])} {describe_rows(evaluation['evaluated_on'])}"
     updated = " before it was updated" if "updates" in record else ""
-    value = f"{evaluation[measure]:.3f}" if measure == "spearman" else percent(evaluation.get(measure))
+    value = (
+        f"{evaluation[measure]:.3f}" if measure == "spearman" else percent(evaluation.get(measure), digits)
+    )
     return (MEASURES | SCORE_MEASURES)[measure], f"{value} ({low} to {high}) on {rows}{updated}"
 
 
@@ -250,10 +307,10 @@ def _epochs(summary: Summary) -> str:
     return f"of {n_epochs}{stopped}, by {chosen_by}{refit}"
 
 
-def describe_folds(cv: Mapping[str, Any]) -> str:
+def describe_folds(cv: Mapping[str, Any], digits: int = 2) -> str:
     """Describe the spread, e.g. ``5 folds: mean 81.20%, standard deviation 1.34 points``."""
-    folds, spread = f"{len(cv['folds'])} folds", f"{100 * cv['spread']:.2f} points"
-    return f"{folds}: mean {percent(cv['mean'])}, standard deviation {spread}"
+    folds, spread = f"{len(cv['folds'])} folds", f"{100 * cv['spread']:.{digits}f} points"
+    return f"{folds}: mean {percent(cv['mean'], digits)}, standard deviation {spread}"
 
 
 def _describe_traffic(traffic: Mapping[str, float]) -> str:

@@ -1,6 +1,6 @@
 // The page: predicts and explains while you type.
 
-import { addTabs, byId, download, foreign, make, plural, ranking, selectTab, shorten } from "./dom.js";
+import { addTabs, byId, download, foreign, make, ranking, selectTab } from "./dom.js";
 import { ListView } from "./list_view.js";
 import { MAX_EXPLAINED, Reading } from "./reading.js";
 import { Result } from "./result.js";
@@ -10,7 +10,6 @@ import { LocalSource, ServiceSource } from "./sources.js";
 const QUICK_MS = 30; // slower predictions wait until typing pauses
 const PAUSE_MS = 200;
 const ANNOUNCE_MS = 900; // pause before a screen reader reads the prediction
-const EXAMPLE_WIDTH = 60;
 
 class Page {
   constructor(source, about) {
@@ -22,6 +21,7 @@ class Page {
     this.list = new ListView(source, about, (text) => this.open(text), showProblem);
     this.input = byId("text");
     this.input.addEventListener("input", () => this.schedule());
+    fitToContent(this.input);
     byId("clear").addEventListener("click", () => {
       this.open("");
       this.input.focus();
@@ -40,6 +40,7 @@ class Page {
   }
 
   async update() {
+    if (!this.answer && this.input.value.trim()) this.result.showWaiting();
     const { signal } = (this.running = new AbortController());
     const text = this.input.value;
     const start = performance.now();
@@ -90,18 +91,22 @@ class Page {
     this.input.value = text;
     this.selected = null;
     selectTab("text");
-    this.schedule();
+    this.input.dispatchEvent(new Event("input"));
   }
 
   addExamples() {
-    const buttons = this.about.examples.map((example) => {
-      const button = make("button", { type: "button", title: example }, foreign(shorten(example, EXAMPLE_WIDTH)));
-      button.addEventListener("click", () => this.open(example));
-      return button;
-    });
-    byId("examples").append(...buttons);
-    byId("examples").hidden = !buttons.length;
+    const buttons = byId("examples").children; // in the document from the start, so that nothing moves
+    this.about.examples.forEach((example, i) => buttons[i].addEventListener("click", () => this.open(example)));
   }
+}
+
+/** Let a text box be as high as its text, also in browsers whose style sheets cannot. */
+function fitToContent(input) {
+  if (CSS.supports("field-sizing", "content")) return;
+  input.addEventListener("input", () => {
+    input.style.height = "auto";
+    input.style.height = `${input.scrollHeight + 2}px`;
+  });
 }
 
 function showProblem(message) {
@@ -109,10 +114,7 @@ function showProblem(message) {
   byId("problem").hidden = !message;
 }
 
-function showAbout({ labels, facts, thresholds, size }) {
-  const multiLabel = thresholds ? ", several for each text" : "";
-  const fileSize = size ? ` · ${size}` : "";
-  byId("subtitle").textContent = `${plural(labels.length, "class", "classes")}${multiLabel}${fileSize}`;
+function showAbout({ facts }) {
   const entries = facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, foreign(value))]);
   byId("about").replaceChildren(...entries);
 }
@@ -128,14 +130,10 @@ function start() {
   showAbout(about);
   if (!byId("page-model")) return new Page(new ServiceSource(about.labels), about);
   const source = new LocalSource(takeData("page-model"), JSON.parse(takeData("page-letters")));
-  byId("model-file").hidden = false;
+  const canSave = () => (byId("model-file").hidden = false);
+  source.ready.then(canSave, () => {}); // the first prediction shows the error
   byId("model-file").addEventListener("click", () => download("model.safetensors", source.bytes));
   return new Page(source, about);
 }
 
-try {
-  globalThis.token2wavePage = start();
-} catch (error) {
-  showProblem(`The model in this page cannot be read: ${error.message}.`);
-  throw error;
-}
+globalThis.token2wavePage = start();

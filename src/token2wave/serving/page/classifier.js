@@ -10,15 +10,21 @@ const PRIOR_FEATURES = 10;
 
 export class Classifier {
   /**
+   * Make a classifier. A generator, which yields now and then and returns the classifier.
+   *
    * @param bytes the model file.
    * @param letters the letter table of letters.py.
    */
-  constructor(bytes, letters) {
-    const { metadata, tensors } = readModelFile(bytes);
+  static *load(bytes, letters) {
+    const file = yield* readModelFile(bytes);
+    const table = yield* expandLetterTable(letters);
+    return new Classifier(file, table);
+  }
+
+  constructor({ metadata, tensors }, table) {
     this.labels = metadata.labels;
     this.network = new Network(metadata.network, tensors);
     const { kind, settings } = metadata.features;
-    const table = expandLetterTable(letters);
     this.features =
       kind === "words"
         ? new WordFeatures(settings, tensors["features.buckets"], table, tensors["features.oov_hashes"])

@@ -17,6 +17,12 @@ export function foreign(text) {
   return make("bdi", {}, text || "–");
 }
 
+/** The name of a class, which may break after a mark between two words. */
+export function breakable(name) {
+  const pieces = (name || "–").split(/(?<=[\p{L}\p{N}][_:/.|-]+)(?=[\p{L}\p{N}])/u);
+  return make("bdi", {}, ...pieces.flatMap((piece, i) => (i ? [make("wbr"), piece] : [piece])));
+}
+
 /** Let the browser save bytes or text, or a list of these, as a file. */
 export function download(name, content, type = "") {
   const url = URL.createObjectURL(new Blob([content].flat(), { type }));
@@ -25,7 +31,7 @@ export function download(name, content, type = "") {
 }
 
 export function percent(fraction, digits = 1) {
-  return `${(100 * fraction).toFixed(digits)} %`;
+  return `${(100 * fraction).toFixed(digits)}%`;
 }
 
 /** An effect in percentage points, with its sign. */

@@ -1,6 +1,6 @@
 // A list of texts, one a line, as a table with labels and as CSV.
 
-import { byId, download, foreign, make, percent, plural, predictedClasses, ranking } from "./dom.js";
+import { breakable, byId, download, foreign, make, percent, plural, predictedClasses, ranking } from "./dom.js";
 import { runInSlices } from "./sources.js";
 import { csvLine, guessTable, hasRows, readLines, readRows, readText } from "./table.js";
 
@@ -140,7 +140,7 @@ export class ListView {
   }
 
   line(row, i, labels) {
-    const names = labels.flatMap((label, place) => [place ? ", " : "", foreign(this.about.labels[label])]);
+    const names = labels.flatMap((label, place) => [place ? ", " : "", breakable(this.about.labels[label])]);
     const probabilities = row.probabilities.slice(0, labels.length).map((each) => percent(each)).join(", ");
     const title = "Show this text in full";
     const button = make("button", { type: "button", class: "line", title }, foreign(row.text.slice(0, 400)));
@@ -154,7 +154,7 @@ export class ListView {
       make("td", {}, button),
       make("td", labels.length ? {} : { class: "none" }, ...(labels.length ? names : ["no label"]), ...unknown),
       number(probabilities || "–"),
-      ...(this.about.novelty ? [number(percent(row.novelty, 0))] : []),
+      ...(this.about.novelty ? [number(percent(row.novelty))] : []),
     );
   }
 
@@ -165,7 +165,7 @@ export class ListView {
     const items = ranking(counts)
       .filter((label) => counts[label])
       .slice(0, MAX_COUNTS)
-      .map((label) => [foreign(this.about.labels[label]), make("b", {}, counts[label].toLocaleString("en"))])
+      .map((label) => [breakable(this.about.labels[label]), make("b", {}, counts[label].toLocaleString("en"))])
       .map((children) => make("span", {}, ...children));
     byId("counts").replaceChildren(...items);
     const nNone = labels.filter((own) => !own.length).length;

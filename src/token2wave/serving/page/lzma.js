@@ -8,6 +8,7 @@ const END_POSITION_MODEL_INDEX = 14;
 const N_ALIGN_BITS = 4;
 const MATCH_MIN_LENGTH = 2;
 const HEADER_BYTES = 13;
+const STEP_BYTES = 1 << 13; // decoded in one step
 
 /** Range decoder over adaptive probabilities. */
 class RangeDecoder {
@@ -88,6 +89,15 @@ function lengthDecoder(decoder) {
 
 /** Decode a stream of `size` decompressed bytes; what follows it is ignored. */
 export function decompress(stream, size) {
+  const steps = decompressSteps(stream, size);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same as a generator, which yields now and then and returns the bytes. */
+export function* decompressSteps(stream, size) {
   if (stream.length < HEADER_BYTES + 5 || stream[0] >= 225) throw new Error("expected a whole LZMA stream");
   const nLiteralBits = stream[0] % 9;
   const positionBits = Math.floor(stream[0] / 9);
@@ -133,18 +143,19 @@ export function decompress(stream, size) {
     return base + high * (1 << N_ALIGN_BITS) + decoder.reverseTree(aligns, 0, N_ALIGN_BITS);
   };
 
-  while (position < size) {
+  /** Decode one literal or match. Returns whether the stream goes on. */
+  const decodeNext = () => {
     const positionState = position & positionMask;
     if (!decoder.bit(isMatch, (state << 4) + positionState)) {
       literal();
-      continue;
+      return true;
     }
     let length = 1;
     if (!decoder.bit(isRepeat[0], state)) {
       const coded = matchLength(positionState);
       distances.pop();
       distances.unshift(distance(coded));
-      if (distances[0] === 0xffffffff) break; // the end mark
+      if (distances[0] === 0xffffffff) return false; // the end mark
       length = coded + MATCH_MIN_LENGTH;
       state = state < 7 ? 7 : 10;
     } else {
@@ -158,7 +169,15 @@ export function decompress(stream, size) {
     }
     if (distances[0] >= position || position + length > size) throw new Error("expected an undamaged LZMA stream");
     for (; length > 0; length--, position++) out[position] = out[position - distances[0] - 1];
-  }
+    return true;
+  };
+
+  const decodeUntil = (end) => {
+    while (position < end) if (!decodeNext()) return false;
+    return true;
+  };
+
+  while (position < size && decodeUntil(Math.min(position + STEP_BYTES, size))) yield;
   if (position !== size) throw new Error("expected a whole LZMA stream");
   return out;
 }

@@ -1,6 +1,6 @@
 // The text with each word coloured by its effect, and a table of the strongest words.
 
-import { byId, foreign, make, percent, points, ranking, shorten } from "./dom.js";
+import { breakable, byId, foreign, make, percent, points, ranking, shorten } from "./dom.js";
 
 export const MAX_EXPLAINED = 10_000; // characters; the default limit of the service, too
 const MAX_STRONGEST = 8;
@@ -28,11 +28,11 @@ export class Reading {
   show(text, parts, probabilities, label, isPartial) {
     Object.assign(this, { text, parts, probabilities, label });
     this.current = -1;
-    byId("detail").textContent = "Click a word, or use the arrow keys, to see its figures.";
+    byId("detail").textContent = "Click a word to see its figures, or move to it with the arrow keys.";
     byId("words").hidden = parts?.length === 0;
     byId("words-body").hidden = !parts?.length;
     const lead = parts
-      ? ["Percentage points that each word adds to the probability of ", this.name, ". Computed by leaving it out."]
+      ? ["How many points each word adds to the probability of ", this.name, " or takes from it. The page leaves the word out and predicts again."]
       : [`Texts of more than ${MAX_EXPLAINED.toLocaleString("en")} characters are not explained.`];
     if (isPartial) lead.push(" Only the beginning of this text was explained, because it took too long.");
     byId("reading-lead").replaceChildren(...lead);
@@ -48,7 +48,7 @@ export class Reading {
   }
 
   get name() {
-    return foreign(this.labels[this.label]);
+    return breakable(this.labels[this.label]);
   }
 
   word({ start, end }, maxCharacters) {
@@ -90,7 +90,6 @@ export class Reading {
       make("th", { scope: "row" }, this.word(part, 30)),
       make("td", { "aria-hidden": "true" }, make("span", { class: "balance" }, bar)),
       make("td", { class: "number" }, points(effect)),
-      make("td", { class: "number" }, percent(part.energy)),
     );
   }
 
@@ -111,12 +110,12 @@ export class Reading {
     const { effects, energy, known } = this.parts[i];
     const without = Array.from(this.probabilities, (probability, c) => probability - effects[c]);
     const [label, labelWithout] = [this.probabilities, without].map((numbers) => ranking(numbers)[0]);
-    const other = [foreign(this.labels[labelWithout]), ` (${percent(without[labelWithout], 0)}).`];
+    const other = [breakable(this.labels[labelWithout]), ` (${percent(without[labelWithout])}).`];
     byId("detail").replaceChildren(
       make("strong", {}, this.word(this.parts[i], 40)),
       `: ${points(effects[this.label])} points for `,
       this.name,
-      `, ${percent(energy)} of the energy${known ? "" : "; unknown word"}.`,
+      `, ${percent(energy)} of the text's energy${known ? "" : "; unknown word"}.`,
       ...(label === labelWithout ? [] : [" Without it, the most probable class is ", ...other]),
     );
   }

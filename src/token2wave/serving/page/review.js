@@ -465,5 +465,5 @@ export class Review {
 }
 
 function fraction(probability) {
-  return typeof probability === "number" ? percent(probability, 0).replace(" ", "\u00a0") : "";
+  return typeof probability === "number" ? percent(probability, 0) : "";
 }

@@ -7,13 +7,20 @@ const SLICE_MS = 8; // of computing without a pause, so that the page stays resp
 const BASE64_CHUNK = 1 << 16; // a multiple of 4
 
 export class LocalSource {
-  /** @param base64 the model file. */
+  /** @param base64 the model file. It is read bit by bit, so that the page draws and reacts meanwhile. */
   constructor(base64, letters) {
-    this.bytes = decodeBase64(base64);
-    this.classifier = new Classifier(this.bytes, letters);
+    this.ready = runInSlices(this.load(base64, letters)).catch((error) => {
+      throw new Error(`The model in this page cannot be read: ${error.message}.`);
+    });
   }
 
-  predict(texts, signal) {
+  *load(base64, letters) {
+    this.bytes = yield* decodeBase64(base64);
+    this.classifier = yield* Classifier.load(this.bytes, letters);
+  }
+
+  async predict(texts, signal) {
+    await this.ready;
     return runInSlices(this.predictSteps(texts), signal);
   }
 
@@ -26,7 +33,8 @@ export class LocalSource {
     return predictions;
   }
 
-  explain(text, signal) {
+  async explain(text, signal) {
+    await this.ready;
     return runInSlices(this.classifier.explain(text), signal);
   }
 }
@@ -54,18 +62,20 @@ function nextTask() {
 }
 
 /** Decode base64 without a request, which fetch("data:...") would be. */
-function decodeBase64(text) {
+function* decodeBase64(text) {
   const nPadding = text.slice(-2).split("=").length - 1;
   const bytes = new Uint8Array((text.length / 4) * 3 - nPadding);
   for (let start = 0; start < text.length; start += BASE64_CHUNK) {
     const binary = atob(text.slice(start, start + BASE64_CHUNK));
     for (let i = 0; i < binary.length; i++) bytes[(start / 4) * 3 + i] = binary.charCodeAt(i);
+    yield;
   }
   return bytes;
 }
 
 export class ServiceSource {
   constructor(labels) {
+    this.ready = Promise.resolve();
     this.indices = new Map(labels.map((label, i) => [label, i]));
   }
 

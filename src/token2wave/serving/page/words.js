@@ -1,6 +1,6 @@
 // Words, their hashes, and the rows of n-grams, exactly as token2wave/features/text.py defines them.
 
-import { decompress } from "./lzma.js";
+import { decompressSteps } from "./lzma.js";
 import { normalise, pairKey } from "./normal_form.js";
 
 const SEPARATOR = 0;
@@ -66,16 +66,17 @@ for (let i = 0; i < MAX_WORD; i++) {
 
 /**
  * Expand the letter table of letters.py: what it says of every code point, the letters of those that become
- * several, and what pairs become.
+ * several, and what pairs become. Yields now and then.
  */
-export function expandLetterTable({ lzma, size }) {
+export function* expandLetterTable({ lzma, size }) {
   const stream = Uint8Array.from(atob(lzma), (character) => character.charCodeAt(0));
-  const table = JSON.parse(new TextDecoder().decode(decompress(stream, size)));
+  const table = JSON.parse(new TextDecoder().decode(yield* decompressSteps(stream, size)));
   const expanded = {
     classes: expandRuns(table.classes, new Uint8Array(N_CODE_POINTS)),
     shifts: expandRuns(table.shifts, new Int32Array(N_CODE_POINTS)),
     expansions: new Map(table.expansions.map(([code, letters]) => [code, [...letters]])),
   };
+  yield;
   if (!table.compositions) return expanded; // for WordPiece
   const codesOf = (letters) => Array.from(letters, (letter) => letter.codePointAt(0));
   const compositions = new Map();
@@ -83,6 +84,7 @@ export function expandLetterTable({ lzma, size }) {
   for (let i = 0; i < triples.length; i += 3) {
     compositions.set(pairKey(triples[i], triples[i + 1]), triples[i + 2]);
   }
+  yield;
   return {
     ...expanded,
     marks: expandRuns(table.marks, new Uint8Array(N_CODE_POINTS)),
