@@ -40,7 +40,7 @@ NEW_CONNECTION = 9  # one of so many honest requests opens a connection; of all 
 TURNS = 3
 POST = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%b\r\n\r\n"
 CHUNKED = POST % (b"/predict", b"Transfer-Encoding: chunked")
-GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+GET = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 RAW = (
     GET * 70, GET * 64, GET[:-2], b"\x16\x03\x01\x02\x00" + bytes(200), GET[:-2] + b"A: " + b"a" * 100_000,
     CHUNKED + b"5;" + b"a" * 100_000, CHUNKED + b"5\r\n{", CHUNKED + b"zz\r\n", b"CONNECT a:1 HTTP/1.1",
@@ -114,7 +114,7 @@ class HonestClient:
                 ("predict", "/predict", {"text": text}, {"probability": probability}),
                 ("novelty", "/predict", {"text": text, "novelty": True}, {"novelty": novelty}),
                 ("explain", "/explain", {"text": text}, explanation),
-                ("health", "/health", None, {"live": True, "ready": True}),
+                ("ready", "/ready", None, {"status": "ready"}),
             ]
         self.requests = cycle(requests)
         self.n_asked = 0

@@ -119,7 +119,7 @@ def _server(model: Path, workers: int) -> Iterator[tuple[int, int]]:
             match = re.search(r":(\d+)$", process.stderr.readline())
             if match is None:
                 sys.exit(f"error: the service did not begin: {process.stderr.read()}")
-            _ask(int(match[1]), "GET", "/health")
+            _ask(int(match[1]), "GET", "/ready")
             yield int(match[1]), process.pid
         finally:
             process.terminate()
@@ -202,7 +202,7 @@ def _attacked(options: argparse.Namespace, port: int, pid: int, bodies: Path, mo
         "memory_before": memory[0],
         "memory_most": max(memory),
         "memory_after": _memory(pid),
-        "health_after": _ask(port, "GET", "/health"),
+        "health_after": _ask(port, "GET", "/ready"),
     }
 
 

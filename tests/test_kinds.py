@@ -297,9 +297,9 @@ def _compress(it: Trained) -> None:
 def _service(it: Trained) -> None:
     pytest.importorskip("prometheus_client")
     from tests.serving.service_helpers import ask_in_process
-    from token2wave.serving.app import Service
+    from token2wave.serving.app import create_app
 
-    app = Service(it.classifier)
+    app = create_app(it.classifier)
     status, answer, _ = ask_in_process(app, {"texts": it.texts, "top_k": 99})
     assert status == 200, answer
     rows = [{each["label"]: each["probability"] for each in row["top"]} for row in answer["predictions"]]

@@ -132,7 +132,8 @@ INPUTS = {
         CONFIG,
     ),
     "serve": (
-        MODEL,
+        Input("models", "model", "model"),
+        Input("token_file", "token.txt", "token.txt"),
         CONFIG,
     ),
 }
@@ -162,6 +163,7 @@ OUTPUTS = {
     "encode": (Output("output"),),
     "explain": (Output("html"),),
     "score": tuple(Output("output", below=f"{name}/file") for name in ("_job/staging", "parts", "rejected")),
+    "serve": (Output("uds", message="something else than a socket"),),
     "export": (
         Output("out", more=("--to", "html")),
         Output("out", more=("--to", "onnx")),
@@ -193,9 +195,20 @@ NO_FILES = {
         "split",
     ),
     *("by", "text", "storage", "unit", "engine", "columns", "keep", "format", "prefix", "part_size", "to"),
-    *("id_column", "host", "allow_origin", "allow_host", "strategy", "instructions"),
+    *(
+        "id_column",
+        "host",
+        "cors_origin",
+        "allow_host",
+        "root_path",
+        "forwarded_allow_ips",
+        "strategy",
+        "instructions",
+    ),
 }
 """Options with values that are texts, but name no file."""
+NEVER_REPLACE = ("score", "evaluate", "serve")
+"""Commands without ``--overwrite``."""
 REQUIRED = {
     "audit": {"data": "data.csv", "out": "new"},
     "train": {"data": "data.csv", "out": "new"},
@@ -210,6 +223,7 @@ REQUIRED = {
     "export": {"model": "model", "out": "new"},
     "select": {"model": "model", "pool": "data.csv", "out": "new.csv"},
     "label-plan": {"data": "data.csv", "labels": "good,bad", "out": "new.csv"},
+    "serve": {"models": "model", "uds": "new"},
 }
 
 
@@ -234,7 +248,7 @@ def test_every_option_that_names_a_file_is_in_the_tables() -> None:
         listed = {entry.option for entry in (*INPUTS[command], *OUTPUTS.get(command, ()))}
         assert names == listed, command
         writes = "overwrite" in inspect.signature(COMMANDS[command]).parameters
-        assert writes or command in ("score", "evaluate") or command not in OUTPUTS, command
+        assert writes or command in NEVER_REPLACE or command not in OUTPUTS, command
 
 
 @pytest.fixture
@@ -260,6 +274,7 @@ def inputs(workplace: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (workplace / name).parent.mkdir(parents=True, exist_ok=True)
         (workplace / name).write_text("a file\n")
     (workplace / "labels.json").write_text('{"good": "fine", "bad": "poor"}')
+    (workplace / "token.txt").write_text("0123456789abcdef\n")
     (workplace / "run.toml").write_text("quiet = true\n")
     shutil.copytree(workplace / "set", workplace / "home" / "named")
     shutil.copyfile(model, workplace / "model")
@@ -323,7 +338,7 @@ def test_no_command_writes_over_an_input(run_cli, workplace, command, output, so
     before = contents(workplace)
     more = dict.fromkeys((*source.more, *output.more))
     if not (
-        command in ("score", "evaluate")
+        command in NEVER_REPLACE
         or (source.file == "model" and output.option == "out" and command != "export")
     ):
         more["--overwrite"] = None  # with which a model may be updated and compressed in its place
@@ -352,7 +367,7 @@ def test_files_of_another_kind_are_not_replaced(run_cli, workplace, command, out
     outcome = run_cli(*words(command, values), *output.more)
     assert outcome.status == 2, outcome
     assert contents(workplace) == before
-    if output.option not in ("tracker", "output"):
+    if output.option not in ("tracker", "output", "uds"):
         assert "--overwrite" in outcome.err
 
 

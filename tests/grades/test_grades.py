@@ -186,23 +186,23 @@ def test_a_filter_by_scores_needs_a_model_of_scores(tmp_path) -> None:
 
 def test_the_service_sends_scores(ordinal, scored) -> None:
     pytest.importorskip("prometheus_client")
-    from token2wave.serving.app import predictions_response
+    from token2wave.serving.app import create_app, encode_predictions
     from token2wave.serving.batching import BatchResult
-    from token2wave.serving.limits import ServiceLimits
+    from token2wave.serving.bodies import unsupported_options
     from token2wave.serving.openapi import openapi_document
-    from token2wave.serving.requests import PredictRequest, unsupported_options
 
     classifier = ordinal.classifier
+    models = create_app(classifier).state.service.models
     probabilities, known = classifier.probabilities_and_known(["superb film"])
-    result = BatchResult(classifier, probabilities.tolist(), known.tolist())
-    request = PredictRequest(["superb film"], single=True)
-    document = json.loads(predictions_response(request, result).body)
+    result = BatchResult(probabilities.tolist(), known.tolist())
+    asked = models.default.bodies.predict(text="superb film")
+    document = json.loads(encode_predictions(models.default, asked, True, result))
     expected = classifier.predict("superb film")
     assert document["label"] == "5"
     assert document["score"] == pytest.approx(expected.score)
     assert document["interval"] == pytest.approx(list(expected.interval))
-    schemas = openapi_document(ServiceLimits(), classifier)["components"]["schemas"]
-    assert set(document) == set(schemas["Prediction"]["properties"])
+    schema = openapi_document(models)["components"]["schemas"][models.default.bodies.answers[0].__name__]
+    assert set(document) == set(schema["properties"])
     assert "abstain_below" in unsupported_options(scored.classifier)
 
 

@@ -60,6 +60,11 @@ def make_classifier(
     return classifier
 
 
+def tag_of(classifier: Classifier, name: str = "model") -> dict[str, str]:
+    """What every answer of a model has."""
+    return {"model": name, "checksum": f"{classifier.fingerprint:08x}"}
+
+
 class Server(NamedTuple):
     """A server process."""
 
@@ -101,15 +106,15 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(command: list[str], log: Path) -> Iterator[Server]:
-    """Run a server that prints its address to standard error."""
+def serving(command: list[str], log: Path, address: str = r"http://127\.0\.0\.1:(\d+)") -> Iterator[Server]:
+    """Run a server that prints its address to standard error; a regular expression finds the port in it."""
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=ENVIRONMENT)
     try:
         line = process.stderr.readline().decode()
-        match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        match = re.search(address, line)
         assert match, line + process.stderr.read().decode()
-        yield Server(int(match[1]), process, log)
+        yield Server(int(match[1]) if match[1].isdigit() else 0, process, log)
     finally:
         if process.poll() is None:
             process.kill()
@@ -129,11 +134,12 @@ async def in_process(
     method: str = "POST",
     path: str = "/predict",
     host: bytes = b"localhost",
+    content_type: bytes = b"application/json",
 ) -> Any:
     """As :func:`ask_in_process`, in a loop of events."""
     sent: list[Any] = []
-    scope = {"type": "http", "method": method, "path": path}
-    scope["headers"] = [(b"host", host), (b"content-type", b"application/json"), *headers]
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "http_version": "1.1"}
+    scope["headers"] = [(b"host", host), (b"content-type", content_type), *headers]
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
 
     async def receive() -> Any:
@@ -145,7 +151,7 @@ async def in_process(
     await app(scope, receive, send)
     content: Any = b"".join(message["body"] for message in sent[1:])
     answered = dict(sent[0]["headers"])
-    if content and b"json" in answered.get(b"content-type", b""):
+    if content and answered.get(b"content-type") == b"application/json":
         content = json.loads(content)
     return sent[0]["status"], content or None, answered
 
@@ -156,7 +162,7 @@ def limited(model: Path, **limits: float) -> list[str]:
         "import sys; from pathlib import Path\n"
         "from token2wave.serving.limits import ServiceLimits\n"
         "from token2wave.serving.server import ServerOptions, serve\n"
-        f"settings = ServerOptions(Path({str(model)!r}), port=0, limits=ServiceLimits(**{limits!r}))\n"
+        f"settings = ServerOptions((Path({str(model)!r}),), port=0, limits=ServiceLimits(**{limits!r}))\n"
         "serve(settings, lambda address: print(address, file=sys.stderr, flush=True))\n"
     )
     return [*PYTHON, "-c", code]

@@ -61,3 +61,13 @@ def test_errors_reach_the_caller_and_closing_cancels_what_waits():
             await waiting
 
     asyncio.run(run())
+
+
+def test_a_worker_runs_where_priorities_are_forbidden(monkeypatch):
+    """As in a sandbox; else no request would ever be answered."""
+
+    def forbid(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(batching.os, "setpriority", forbid)
+    assert submit_all([20_000_000, 10_000_000]) == [10_000_000, 20_000_000]

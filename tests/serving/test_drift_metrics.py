@@ -21,6 +21,7 @@ from token2wave.models.wave_config import WaveConfig
 from token2wave.serving import prometheus
 from token2wave.serving.batching import Batcher
 from token2wave.serving.limits import ServiceLimits
+from token2wave.serving.model_store import ServedModel
 from token2wave.serving.prometheus import MAX_LABELS, OTHER, ServiceMetrics, read_drift_sums
 
 HOSTILE = ["", "\ud800", "\0", "qqq " * 999, "market \u2028 game", "\U0010ffff", *TEXTS[:20]]
@@ -36,10 +37,11 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> None:
 def served(*classifiers: Any, texts: list[str], name: str = "news") -> ServiceMetrics:
     """The metrics after each classifier has predicted the texts."""
     metrics = ServiceMetrics()
-    batcher = Batcher(classifiers[0], ServiceLimits(), metrics, name)
+    batcher = Batcher(ServiceLimits(), metrics)
     for classifier in classifiers:
+        model = ServedModel(name, classifier, ServiceLimits(), metrics)
         for first in range(0, len(texts), 7):
-            batcher.compute(classifier, texts[first : first + 7])
+            batcher.compute(model, texts[first : first + 7])
     batcher.close()
     return metrics
 

@@ -20,6 +20,7 @@ from fuzzing.checks import RECIPES, SMALL, SMALL_OOV, SMALL_WORDPIECE, classifie
 from fuzzing.command_target import COMMANDS
 from fuzzing.damage import join_file, split_file
 from fuzzing.models import classifier_of, model_bytes
+from fuzzing.service_targets import PATHS
 from fuzzing.targets import (
     FILE_SUFFIXES,
     IDENTITY,
@@ -226,16 +227,22 @@ BODIES = (
     b"\xff",
     b'{"text": "' + b"x" * 450 + b'"}',
 )
+LINES = (*(BODIES[number] for number in (0, 5, 7)), b"", b'{"text": "bad"}', b'{"text": "good", "top_k": 1}')
 
 
 def _requests() -> Iterable[bytes]:
-    for path in range(10):
+    for path, name in enumerate(PATHS):
+        is_post = name.endswith(("predict", "explain"))
         for body in BODIES if path < 3 else BODIES[:1]:
-            yield bytes([path, 0 if path < 3 else 1, 1]) + body
+            yield bytes([path, 0 if is_post or path < 3 else 1, 1]) + body
     yield bytes([0, 0, 0]) + b"application/json; charset=utf-8\0" + BODIES[0]
     yield bytes([0, 0, 0]) + b"text/plain\0" + BODIES[0]
     yield bytes([0, 3, 0])
+    yield bytes([0, 3, 0]) + b"https://a.example\0"
     yield bytes([0, 0, 129]) + BODIES[1]
+    for query in (b"", b"?top_k=2&novelty=true", b"?top_k=0"):
+        for chunks in (0, 3, 130):
+            yield bytes([14, 0, chunks]) + b"application/x-ndjson" + query + b"\0" + b"\n".join(LINES)
 
 
 def _connections() -> Iterable[bytes]:
@@ -245,13 +252,17 @@ def _connections() -> Iterable[bytes]:
 
     for number in (0, 1, 2, 3, 7, 0b10010, 0b111011):  # sizes, an abort, and complete requests before
         sizes = bytes([number])
-        yield sizes + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        yield sizes + b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
         yield sizes + post(BODIES[0], b"Content-Length: 21")
         yield sizes + post(b"15\r\n" + BODIES[0] + b"\r\n0\r\n\r\n", b"Transfer-Encoding: chunked")
         yield (
             sizes + 3 * b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + post(BODIES[0], b"Content-Length: 99")
         )
         yield sizes + post(BODIES[0], b"Content-Length: 21", b"Expect: 100-continue", b"Connection: close")
+        yield sizes + post(
+            b"%x\r\n%b\n\r\n0\r\n\r\n" % (len(BODIES[0]) + 1, BODIES[0]),
+            b"Transfer-Encoding: chunked",
+        ).replace(b"/json", b"/x-ndjson")
         yield sizes + b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         yield sizes + b"GET /%ff%00?a=b HTTP/1.0\r\n\r\n"
         yield sizes + post(b"2\r\n{}\r\n0\r\n" + b"x: y\r\n" * 99, b"Transfer-Encoding: chunked")

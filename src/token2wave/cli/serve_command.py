@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from token2wave.cli.arguments import ModelPath, takes_options
+from token2wave.cli.arguments import takes_options
 from token2wave.reporting.terminal import verbosity
 from token2wave.serving.limits import ServiceLimits
 
@@ -20,28 +21,45 @@ FIXED_LIMITS = (
 
 @takes_options(ServiceLimits, leave_out=FIXED_LIMITS)
 def serve(
-    model: ModelPath,
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL...", help="Model files, and folders of them; the first is the default."
+        ),
+    ],
     options: dict[str, Any],
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model in its memory.")] = 1,
-    allow_origin: Annotated[
+    uds: Annotated[
+        Path | None, typer.Option(help="Listen at a unix socket of this path instead of a port.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with the models in its memory.")] = 1,
+    cors_origin: Annotated[
         list[str] | None, typer.Option(help="Let web pages of this origin call; * lets all. Repeatable.")
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="Answer requests to this host name, too; * answers all. Repeatable."),
     ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="Path below which a proxy publishes the service, e.g. /classify.")
+    ] = "",
+    forwarded_allow_ips: Annotated[
+        str,
+        typer.Option(help="Addresses of proxies whose X-Forwarded-For is believed, with commas; * for all."),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a token that requests must send as Authorization: Bearer.")
+    ] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Write a line of JSON for each request to standard error.")
     ] = False,
 ) -> None:
-    """Serve a model over HTTP: predictions, explanations, metrics, and a page to try it."""
-    from token2wave.serving.requests import is_loopback
-    from token2wave.serving.server import ServerOptions
-    from token2wave.serving.server import serve as run
+    """Serve models over HTTP: predictions, explanations, metrics, and a page to try them."""
+    from token2wave.serving import server  # first: it names the extra that is missing
+    from token2wave.serving.request_checks import is_loopback
 
     limits = ServiceLimits(
         **options,
@@ -53,9 +71,23 @@ def serve(
         if verbosity.is_quiet:
             return
         with suppress(OSError):  # a full disk must not stop the service
-            print(f"serving {model} at {address}", file=sys.stderr)
-            if not is_loopback(host):
-                print("other machines can reach it: there is no password and no encryption", file=sys.stderr)
+            print(f"serving {', '.join(map(str, models))} at {address}{root_path}", file=sys.stderr)
+            if uds is None and not is_loopback(host):
+                lacks = "no encryption" if token_file else "no password and no encryption"
+                print(f"other machines can reach it: there is {lacks}", file=sys.stderr)
 
-    allowed = tuple(allow_origin or ()), tuple(allow_host or ())
-    run(ServerOptions(model, host, port, workers, limits, *allowed, access_log), print_address)
+    settings = server.ServerOptions(
+        tuple(models),
+        host,
+        port,
+        uds,
+        workers,
+        limits,
+        cors_origins=tuple(cors_origin or ()),
+        allow_hosts=tuple(allow_host or ()),
+        root_path=root_path.rstrip("/"),
+        forwarded_allow_ips=forwarded_allow_ips,
+        token_file=token_file,
+        log_access=access_log,
+    )
+    server.serve(settings, print_address)

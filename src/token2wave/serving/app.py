@@ -1,36 +1,31 @@
-"""The service as an ASGI application: routes, limits, errors."""
+"""The service as an ASGI application of Starlette: its routes and what they compute."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from token2wave.errors import MissingExtraError, Token2WaveError
-from token2wave.inference.drift_sums import DriftSums
+from token2wave.features.pairs import join_pair
 from token2wave.inference.prediction import prediction_to_dict, should_abstain
 from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.openapi import docs_page, openapi_document
-from token2wave.serving.page import page_html
-from token2wave.serving.requests import (
-    Headers,
-    PredictRequest,
-    RequestError,
-    check_allowed_hosts,
-    check_body_size,
-    check_headers,
-    check_host,
-    parse_explain,
-    parse_predict,
-    quote,
-)
 from token2wave.versions import __version__
 
 try:
+    import msgspec
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import HTMLResponse, Response
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+
     from token2wave.serving.batching import (
         EXPLAIN_COST,
         NOVELTY_COST,
@@ -40,221 +35,231 @@ try:
         IsStopped,
         request_size,
     )
+    from token2wave.serving.bodies import RequestError, decode, decode_query, texts_of
+    from token2wave.serving.connections import TrackRequests
+    from token2wave.serving.context import COMMON_HEADERS, ClientDisconnected, RequestContext
+    from token2wave.serving.json_answers import answer_error, json_response, shutdown_error
+    from token2wave.serving.model_store import ModelStore, ServedModel
+    from token2wave.serving.openapi import docs_page, openapi_document
     from token2wave.serving.prometheus import ServiceMetrics
+    from token2wave.serving.request_checks import (
+        JSON,
+        NDJSON,
+        Check,
+        check_body_size,
+        check_content,
+        head_check,
+        host_check,
+        token_check,
+    )
 except ModuleNotFoundError as error:
-    if error.name != "prometheus_client":
+    package = str(error.name).partition(".")[0]
+    if package not in ("prometheus_client", "starlette", "msgspec", "uvicorn", "httptools"):
         raise
-    raise MissingExtraError("prometheus_client", "serve", purpose="the service") from error
+    raise MissingExtraError(package, "serve", purpose="the service") from error
 
 if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-JSON = b"application/json"
-HTML = b"text/html; charset=utf-8"
-PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
-UNICODE_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-PAGE_TITLE = "Text classifier"
-CHUNK_BYTES = 1 << 16  # of a response; the client must read a chunk before the next is sent
-COMMON_HEADERS: Headers = (
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
-)
-access_log = logging.getLogger("token2wave.serving.access")
-log = logging.getLogger("token2wave.serving")
-
-
-class Response(NamedTuple):
-    """A response; ``n_texts`` is the number of texts it answers, for the log."""
-
-    body: bytes
-    media_type: bytes = JSON
-    status: int = 200
-    headers: Headers = ()
-    n_texts: int = 0
-
-
-class ClientDisconnected(Exception):  # noqa: N818 - not an error
-    """The client has closed the connection."""
+T = TypeVar("T")
+CHUNK_BYTES = 1 << 16  # of an answer; the client must read a chunk before the next is sent
+FREE_BYTES = 1 << 16  # of a body, which may always be held, so that small requests need no room
+CLOSE_SECONDS = 0.2  # for answers to be sent at the end
+RETRY_SECONDS = 0.05  # for lines that find the queue full
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Service:
-    """The service of a classifier, for any ASGI server.
+    """The models, their queue, and the limits and metrics of a service.
 
     Args:
-        classifier: makes the predictions.
-        limits: limits of requests; those of connections are up to the server.
-        allow_origins: origins whose web pages may read the responses; ``*`` allows all.
-        allow_hosts: hosts that requests may name, beside loopback and the address at which they arrive; ``*``
-            allows all.
-        model_name: name of the model in the metrics.
-        log_access: log each request as a line of JSON to the logger ``token2wave.serving.access``.
-
-    Raises:
-        ConfigError: ``allow_hosts`` has something that is no host.
-        MissingExtraError: at import, if the extra ``serve`` is not installed.
+        models: see :class:`token2wave.serving.model_store.ModelStore`.
+        limits: limits of requests; those of connections hold under ``token2wave serve`` only.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        limits: ServiceLimits | None = None,
-        *,
-        allow_origins: Sequence[str] = (),
-        allow_hosts: Sequence[str] = (),
-        model_name: str = "model",
-        log_access: bool = False,
-    ) -> None:
-        self.limits, self.metrics = limits or ServiceLimits(), ServiceMetrics()
-        self._allow_origins = [origin.encode("latin-1") for origin in allow_origins]
-        self._allow_hosts = check_allowed_hosts(allow_hosts)
-        self._log_access = log_access
-        self._batcher = Batcher(classifier, self.limits, self.metrics, model_name)
-        self.replace(classifier)
-        self.n_held = {"requests": 0, "responses": 0}
-        self.ready = True
-        self._get: dict[str, Callable[[], Response]] = {
-            "/": lambda: Response(self._page, HTML),
-            "/health": lambda: json_response(
-                {"live": True, "ready": self.ready}, status=200 if self.ready else 503
-            ),
-            "/info": lambda: json_response({"version": __version__, **self.classifier.description()}),
-            "/metrics": lambda: Response(self.metrics.text(), PROMETHEUS),
-            "/openapi.json": lambda: json_response(self._openapi()),
-            "/docs": lambda: Response(docs_page(self._openapi()).encode("utf-8"), HTML),
-        }
-        self._post = {"/predict": self._predict, "/explain": self._explain}
-        self._paths = (*self._get, *self._post)
+    common_headers = COMMON_HEADERS
 
-    @property
-    def classifier(self) -> Classifier:
-        """The classifier that makes the predictions."""
-        return self._batcher.classifier
+    def __init__(self, models: Sequence[Path] | Mapping[str, Classifier], limits: ServiceLimits) -> None:
+        self.limits, self.metrics = limits, ServiceMetrics()
+        self.models = ModelStore(models, limits, self.metrics)
+        self.batcher = Batcher(limits, self.metrics)
+        self.connections: set[Any] = set()
+        self.n_held = {"requests": 0, "answers": 0}
+        self.is_ready = True
 
-    def replace(self, classifier: Classifier) -> None:
-        """Use another classifier from the next batch on."""
-        nothing = [classifier.empty_text]
-        classifier.probabilities(nothing)  # the first call is slow, as are these, which the metrics need
-        DriftSums.of_texts(classifier, nothing), classifier.fingerprint
-        document = openapi_document(self.limits, classifier)
-        page = docs_page(document) if classifier.is_pairs else page_html(classifier, PAGE_TITLE)
-        self._page = page.encode("utf-8")
-        self._batcher.classifier = classifier
+    async def close(self) -> None:
+        """Drop what waits, and close the connections that are left after what was written is sent."""
+        self.is_ready = False
+        self.batcher.close()
+        await asyncio.sleep(0)  # cancelled requests are answered
+        for connection in list(self.connections):
+            connection.transport.close()
+        await asyncio.sleep(CLOSE_SECONDS if self.connections else 0)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request, or handle startup and shutdown of the server."""
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        elif scope["type"] != "lifespan":
-            await send({"type": "websocket.close"})
-        else:
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            self.ready = False
-            self._batcher.close()
-            await send({"type": "lifespan.shutdown.complete"})
+    @contextmanager
+    def hold(self, held: str) -> Iterator[Callable[[int], None]]:
+        """Count bytes of ``requests`` or ``answers`` as held until the end.
 
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        start = time.perf_counter()
-        route = scope["path"] if scope["path"] in self._paths else "other"
+        Yields:
+            A function that takes how many bytes are held by now, and raises `RequestError` 503 if all clients
+            together hold too many.
+        """
+        n_held = 0
+
+        def count(n_bytes: int) -> None:
+            nonlocal n_held
+            n_more = max(n_bytes - FREE_BYTES, 0) - n_held
+            if not n_more:
+                return
+            if n_more > 0 and self.n_held[held] + n_more > self.limits.held_bytes:
+                self.metrics.rejected("memory").inc()
+                problem = f"expected at most {self.limits.held_bytes:,} bytes in large {held} of all clients"
+                hint, headers = "try again later, or send smaller requests", (("retry-after", "1"),)
+                raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
+            n_held += n_more
+            self.n_held[held] += n_more
+            self.metrics.held.set(sum(self.n_held.values()))
+
         try:
-            response = await self._respond(scope, receive)
-        except RequestError as error:
-            response = error_response(error)
-        except Token2WaveError as error:  # the model does not support the request
-            response = error_response(
-                RequestError(422, error.problem, location=error.location, hint=error.hint)
-            )
-        except ClientDisconnected:
-            return
-        except asyncio.CancelledError:  # time is up
-            response = error_response(shutdown_error())
-        except Exception:
-            log.exception("%s failed", route)
-            response = error_response(
-                RequestError(500, "internal error of the service", hint="report it with the service's log")
-            )
-        response = await self._send(scope, response, send)
-        seconds = time.perf_counter() - start
-        self.metrics.request_counter(route, str(response.status)).inc()
-        self.metrics.request_seconds(route).observe(seconds)
-        if self._log_access:
-            entry = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "client": (scope.get("client") or [None])[0],
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": response.status,
-                "texts": response.n_texts,
-                "bytes": len(response.body),
-                "milliseconds": round(1000 * seconds, 3),
-            }
-            access_log.info(json.dumps(entry))
+            yield count
+        finally:
+            count(0)
 
-    async def _respond(self, scope: Message, receive: Receive) -> Response:
-        path, method = scope["path"], scope["method"]
-        check_host(scope["headers"], (scope.get("server") or ("",))[0], self._allow_hosts)
-        if path in self._get and method in ("GET", "HEAD"):
-            return self._get[path]()
-        if path in self._post and method == "POST":
-            if not self.ready:
-                raise shutdown_error()
-            return await self._post[path](await self._body(scope, receive), receive)
-        if path not in self._paths:
-            problem = f"expected a path of the service, found {quote(path)}"
-            hint = f"use one of {', '.join(self._paths)}"
-            raise RequestError(404, problem, location="path", hint=hint)
-        methods = "GET, HEAD, OPTIONS" if path in self._get else "POST, OPTIONS"
-        headers = ((b"allow", methods.encode()),)
-        if method == "OPTIONS":
-            return Response(b"", status=204, headers=headers)
-        problem = f"expected one of {methods}, found {quote(method)}"
-        hint = f"use {methods.split(',')[0]}"
-        raise RequestError(405, problem, location="method", hint=hint, headers=headers)
+    async def predict(self, request: Request) -> Response:
+        """Classify a text or a list of texts."""
+        model = self._model(request)
+        check_content(request.headers, JSON, self.limits)
+        with self.hold("requests") as count:
+            body = await self._body(request, count)
+            asked = decode(body, model.bodies.predict, "--text-characters", model.classifier)
+            del body  # the request holds its texts
+            single, texts = asked.text is not msgspec.UNSET, texts_of(asked, model.classifier.is_pairs)
+            request.state.n_texts, size = len(texts), request_size(texts)
+            if not needs_novelty(asked) and size <= SMALL_REQUEST:
+                result = await self.batcher.predict(model, texts)
+                return self._answer(encode_predictions(model, asked, single, result))
 
-    async def _predict(self, body: bytes, receive: Receive) -> Response:
-        request = parse_predict(body, self.limits, self.classifier)
-        del body  # the request holds its texts
-        with_novelty = request.novelty or request.abstain_above_novelty is not None
-        size = request_size(request.texts)
-        if not with_novelty and size <= SMALL_REQUEST:
-            return predictions_response(request, await self._batcher.predict(request.texts))
+            def predict(is_stopped: IsStopped) -> bytes:
+                result = self.batcher.compute(model, texts)
+                return encode_predictions(model, asked, single, result, novelty_of(model, asked, texts))
 
-        def predict(classifier: Classifier, is_stopped: IsStopped) -> Response:
-            result = self._batcher.compute(classifier, request.texts)
-            novelty = classifier.novelty(request.texts) if with_novelty else None
-            return predictions_response(request, result, None if novelty is None else novelty.tolist())
+            cost = size * NOVELTY_COST if needs_novelty(asked) else size
+            return self._answer(await self._run(predict, cost, request))
 
-        return await self._run(predict, size * NOVELTY_COST if with_novelty else size, receive)
+    async def predict_lines(self, request: Request) -> Response:
+        """Classify lines of NDJSON as they arrive; the answer has a line for each."""
+        model = self._model(request)
+        check_content(request.headers, NDJSON, self.limits)
+        asked = decode_query(dict(request.query_params), model.bodies.options, model.classifier)
+        request.state.n_texts = 0
 
-    async def _explain(self, body: bytes, receive: Receive) -> Response:
-        request = parse_explain(body, self.limits, self.classifier)
-        del body
+        async def answer() -> AsyncIterator[bytes]:
+            async for lines in self._lines(request):
+                decoded = [decode_line(line, model) for line in lines]
+                texts = [text for text in decoded if isinstance(text, str)]
+                cost = request_size(texts) * (NOVELTY_COST if needs_novelty(asked) else 1)
+                request.state.n_texts += len(texts)
 
-        def explain(classifier: Classifier, is_stopped: IsStopped) -> Response:
-            end = time.monotonic() + self.limits.explain_seconds
-            explanation = classifier.explain(
-                request.text, request.unit, should_stop=lambda: is_stopped() or time.monotonic() > end
-            )
-            if is_stopped():
-                raise ClientDisconnected
-            return json_response(explanation.to_dict(), n_texts=1)
+                def predict(_: IsStopped, texts: list[str] = texts) -> list[Any]:
+                    result = self.batcher.compute(model, texts)
+                    return predictions_of(model, asked, result, novelty_of(model, asked, texts))
 
-        return await self._run(explain, request_size([request.text]) * EXPLAIN_COST, receive)
+                predictions = iter(await self._run_patiently(predict, cost) if texts else [])
+                answers = [next(predictions) if isinstance(text, str) else text.to_dict() for text in decoded]
+                yield b"".join(msgspec.json.encode(each) + b"\n" for each in answers)
 
-    async def _run(
-        self, function: Callable[[Classifier, IsStopped], Response], cost: int, receive: Receive
-    ) -> Response:
-        """Compute a response in a thread, as long as the client waits for it."""
-        work = asyncio.ensure_future(self._batcher.run(function, cost))
-        watch = asyncio.ensure_future(receive())  # its next message is that the client is gone
+        return LinesResponse(answer())
+
+    async def _lines(self, request: Request) -> AsyncIterator[list[bytes]]:
+        """Lines of a body, as many together as are computed together; empty ones are left out."""
+        rest, max_bytes = b"", self.limits.body_bytes
+        async for chunk in self._chunks(request):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > max_bytes:
+                lines, rest = [*lines, rest], b""  # its error is its answer
+            if lines := [line for line in lines if line.strip()]:
+                yield lines
+        if rest.strip():
+            yield [rest]
+
+    async def explain(self, request: Request) -> Response:
+        """Compute the effect of each word on the prediction."""
+        model = self._model(request)
+        check_content(request.headers, JSON, self.limits)
+        with self.hold("requests") as count:
+            body = await self._body(request, count)
+            asked = decode(body, model.bodies.explain, "--explain-characters", model.classifier)
+            text = join_pair(*asked.text) if model.classifier.is_pairs else asked.text
+            request.state.n_texts = 1
+
+            def explain(is_stopped: IsStopped) -> bytes:
+                end = time.monotonic() + self.limits.explain_seconds
+                explanation = model.classifier.explain(
+                    text, asked.unit, should_stop=lambda: is_stopped() or time.monotonic() > end
+                )
+                if is_stopped():
+                    raise ClientDisconnected
+                return msgspec.json.encode({**explanation.to_dict(), **model.tag})
+
+            return self._answer(await self._run(explain, request_size([text]) * EXPLAIN_COST, request))
+
+    async def info(self, request: Request) -> Response:
+        """Describe a model."""
+        model = self._model(request)
+        return json_response({"version": __version__, **model.tag, **model.classifier.description()})
+
+    async def list_models(self, request: Request) -> Response:
+        """List the models."""
+        default = self.models.default
+        entries = [
+            {**model.tag, "labels": len(model.classifier.label_names), "is_default": model is default}
+            for model in self.models
+        ]
+        return json_response({"version": __version__, "models": entries})
+
+    async def live(self, request: Request) -> Response:
+        """Tell that the process answers."""
+        return json_response({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        """Tell whether requests are taken."""
+        status = "ready" if self.is_ready else "shutting down"
+        return json_response({"status": status}, 200 if self.is_ready else 503)
+
+    async def read_metrics(self, request: Request) -> Response:
+        """All metrics."""
+        return Response(self.metrics.text(), media_type=PROMETHEUS)
+
+    async def openapi(self, request: Request) -> Response:
+        """Describe the service for programs."""
+        return json_response(openapi_document(self.models, request.scope.get("root_path", "")))
+
+    async def docs(self, request: Request) -> Response:
+        """Describe the service for people."""
+        document = openapi_document(self.models, request.scope.get("root_path", ""))
+        return HTMLResponse(docs_page(document))
+
+    async def page(self, request: Request) -> Response:
+        """The page on which people try a model; a model of pairs has none."""
+        model = self._model(request)
+        return await self.docs(request) if model.classifier.is_pairs else HTMLResponse(model.page)
+
+    def _model(self, request: Request) -> ServedModel:
+        """The model of a request's path, or the default."""
+        if not self.is_ready:
+            raise shutdown_error()
+        name = request.path_params.get("name")
+        model = self.models.default if name is None else self.models.get(name)
+        request.state.model, request.state.checksum = model.name, model.checksum
+        return model
+
+    async def _run(self, function: Callable[[IsStopped], T], cost: int, request: Request) -> T:
+        """Compute in a thread, as long as the client waits for it."""
+        work = asyncio.ensure_future(self.batcher.run(function, cost))
+        watch = asyncio.ensure_future(request.receive())  # its next message is that the client is gone
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done() and watch.result()["type"] == "http.disconnect":
@@ -264,141 +269,246 @@ class Service:
             watch.cancel()
             work.cancel()
 
-    def _openapi(self) -> dict[str, Any]:
-        return openapi_document(self.limits, self.classifier)
+    async def _run_patiently(self, function: Callable[[IsStopped], T], cost: int) -> T:
+        """Compute in a thread; wait while the queue is full."""
+        while True:
+            try:
+                return await self.batcher.run(function, cost)
+            except RequestError:
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _body(self, scope: Message, receive: Receive) -> bytes:
+    async def _body(self, request: Request, count: Callable[[int], None]) -> bytes:
         """Read the body.
 
         Raises:
-            RequestError: it is not JSON, too large, or did not arrive in time.
+            RequestError: it is too large, or did not arrive in time.
             ClientDisconnected: the client is gone.
         """
-        limits = self.limits
-        check_headers(dict(scope["headers"]), limits)
         chunks: list[bytes] = []
-        n_bytes = 0
-        timeout = asyncio.timeout(limits.body_seconds)
+        n_bytes, is_complete = 0, False
         try:
-            message = await receive()  # usually the whole body; the HTTP server limits the time for it
-            async with timeout if message.get("more_body") else nullcontext():
-                while True:
+            async with asyncio.timeout(self.limits.body_seconds):
+                while not is_complete:
+                    message = await request.receive()
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnected
                     chunks.append(message.get("body", b""))
-                    n_bytes += len(chunks[-1])
-                    check_body_size(n_bytes, limits)
-                    if not message.get("more_body"):
-                        return b"".join(chunks)
-                    message = await receive()
-        except TimeoutError as error:
-            self.metrics.rejected("slow body").inc()
-            problem = f"expected the whole body within {limits.body_seconds:g} s, found {n_bytes:,} bytes"
-            hint, headers = "send it faster, or in smaller requests", ((b"connection", b"close"),)
-            raise RequestError(408, problem, location="body", hint=hint, headers=headers) from error
+                    n_bytes, is_complete = n_bytes + len(chunks[-1]), not message.get("more_body", False)
+                    check_body_size(n_bytes, self.limits)
+                    count(n_bytes)
+        except TimeoutError:
+            raise self._slow_body(n_bytes) from None
+        return b"".join(chunks)
 
-    def hold(self, held: str, n_bytes: int) -> None:
-        """Count bytes of ``requests`` or ``responses`` as held, or release them if negative.
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+        """Pieces of a body without an end; each must arrive in time."""
+        stream = request.stream()
+        n_bytes = 0
+        while True:
+            try:
+                async with asyncio.timeout(self.limits.body_seconds):
+                    chunk = await anext(stream, None)
+            except TimeoutError:
+                raise self._slow_body(n_bytes) from None
+            except ClientDisconnect:
+                raise ClientDisconnected from None
+            if chunk is None:
+                return
+            n_bytes += len(chunk)
+            yield chunk
 
-        Raises:
-            RequestError: 503, too many bytes are held.
-        """
-        if n_bytes > 0 and self.n_held[held] + n_bytes > self.limits.held_bytes:
-            self.metrics.rejected("memory").inc()
-            problem = f"expected at most {self.limits.held_bytes:,} bytes in large {held} of all clients"
-            hint, headers = "try again later, or send smaller requests", ((b"retry-after", b"1"),)
-            raise RequestError(503, problem, location="memory", hint=hint, headers=headers)
-        self.n_held[held] += n_bytes
-        self.metrics.held.set(sum(self.n_held.values()))
+    def _slow_body(self, n_bytes: int) -> RequestError:
+        self.metrics.rejected("slow body").inc()
+        problem = f"expected the whole body within {self.limits.body_seconds:g} s, found {n_bytes:,} bytes"
+        hint, headers = "send it faster, or in smaller requests", (("connection", "close"),)
+        return RequestError(408, problem, location="body", hint=hint, headers=headers)
 
-    async def _send(self, scope: Message, response: Response, send: Send) -> Response:
-        """Send a response in chunks; return it, or the error that replaces it if memory is full."""
-        n_held_bytes = len(response.body) if len(response.body) > CHUNK_BYTES else 0
+    def _answer(self, body: bytes) -> Response:
+        return HeldResponse(self, body) if len(body) > CHUNK_BYTES else JsonResponse(body)
+
+
+class JsonResponse(Response):
+    """Encoded JSON."""
+
+    media_type = JSON
+
+
+class LinesResponse(Response):
+    """Lines of NDJSON that are made while the request is read; Starlette's own would read from it."""
+
+    media_type = NDJSON
+
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        super().__init__()
+        self.lines = lines
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines. An error before the first has its own answer; a later one is the last line."""
+        first = await anext(self.lines, b"")
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        last = b""
         try:
-            if n_held_bytes:
-                self.hold("responses", n_held_bytes)
-        except RequestError as error:
-            response, n_held_bytes = error_response(error), 0
-        body = response.body
-        headers = [*COMMON_HEADERS, *response.headers, *self._cors_headers(scope)]
-        if response.status != 204:  # which has no body
-            headers += [(b"content-type", response.media_type), (b"content-length", b"%d" % len(body))]
-        try:
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            for start in range(0, len(body) or 1, CHUNK_BYTES):
-                chunk, end = body[start : start + CHUNK_BYTES], start + CHUNK_BYTES
-                await send({"type": "http.response.body", "body": chunk, "more_body": end < len(body)})
-        finally:
-            if n_held_bytes:
-                self.hold("responses", -n_held_bytes)
-        return response
-
-    def _cors_headers(self, scope: Message) -> Headers:
-        """Headers that let web pages of other origins read the response."""
-        if not self._allow_origins:
-            return ()
-        request_headers = dict(scope["headers"])
-        origin, vary = request_headers.get(b"origin"), (b"vary", b"origin")
-        allowed = next((each for each in self._allow_origins if each in (b"*", origin)), None)
-        if allowed is None:
-            return (vary,)
-        headers = ((b"access-control-allow-origin", allowed), vary)
-        if b"access-control-request-method" not in request_headers:
-            return headers
-        return (
-            *headers,
-            (b"access-control-allow-methods", b"GET, POST, HEAD, OPTIONS"),
-            (b"access-control-allow-headers", b"content-type"),
-            (b"access-control-max-age", b"600"),
-        )
+            async for lines in self.lines:
+                await send({"type": "http.response.body", "body": lines, "more_body": True})
+        except RequestError as error:  # too late for a status
+            last = msgspec.json.encode(error.to_dict()) + b"\n"
+        await send({"type": "http.response.body", "body": last})
 
 
-def json_response(document: dict[str, Any], **settings: Any) -> Response:
-    """Encode JSON in UTF-8; in ASCII if it has lone surrogates, which UTF-8 cannot encode."""
-    try:
-        body = _encode_json(document, UNICODE_ENCODER.encode).encode("utf-8")
-    except UnicodeEncodeError:
-        body = _encode_json(document, ASCII_ENCODER.encode).encode("ascii")
-    return Response(body, **settings)
+class HeldResponse(JsonResponse):
+    """A large answer: sent in chunks, and counted as held until it is sent."""
+
+    def __init__(self, service: Service, body: bytes) -> None:
+        super().__init__(body)
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; raises `RequestError` 503 before anything is sent if memory is full."""
+        with self.service.hold("answers") as count:
+            count(len(self.body))
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            for start in range(0, len(self.body), CHUNK_BYTES):
+                chunk, end = bytes(self.body[start : start + CHUNK_BYTES]), start + CHUNK_BYTES
+                await send({"type": "http.response.body", "body": chunk, "more_body": end < len(self.body)})
 
 
-def _encode_json(document: dict[str, Any], encode: Callable[[Any], str]) -> str:
-    """Encode items of lists one by one: the encoder holds the interpreter lock, and the event loop waits."""
-    fields = []
-    for name, value in document.items():
-        text = f"[{','.join(map(encode, value))}]" if isinstance(value, list) else encode(value)
-        fields.append(f"{encode(name)}:{text}")
-    return f"{{{','.join(fields)}}}"
+def needs_novelty(asked: Any) -> bool:
+    """Whether a request needs the novelty of its texts."""
+    return bool(asked.novelty) or option(asked, "abstain_above_novelty") is not None
 
 
-def shutdown_error() -> RequestError:
-    """The error of requests for which no time is left."""
-    headers = ((b"retry-after", b"1"), (b"connection", b"close"))
-    return RequestError(503, "the service is shutting down", hint="try again later", headers=headers)
+def option(asked: Any, name: str) -> Any:
+    """An option of a request; None if it is not set, or the model does not have it."""
+    value = getattr(asked, name, msgspec.UNSET)
+    return None if value is msgspec.UNSET else value
 
 
-def error_response(error: RequestError) -> Response:
-    """Encode an error."""
-    return json_response(error.to_dict(), status=error.status, headers=error.headers)
+def novelty_of(model: ServedModel, asked: Any, texts: list[str]) -> list[float] | None:
+    """Novelty of texts, if a request needs it and the model can measure it."""
+    novelty = model.classifier.novelty(texts) if needs_novelty(asked) else None
+    return None if novelty is None else novelty.tolist()
 
 
-def predictions_response(
-    request: PredictRequest, result: BatchResult, novelty: list[float] | None = None
-) -> Response:
-    """Encode the response to a ``/predict`` request.
+def predictions_of(
+    model: ServedModel, asked: Any, result: BatchResult, novelty: list[float] | None = None
+) -> list[dict[str, Any]]:
+    """Predictions as plain data, one a text.
 
     Args:
-        request: the request.
+        model: has computed the result.
+        asked: options of the request.
         result: for each text, the probability of each class.
         novelty: of each text, if it was computed.
     """
-    classifier = result.classifier
-    predictions = classifier.predictions(result.probabilities, result.known, request.top_k, request.threshold)
+    classifier, threshold = model.classifier, option(asked, "threshold")
     documents = []
-    for i, prediction in enumerate(predictions):
+    for i, prediction in enumerate(classifier.predictions(*result, int(asked.top_k), threshold)):
         if novelty is not None:
             prediction = prediction._replace(novelty=novelty[i])
-        has_no_label = should_abstain(prediction, request.abstain_below, request.abstain_above_novelty)
+        below, above = option(asked, "abstain_below") or 0.0, option(asked, "abstain_above_novelty")
+        has_no_label = should_abstain(prediction, below, above)
         documents.append(prediction_to_dict(prediction, classifier.multi_label, has_no_label))
-    document = documents[0] if request.single else {"predictions": documents}
-    return json_response(document, n_texts=len(documents))
+    return documents
+
+
+def encode_predictions(
+    model: ServedModel, asked: Any, single: bool, result: BatchResult, novelty: list[float] | None = None
+) -> bytes:
+    """Encode the answer to a request to predict; see :func:`predictions_of`."""
+    documents = predictions_of(model, asked, result, novelty)
+    document = documents[0] if single else {"predictions": documents}
+    return msgspec.json.encode({**document, **model.tag})
+
+
+def decode_line(line: bytes, model: ServedModel) -> str | RequestError:
+    """The text of a line of NDJSON, or why there is none."""
+    try:
+        text = decode(line, model.bodies.line, "--text-characters", model.classifier).text
+    except RequestError as error:
+        return error
+    return join_pair(*text) if model.classifier.is_pairs else text
+
+
+def create_app(
+    models: Classifier | Mapping[str, Classifier] | Sequence[Path],
+    limits: ServiceLimits | None = None,
+    *,
+    cors_origins: Sequence[str] = (),
+    allow_hosts: Sequence[str] = (),
+    token: str | None = None,
+    log_access: bool = False,
+) -> Starlette:
+    """Make the service, an ASGI application that any server runs and any framework mounts.
+
+    Args:
+        models: a classifier, classifiers by name, or model files and folders of them. Routes without a name
+            use the first.
+        limits: limits of requests; those of connections hold under ``token2wave serve`` only.
+        cors_origins: origins whose web pages may read the answers; ``*`` allows all.
+        allow_hosts: hosts that requests may name, beside loopback and the address at which they arrive; ``*``
+            allows all.
+        token: that requests must send, except for ``/live`` and ``/ready``.
+        log_access: log each request to the logger ``token2wave.serving.access``.
+
+    Returns:
+        The application; ``app.state.service`` is its :class:`Service`.
+
+    Raises:
+        ConfigError: there is no model, or ``allow_hosts`` has something that is no host.
+        ModelFileError: see :func:`token2wave.load`.
+        MissingExtraError: at import, if the extra ``serve`` is not installed.
+    """
+    if not isinstance(models, Mapping | Sequence):
+        models = {"model": models}
+    service = Service(models, limits or ServiceLimits())
+    middleware = [
+        Middleware(TrackRequests),
+        Middleware(RequestContext, metrics=service.metrics, log_access=log_access),
+        Middleware(Check, check=head_check(service.limits.head_bytes, service.metrics)),
+        Middleware(Check, check=host_check(allow_hosts)),
+    ]
+    if cors_origins:
+        headers = ["content-type", "authorization", "x-request-id", "traceparent"]
+        exposed = ["x-request-id", "x-model", "x-model-checksum", "retry-after"]
+        settings: dict[str, Any] = {"allow_origins": cors_origins, "allow_methods": ["GET", "POST"]}
+        settings |= {"allow_headers": headers, "expose_headers": exposed}
+        middleware.append(Middleware(CORSMiddleware, **settings))
+    if token is not None:
+        middleware.append(Middleware(Check, check=token_check(token)))
+
+    def route(path: str, endpoint: Callable[[Request], Any], method: str = "GET") -> Route:
+        async def call(request: Request) -> Any:
+            request.state.route = path
+            return await endpoint(request)
+
+        return Route(path, call, methods=[method])
+
+    routes = []  # those that are asked most come first: routes are tried in turn
+    for prefix in ("", "/models/{name}"):
+        routes += [
+            route(f"{prefix}/predict", service.predict, "POST"),
+            route(f"{prefix}/predict/lines", service.predict_lines, "POST"),
+            route(f"{prefix}/explain", service.explain, "POST"),
+            route(f"{prefix}/info", service.info),
+            route(f"{prefix}/", service.page),
+        ]
+    routes += [
+        route("/live", service.live),
+        route("/ready", service.ready),
+        route("/metrics", service.read_metrics),
+        route("/openapi.json", service.openapi),
+        route("/docs", service.docs),
+        route("/models", service.list_models),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+        yield {"service": service}
+        await service.close()
+
+    handlers: Any = {HTTPException: answer_error, Token2WaveError: answer_error}
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app.state.service = service
+    return app

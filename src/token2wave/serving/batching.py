@@ -11,15 +11,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from token2wave.serving.bodies import RequestError
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.prometheus import ServiceMetrics
-from token2wave.serving.requests import RequestError
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.serving.model_store import ServedModel
 
 T = TypeVar("T")
 SMALL_REQUEST = 1 << 12  # maximal size of a request that joins a batch; the core takes 0.1 us for each unit
@@ -69,7 +70,9 @@ class Worker:
 
     def _run(self) -> None:
         if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            thread = os.PRIO_PROCESS, threading.get_native_id()
+            with suppress(OSError):  # sandboxes may forbid it
+                os.setpriority(*thread, os.getpriority(*thread) + self._niceness)
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._items or self._is_closed)
@@ -84,48 +87,46 @@ class Worker:
 
 
 class BatchResult(NamedTuple):
-    """Predictions of texts, and the classifier that computed them, which may be replaced at any time."""
+    """Predictions of ``N`` texts: a probability for each class, and whether anything is known of the text."""
 
-    classifier: Classifier
     probabilities: list[list[float]]
     known: list[bool]
 
 
+class Waiting(NamedTuple):
+    """Texts of a request that wait for the next batch of their model."""
+
+    model: ServedModel
+    texts: list[str]
+    future: asyncio.Future[BatchResult]
+
+
 IsStopped = Callable[[], bool]
-Waiting = tuple[list[str], "asyncio.Future[BatchResult]"]
 
 
 class Batcher:
     """Computes predictions for requests.
 
-    Small requests that arrive while others are computed, or in the same turn of the event loop, form a batch.
+    Small requests to a model that arrive while others are computed, or in the same turn of the event loop,
+    form a batch.
     The native core is called directly, because it is done before a thread would have started. Slower networks
     run in a thread, as short explanations do, the cheapest first. Large requests run one by one in another
     thread, and small ones pass them; each of the two queues has its limit. The core releases the interpreter
     lock.
 
     Args:
-        classifier: computes; may be replaced between batches.
         limits: limits of the queue.
         metrics: counts batches and texts.
-        model_name: name of the model in the metrics.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        limits: ServiceLimits,
-        metrics: ServiceMetrics,
-        model_name: str = "model",
-    ) -> None:
-        self.classifier, self._model_name = classifier, model_name
+    def __init__(self, limits: ServiceLimits, metrics: ServiceMetrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._waiting: deque[Waiting] = deque()
         self._is_running = self._is_closed = False
         self._small_cost = self._large_cost = 0
         self._small_worker, self._large_worker = Worker("small", 3), Worker("large", 10)
 
-    async def predict(self, texts: list[str]) -> BatchResult:
+    async def predict(self, model: ServedModel, texts: list[str]) -> BatchResult:
         """Predict a few short texts.
 
         Raises:
@@ -135,7 +136,7 @@ class Batcher:
         self._check_queue(self._small_cost, cost)
         self._small_cost += cost
         future: asyncio.Future[BatchResult] = loop.create_future()
-        self._waiting.append((texts, future))
+        self._waiting.append(Waiting(model, texts, future))
         if not self._is_running:
             self._is_running = True
             loop.call_soon(self._run_batch)
@@ -144,11 +145,11 @@ class Batcher:
         finally:
             self._small_cost -= cost
 
-    async def run(self, function: Callable[[Classifier, IsStopped], T], cost: int) -> T:
+    async def run(self, function: Callable[[IsStopped], T], cost: int) -> T:
         """Call a slow function in a thread. If this is cancelled, it is not called, or told to stop.
 
         Args:
-            function: takes the classifier, and a function that returns whether nobody waits any longer.
+            function: takes a function that returns whether nobody waits any longer.
             cost: in characters to predict.
 
         Raises:
@@ -160,7 +161,7 @@ class Batcher:
         self._add_cost(is_small, cost)
 
         def call() -> T:
-            return function(self.classifier, lambda: self._is_closed or cancelled.is_set())
+            return function(lambda: self._is_closed or cancelled.is_set())
 
         try:
             return await (self._small_worker if is_small else self._large_worker).submit(call, cost)
@@ -180,13 +181,13 @@ class Batcher:
         """Cost of all requests that wait or are computed."""
         return self._small_cost + self._large_cost
 
-    def compute(self, classifier: Classifier, texts: list[str]) -> BatchResult:
+    def compute(self, model: ServedModel, texts: list[str]) -> BatchResult:
         """Compute probabilities, in the thread of the caller."""
-        probabilities, known = classifier.probabilities_and_known(texts)
+        probabilities, known = model.classifier.probabilities_and_known(texts)
         self._metrics.texts.inc(len(texts))
         self._metrics.batch_texts.observe(len(texts))
-        result = BatchResult(classifier, probabilities.tolist(), known.tolist())
-        self._metrics.count_predictions(classifier, self._model_name, texts, *result[1:])
+        result = BatchResult(probabilities.tolist(), known.tolist())
+        model.counters.count(texts, *result)
         return result
 
     def close(self) -> None:
@@ -203,54 +204,52 @@ class Batcher:
                 f"expected work of at most {self._limits.queue_characters:,} characters in the queue, "
                 "found more"
             )
-            headers = ((b"retry-after", b"1"),)
+            headers = (("retry-after", "1"),)
             raise RequestError(503, problem, location="queue", hint="try again later", headers=headers)
 
     def _run_batch(self) -> None:
-        """Compute the first texts of the queue."""
+        """Compute the first texts of the queue with the model that they wait for."""
         self._metrics.queued.set(self.queued)
         batch: list[Waiting] = []
         texts: list[str] = []
         n_characters = 0
         while self._waiting and n_characters < BATCH_CHARACTERS:
-            batch.append(self._waiting.popleft())
-            if batch[-1][1].done():  # the client is gone
-                batch.pop()
-                continue
-            texts += batch[-1][0]
-            n_characters += sum(map(len, batch[-1][0]))
+            if batch and self._waiting[0].model is not batch[0].model:
+                break
+            request = self._waiting.popleft()
+            if not request.future.done():  # else the client is gone
+                batch.append(request)
+                texts += request.texts
+                n_characters += sum(map(len, request.texts))
         if not batch:
             self._is_running = False
             return
-        loop, classifier = asyncio.get_running_loop(), self.classifier
-        if classifier.computes_with == "native core":
-            self._deliver(batch, classifier, lambda: self.compute(classifier, texts))
+        loop, model = asyncio.get_running_loop(), batch[0].model
+        if model.classifier.computes_with == "native core":
+            self._deliver(batch, lambda: self.compute(model, texts))
             loop.call_soon(self._run_batch)  # the loop reads and answers requests in between
             return
 
         def finish(future: asyncio.Future[BatchResult]) -> None:
-            self._deliver(batch, classifier, future.result)
+            self._deliver(batch, future.result)
             self._run_batch()
 
-        compute = partial(self.compute, classifier, texts)
-        self._small_worker.submit(compute, n_characters).add_done_callback(finish)
+        self._small_worker.submit(partial(self.compute, model, texts), n_characters).add_done_callback(finish)
 
-    def _deliver(
-        self, batch: list[Waiting], classifier: Classifier, get_result: Callable[[], BatchResult]
-    ) -> None:
+    def _deliver(self, batch: list[Waiting], get_result: Callable[[], BatchResult]) -> None:
         """Give each request its own rows of a result, or the error that is its own."""
         try:
-            _, probabilities, known = get_result()
+            probabilities, known = get_result()
         except Exception as error:
             for request in batch:
                 if len(batch) > 1:
-                    self._deliver([request], classifier, partial(self.compute, classifier, request[0]))
-                elif not request[1].done():
-                    request[1].set_exception(error)
+                    self._deliver([request], partial(self.compute, request.model, request.texts))
+                elif not request.future.done():
+                    request.future.set_exception(error)
             return
         start = 0
-        for texts, future in batch:
-            end = start + len(texts)
-            if not future.done():  # cancelled if the client is gone
-                future.set_result(BatchResult(classifier, probabilities[start:end], known[start:end]))
+        for request in batch:
+            end = start + len(request.texts)
+            if not request.future.done():  # cancelled if the client is gone
+                request.future.set_result(BatchResult(probabilities[start:end], known[start:end]))
             start = end

@@ -1,332 +1,295 @@
-"""Limits for slow and abusive clients, which the HTTP server itself does not have."""
+"""Limits for slow and abusive clients, which HTTP servers do not have: a guard between socket and server.
+
+The guard is a protocol of asyncio around the server's own one. It reads small pieces, so that a client can
+make the server hold little, and watches the time. :class:`TrackRequests`, a middleware, tells it when a
+request is being answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
-from socket import IPPROTO_TCP
+from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any, ClassVar
 
-from httptools import HttpParserCallbackError
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from token2wave.serving.app import COMMON_HEADERS, JSON, Service
-from token2wave.serving.limits import MAX_PIPELINED
-from token2wave.serving.requests import RequestError
+from token2wave.serving.bodies import RequestError
+from token2wave.serving.request_checks import head_error
 
+CONNECTION = "token2wave.connection"  # of the guard in a request's state
 CHECK_SECONDS = 0.5  # between two checks of a connection
-DISCARDING_SECONDS = 5.0  # beyond the time for a body, for clients that go on sending a refused one
 TCP_INFO, CLOSED, CLOSE_WAIT = 11, 7, 8  # of Linux; the client has closed the connection, or its side
-LARGE_PIECE = 1 << 14  # bytes read at once; connections that send so many take turns
-FREE_BYTES = 1 << 16  # of a connection, which may always be held, so that small requests need no room
-REQUEST_BYTES, HEADER_BYTES = 2_048, 128  # memory of a request and of a header beside their own bytes
+HEAD_PIECE, BODY_PIECE = 1 << 11, 1 << 17  # bytes read at once; of pipelined requests, HEAD_PIECE at most
+PARSED_SECONDS = 0.05  # to receive what the server has
+LINE_BYTES = 128  # memory of a header beside its own bytes
 MAX_REFUSALS, LATE_SECONDS = 20, 0.5  # of all clients in a second; further ones are answered late
-LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset would lose the error
+LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset loses the answer
 
 
-class PipelineFlow(FlowControl):
-    """Flow control that reads nothing while earlier requests wait for their responses, or before its turn.
+class GuardedConnection(asyncio.BufferedProtocol):
+    """A connection that closes if its client is too slow or sends too much.
 
-    Clients that send much take turns: one piece is read in each turn of the event loop, so that small
-    requests need not wait for all of them.
+    Takes the arguments of uvicorn's protocols. The state of the application's lifespan holds ``service``,
+    with the limits, the metrics and the connections.
     """
 
-    waiting: ClassVar[deque[PipelineFlow]] = deque()  # for their turns, in the only event loop
-
-    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
-        super().__init__(transport)
-        self._pipeline = pipeline
-        self._reasons: set[str] = set()  # to read nothing
-
-    def resume_reading(self) -> None:
-        """Read on, unless requests wait or there is another reason not to."""
-        if not self._pipeline and not self._reasons:
-            super().resume_reading()
-
-    def stop(self, reason: str) -> None:
-        """Read nothing until :meth:`go_on` is called for the same reason."""
-        self._reasons.add(reason)
-        self.pause_reading()
-
-    def go_on(self, reason: str) -> None:
-        """Read on, if there is no other reason not to."""
-        self._reasons.discard(reason)
-        if not self._transport.is_closing():
-            self.resume_reading()
-
-    def wait_for_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read nothing until it is this connection's turn."""
-        self.stop("turn")
-        self.waiting.append(self)
-        if len(self.waiting) == 1:
-            loop.call_soon(self._next_turn, loop)
-
-    @classmethod
-    def _next_turn(cls, loop: asyncio.AbstractEventLoop) -> None:
-        cls.waiting.popleft().go_on("turn")
-        if cls.waiting:
-            loop.call_soon(cls._next_turn, loop)
-
-
-class GuardedHttpProtocol(HttpToolsProtocol):
-    """A connection of uvicorn that closes if its client is too slow or sends too much.
-
-    It overrides callbacks of asyncio, of httptools, and of uvicorn (``on_response_complete``,
-    ``send_400_response``).
-    """
-
-    flow: PipelineFlow
+    buffer: ClassVar[memoryview] = memoryview(bytearray(BODY_PIECE))  # of the only thread that reads
     refusals: ClassVar[deque[float]] = deque(maxlen=MAX_REFUSALS)  # times of the last, of all connections
+    turns: ClassVar[deque[Callable[[], None]]] = deque()  # of connections that send much
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        service = self.app
-        assert isinstance(service, Service), "the application must not be wrapped"
-        self.service, self.limits, self.metrics = service, service.limits, service.metrics
-        self.last_event = self.loop.time()  # when a request or a response began or ended
-        self.in_head = self.receiving = True
-        self.head_bytes = self.unparsed_bytes = self.n_unanswered = 0
-        self.has_progress = False  # in the last piece of data
-        self.sizes: deque[int] = deque()  # bytes held by each request that is not answered
-        self.n_held = 0  # their sum
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], **more: Any) -> None:
+        self.service = app_state["service"]
+        self.limits, self.metrics = self.service.limits, self.service.metrics
+        state = {**app_state, CONNECTION: self}
+        self.server: Any = HttpToolsProtocol(
+            config=config,
+            server_state=server_state,
+            app_state=state,
+            **more,
+        )
+        self.loop = asyncio.get_running_loop()
+        self.gone = self.loop.create_future()
+        self.stops: set[str] = set()  # reasons to read nothing
+        self.unparsed = 0  # bytes since the server has seen something complete
+        self.is_answering = self.is_receiving = self.is_feeding = self.is_closing = False
+        self.is_ended = False  # the client sends no more
+        self.can_probe = False  # by an interim response
+        self.body_left: int | None = 0  # bytes; None if the client has not said how many
+        self.has_body = True  # the whole body of the request that is answered has arrived
+        self.refusal: RequestError | None = None
+        self.is_server_told = False
         self.n_discarded = 0
         self.unread_since: float | None = None
-        self.refusal: RequestError | None = None
-        self.is_late = False  # the refusal waits to be sent
-        self.active: RequestResponseCycle | None = None
+        self.last_event = self.loop.time()
+
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a client. Beyond the limit, close the connection that has been idle longest."""
-        super().connection_made(transport)
-        self.flow = PipelineFlow(transport, self.pipeline)
-        if len(self.connections) > self.limits.connections:
-            idle = [each for each in self.connections if isinstance(each, GuardedHttpProtocol)]
-            idle = [each for each in idle if not each.n_unanswered]
-            min(idle, key=lambda each: each.last_event).abort("connections")
-        self.metrics.connections.set(len(self.connections))
+        self.transport = transport
+        connections = self.service.connections
+        connections.add(self)
+        if len(connections) > self.limits.connections:
+            waits = [each for each in connections if not (each.is_answering and each.has_body)]
+            waits.remove(self)  # idle, or in the middle of a body
+            oldest = min(waits, key=lambda each: (each.is_answering, each.last_event), default=self)
+            oldest.abort("connections")
+        self.metrics.connections.set(len(connections))
         self.timer = self.loop.call_later(CHECK_SECONDS, self._check_now)
+        self.server.connection_made(GuardedTransport(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        super().connection_lost(exc)
-        if self.active is not None:  # uvicorn tells the newest request only
-            self.active.disconnected = True
-            self.active.message_event.set()
         self.timer.cancel()
-        for cycle in filter(None, (self.cycle, self.active, *(cycle for cycle, _ in self.pipeline))):
-            cycle.body = bytearray()  # now, not when the cycle of references is collected
-        self.pipeline.clear()
-        self._release(len(self.sizes))
-        self.metrics.connections.set(len(self.connections))
+        self.service.connections.discard(self)
+        self.metrics.connections.set(len(self.service.connections))
+        if not self.gone.done():
+            self.gone.set_result(None)
+        self._tell_server_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse data, and count the bytes that only continue headers or trailers."""
-        if len(data) >= LARGE_PIECE and self.n_discarded <= LINGER_BYTES:
-            self.flow.wait_for_turn(self.loop)
-        if self.refusal is not None:
-            self._discard(len(data))
-            return
-        self.has_progress = False
-        super().data_received(data)
-        self.unparsed_bytes = 0 if self.has_progress else self.unparsed_bytes + len(data)
-        if self.receiving and self.unparsed_bytes > self.limits.head_bytes and self.refusal is None:
-            self._refuse(self._head_error())
-        if self.refusal is not None:
-            self.parser = None  # with what it holds of a header
+    def _tell_server_lost(self, exc: Exception | None = None) -> None:
+        """Let the server forget the client, once."""
+        if not self.is_server_told:
+            self.is_server_told = True
+            self.server.connection_lost(exc)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def pause_writing(self) -> None:
+        """The client does not read its answer."""
+        self.server.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has read most of its answer."""
+        self.server.resume_writing()
+
+    def eof_received(self) -> bool:
         """Answer a client that has closed its side after its last request."""
-        if self.refusal is not None:
-            return self.n_unanswered > 0 or self.is_late
-        n_without_body = 1 if self.receiving and not self.in_head else 0
-        if self.receiving and self.n_unanswered == n_without_body:
+        if self.is_closing or (self.is_answering and not self.has_body):
             return False
-        self.shutdown()  # after the response
+        self.is_ended = True
+        self.loop.call_soon(self._end)  # the server may have started a request just now
         return True
 
-    def _probe(self) -> None:
-        """Ask a client that has closed its side whether it still reads, by an interim response.
-
-        If it does not, its system resets the connection, and the next probe ends it. While requests wait,
-        nothing is read, so only the state of the connection tells.
-        """
-        active, socket = self.active, self.transport.get_extra_info("socket")
-        if active is None or active.response_started or self.transport.is_closing() or socket is None:
-            return
-        state = socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0]
-        if state == CLOSED:
-            self.transport.abort()
-        elif state == CLOSE_WAIT and active.scope["http_version"] == "1.1":  # 1.0 has no interim responses
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.active = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.last_event = self.loop.time()
-        self.in_head = self.receiving = True
-        self.head_bytes = self.unparsed_bytes = 0
-        self.sizes.append(0)
-        self._hold(REQUEST_BYTES)
-        if self.n_unanswered >= MAX_PIPELINED:
-            problem = f"expected at most {MAX_PIPELINED} requests before their responses, found more"
-            raise RequestError(400, problem, location="connection", hint="wait for responses")
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request line."""
-        super().on_url(url)
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer after a chunked body, which the service ignores."""
-        if self.in_head:
-            super().on_header(name, value)
-        self._count_head(len(name) + len(value) + HEADER_BYTES)
-
-    def _count_head(self, n_bytes: int) -> None:
-        self.head_bytes += n_bytes
-        if self.head_bytes > self.limits.head_bytes:
-            raise self._head_error()
-        self._hold(n_bytes)
-
-    def _hold(self, n_bytes: int) -> None:
-        """Count bytes of the request that arrives, its head, body or trailers, until it is answered.
-
-        Raises:
-            RequestError: 413, the connection holds too much; 503, all connections together do.
-        """
-        if not self.in_head and self.cycle.response_complete:  # nothing of it is kept
-            return
-        n_held = self.n_held + n_bytes
-        if n_held > self.limits.connection_bytes:
-            self.metrics.rejected("memory").inc()
-            problem = (
-                f"expected at most {self.limits.connection_bytes:,} bytes in unanswered requests, found more"
-            )
-            raise RequestError(413, problem, location="connection", hint="wait for responses")
-        self.service.hold("requests", max(n_held, FREE_BYTES) - max(self.n_held, FREE_BYTES))
-        self.n_held = n_held
-        self.sizes[-1] += n_bytes
-
-    def _release(self, n_requests: int) -> None:
-        """Release what the oldest requests hold."""
-        self._count_released(sum(self.sizes.popleft() for _ in range(n_requests)))
-
-    def _release_last(self) -> None:
-        """Release what the newest request holds, so that others get the room before the connection closes."""
-        n_bytes, self.sizes[-1] = self.sizes[-1], 0
-        self._count_released(n_bytes)
-
-    def _count_released(self, n_bytes: int) -> None:
-        n_held = self.n_held - n_bytes
-        self.service.hold("requests", max(n_held, FREE_BYTES) - max(self.n_held, FREE_BYTES))
-        self.n_held = n_held
-
-    def on_headers_complete(self) -> None:
-        """The headers are complete; the body follows."""
-        if self.parser.get_method() == b"CONNECT" or self.url == b"*":
-            self.url = b"/"  # they have no path
-        super().on_headers_complete()
-        self.in_head, self.has_progress = False, True
-        self.n_unanswered += 1
-        if self.parser.should_upgrade():  # the parser cannot go on after it
-            self.cycle.keep_alive = False
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        self._hold(len(body))
-        super().on_body(body)
-        self.has_progress = True
-
-    def on_message_complete(self) -> None:
-        """A request is complete."""
-        self.receiving, self.has_progress = False, True
-        self.last_event = self.loop.time()
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        """A request is answered."""
-        self.n_unanswered -= 1
-        self._release(1)
-        self.last_event = self.loop.time()
-        super().on_response_complete()
-        if self.refusal is not None and not self.n_unanswered and not self.is_late:
-            self._send_refusal(self.refusal)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser or a callback has refused."""
-        fault: BaseException | None = sys.exception()
-        if isinstance(fault, HttpParserCallbackError):
-            fault = fault.__context__
-        if not isinstance(fault, RequestError):
-            reason = str(fault)[:100]  # of the parser, e.g. "Invalid character in Content-Length"
-            problem = f"expected a well-formed HTTP request: {reason}"
-            fault = RequestError(400, problem, location="connection", hint="correct the request")
-        self._refuse(fault)
-
-    def _refuse(self, error: RequestError) -> None:
-        """Answer earlier requests, then send an error; discard the rest."""
-        # Its frames hold the data, and the collector of cycles counts objects, not bytes.
-        self.refusal, error.__context__ = error.with_traceback(None), None
-        if not self.in_head and self.receiving and not self.cycle.response_complete:  # its own request
-            self.n_unanswered -= 1
-            if self.pipeline:
-                self.pipeline.popleft()
-            else:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-            self.cycle.body = bytearray()
-            self._release_last()
-        self.receiving = False
-        now = self.loop.time()
-        self.refusals.append(now)
-        if now - self.refusals[0] < 1.0 and len(self.refusals) == MAX_REFUSALS:
-            self.is_late = True  # whoever is refused so often must not take the time of others
-            self.flow.stop("late")
-            self.loop.call_later(LATE_SECONDS, self._refuse_late, error)
-        elif not self.n_unanswered:
-            self._send_refusal(error)
-
-    def _refuse_late(self, error: RequestError) -> None:
-        self.is_late = False
-        self.flow.go_on("late")
-        if not self.n_unanswered:
-            self._send_refusal(error)
-
-    def _send_refusal(self, error: RequestError) -> None:
-        if self.transport.is_closing():
-            return
-        self.metrics.request_counter("none", str(error.status)).inc()
-        body = json.dumps(error.to_dict()).encode("ascii")
-        headers = [*COMMON_HEADERS, (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode("ascii")]
-        lines += [b"%s: %s" % header for header in (*headers, (b"connection", b"close"))]
-        self.transport.write(b"\r\n".join([*lines, b"", body]))
-        self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
-
-    def _discard(self, n_bytes: int) -> None:
-        self.n_discarded += n_bytes
-        if self.n_discarded <= LINGER_BYTES:
-            return
-        if self.n_unanswered:
-            self.flow.pause_reading()
-        else:
+    def _end(self) -> None:
+        if self.is_answering:
+            self.server.shutdown()  # after the answer
+        elif self.refusal is None:
             self.transport.close()
 
-    def _head_error(self) -> RequestError:
-        self.metrics.rejected("head").inc()
-        problem = (
-            f"expected a request line and headers of at most {self.limits.head_bytes:,} bytes, found more"
-        )
-        return RequestError(431, problem, location="headers", hint="send fewer or shorter headers")
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Read little, but the rest of a body whose size is known."""
+        if self.is_closing:
+            return self.buffer
+        if self.is_answering and not self.has_body and self.body_left:
+            return self.buffer[: min(self.body_left, BODY_PIECE)]
+        return self.buffer[:HEAD_PIECE]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Feed the server, and count what only continues headers or trailers."""
+        if self.is_closing:
+            self.n_discarded += nbytes
+            if self.n_discarded > LINGER_BYTES:
+                self.transport.close()
+            return
+        data = bytes(self.buffer[:nbytes])
+        if not self.unparsed and not self.is_answering:
+            self.last_event = self.loop.time()
+        if nbytes == BODY_PIECE:
+            self._wait_for_turn()
+        if self.is_answering and not self.has_body and self.body_left:
+            self.body_left = max(self.body_left - nbytes, 0)
+        self.is_feeding = True
+        try:
+            self.server.data_received(data)
+        finally:
+            self.is_feeding = False
+        if self.has_body or self.body_left is None:
+            self.unparsed += nbytes + LINE_BYTES * data.count(b"\n")
+            if self.unparsed > self.limits.head_bytes:
+                self.stop("head")
+                self.loop.call_soon(self._check_head)  # after the application was called, or got the data
+
+    # Reading
+
+    def stop(self, reason: str) -> None:
+        """Read nothing until :meth:`go_on` is called for the same reason."""
+        if not self.stops and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self.stops.add(reason)
+
+    def go_on(self, reason: str) -> None:
+        """Read on, if there is no other reason not to."""
+        if reason in self.stops:
+            self.stops.remove(reason)
+            if not self.stops and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _wait_for_turn(self) -> None:
+        """Read one piece in each turn of the event loop, of all clients that send much."""
+        self.stop("turn")
+        self.turns.append(lambda: self.go_on("turn"))
+        if len(self.turns) == 1:
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self.turns.popleft()()
+        if self.turns:
+            self.loop.call_soon(self._next_turn)
+
+    def _check_head(self) -> None:
+        if self.is_answering and (self.has_body or not self.is_receiving):
+            return  # until the answer is sent, or the application asks for more
+        if self.unparsed > self.limits.head_bytes:
+            self.metrics.rejected("head").inc()
+            self.refuse(head_error(self.limits.head_bytes))
+        self.go_on("head")
+
+    # Answers
+
+    async def answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer a request, and note how far it is."""
+        headers, n_bytes = dict(scope["headers"]), 0
+        n_announced = int(headers.get(b"content-length", b"0"))  # the server refuses what is no number
+        self.body_left = None if b"transfer-encoding" in headers else n_announced
+        self.is_answering, self.has_body, self.unparsed = True, self.body_left == 0, 0
+        self.can_probe = scope["http_version"] == "1.1"
+        self.last_event = self.loop.time()
+
+        async def guarded_receive() -> Message:
+            nonlocal n_bytes
+            if self.has_body and self.is_receiving:
+                return await self._disconnect(receive)
+            self.is_receiving = True
+            self.go_on("head")
+            is_all = self.is_ended or self.refusal is not None
+            message = await (self._receive_parsed(receive) if is_all else receive())
+            if message["type"] == "http.request":
+                self.has_body, self.unparsed = not message.get("more_body", False), 0
+                self.is_receiving = self.has_body
+                n_bytes += len(message.get("body", b""))
+                if self.body_left is not None:
+                    self.body_left = max(min(self.body_left, n_announced - n_bytes), 0)
+            return message
+
+        async def guarded_send(message: Message) -> None:
+            self.can_probe = False
+            if message["type"] == "http.response.start" and not self.has_body:  # the rest is no request
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await app(scope, guarded_receive, guarded_send)
+        finally:
+            self.is_answering = self.is_receiving = False
+            self.has_body, self.unparsed = True, 0
+            self.last_event = self.loop.time()
+            self.go_on("head")
+            if self.refusal is not None:
+                self.loop.call_soon(self._send_refusal)  # after pipelined requests, if there are any
+
+    async def _receive_parsed(self, receive: Receive) -> Message:
+        """Receive what arrived before the refusal or the end; there will be no more."""
+        message = asyncio.ensure_future(receive())
+        await asyncio.wait({message}, timeout=PARSED_SECONDS)
+        if message.done():
+            return message.result()
+        message.cancel()
+        self._tell_server_lost()
+        return {"type": "http.disconnect"}
+
+    async def _disconnect(self, receive: Receive) -> Message:
+        """Wait until the client is gone; the server tells the newest request only."""
+        message = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({message, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            message.cancel()
+        return {"type": "http.disconnect"}
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer earlier requests, then send an error, and read no more."""
+        if self.refusal is not None or self.is_closing:
+            return
+        self.refusal = error
+        self.stop("refused")
+        now = self.loop.time()
+        self.refusals.append(now)
+        is_late = len(self.refusals) == MAX_REFUSALS and now - self.refusals[0] < 1.0
+        if self.is_answering and not self.has_body:  # its own request: the application must not wait for more
+            self._tell_server_lost()
+            self.is_answering = False
+        # whoever is refused so often must not take the time of others
+        self.loop.call_later(LATE_SECONDS if is_late else 0.0, self._send_refusal)
+
+    def _send_refusal(self) -> None:
+        if self.is_answering or self.is_closing or self.refusal is None or self.transport.is_closing():
+            return
+        self._tell_server_lost()
+        self.metrics.request_counter("none", str(self.refusal.status)).inc()
+        body = msgspec.json.encode(self.refusal.to_dict())
+        lines = [f"HTTP/1.1 {self.refusal.status} {HTTPStatus(self.refusal.status).phrase}"]
+        lines += ["content-type: application/json", f"content-length: {len(body)}", "connection: close"]
+        lines += [f"{name}: {value}" for name, value in self.service.common_headers]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        self.linger()
+
+    def linger(self) -> None:
+        """Close after the client has read the answer; discard what it still sends."""
+        if self.is_closing or self.transport.is_closing():
+            return
+        self.is_closing = True
+        for reason in list(self.stops):
+            self.go_on(reason)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    # Time
 
     def _check_now(self) -> None:
         self.timer = self.loop.call_later(CHECK_SECONDS, self._check_now)
@@ -341,21 +304,87 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.unread_since = now
         elif now - self.unread_since > limits.unread_seconds:
             self.abort("unread answer")
-        if self.n_unanswered and not self.receiving:
-            if sys.platform == "linux":
+        if self.is_answering:  # the application limits the time for a body
+            if self.has_body and sys.platform == "linux":
                 self._probe()
+        elif self.refusal is None and not self.is_closing:
+            max_seconds = limits.head_seconds if self.unparsed else limits.idle_seconds + limits.head_seconds
+            if now - self.last_event > max_seconds:
+                self.abort("slow head" if self.unparsed else "idle")
+
+    def _probe(self) -> None:
+        """Abort if the client is gone; while pipelined requests wait, nothing is read that would tell.
+
+        A client that has closed its side is asked whether it still reads, by an interim response. If it does
+        not, its system resets the connection.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or connection.family == AF_UNIX:
             return
-        if not self.receiving:
-            max_seconds, reason = limits.idle_seconds + limits.head_seconds, "idle"
-        elif self.in_head:
-            max_seconds, reason = limits.head_seconds, "slow head"
-        else:
-            max_seconds = limits.head_seconds + limits.body_seconds + DISCARDING_SECONDS
-            reason = "slow body"
-        if now - self.last_event > max_seconds and self.transport.is_reading():
-            self.abort(reason)
+        state = connection.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0]
+        if state == CLOSED:
+            self.transport.abort()
+        elif state == CLOSE_WAIT and self.can_probe:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def abort(self, reason: str) -> None:
-        """Close the connection at once, even if a response is not sent."""
+        """Close the connection at once, even if an answer is not sent."""
         self.metrics.rejected(reason).inc()
         self.transport.abort()
+
+
+class GuardedTransport:
+    """What the server sees of a connection's transport."""
+
+    def __init__(self, connection: GuardedConnection) -> None:
+        self._connection, self._transport = connection, connection.transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data. While the server parses, it writes of its own accord only to refuse the request."""
+        if self._connection.is_feeding:
+            reason = str(sys.exception())[:100]  # of the parser, e.g. "Invalid character in Content-Length"
+            problem = f"expected a well-formed HTTP request: {reason}"
+            error = RequestError(400, problem, location="connection", hint="correct the request")
+            self._connection.refuse(error)
+        elif not self.is_closing():  # else nobody reads it
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection, after a refusal if there is one."""
+        connection = self._connection
+        if connection.refusal is not None:
+            return
+        if connection.is_answering and not connection.has_body:
+            connection.linger()
+        else:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether no request will be answered any more."""
+        return self._connection.is_closing or self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Read nothing: the server has enough."""
+        self._connection.stop("server")
+
+    def resume_reading(self) -> None:
+        """The server wants more."""
+        self._connection.go_on("server")
+
+
+class TrackRequests:
+    """Middleware that tells connections of their requests; without the guard it does nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        connection = scope.get("state", {}).pop(CONNECTION, None)
+        if scope["type"] == "http" and connection is not None:
+            await connection.answer(self.app, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

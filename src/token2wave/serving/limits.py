@@ -6,8 +6,6 @@ from dataclasses import dataclass, fields
 
 from token2wave.errors import ConfigError
 
-MAX_PIPELINED = 64  # requests of a connection that wait for their responses
-
 
 @dataclass(frozen=True)
 class ServiceLimits:
@@ -22,8 +20,8 @@ class ServiceLimits:
         queue_characters: maximal work that waits or is computed, in characters to predict. One to explain
             counts as a hundred, one to measure novelty as four. Small requests have a queue of their own.
         body_seconds: time for a body to arrive.
-        held_bytes: maximal size of all unanswered requests, beside 64 KiB of each connection; and of all
-            unread responses.
+        held_bytes: maximal size of the bodies of all unanswered requests, beside 64 KiB of each; and of all
+            unread answers.
         head_bytes: maximal size of a request line with its headers, and 128 bytes more for each of these.
         head_seconds: time for the headers to arrive.
         unread_seconds: time for which a client may leave a response unread.
@@ -62,8 +60,3 @@ class ServiceLimits:
                     location=name,
                     hint=f"raise {name}, or lower body_bytes",
                 )
-
-    @property
-    def connection_bytes(self) -> int:
-        """Maximal size of a connection's unanswered requests: a body, and the heads of all."""
-        return self.body_bytes + MAX_PIPELINED * self.head_bytes

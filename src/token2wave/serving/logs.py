@@ -1,8 +1,9 @@
-"""Logging that never blocks the service, even if the disk is full or nobody reads the pipe."""
+"""Logs lines of JSON and never blocks the service, even if the disk is full or nobody reads the pipe."""
 
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import time
 from logging.handlers import QueueHandler, QueueListener
@@ -10,6 +11,16 @@ from queue import Full, Queue
 
 MAX_QUEUED_LINES = 10_000  # further lines are dropped and counted
 EXIT_SECONDS = 1.0  # for lines that are queued when the process ends
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as an object with ``time``, ``level``, ``message``, and the record's ``fields``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; the queue has made its traceback part of the message."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry = {"time": f"{moment}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
+        return json.dumps(entry | {"message": record.getMessage()} | getattr(record, "fields", {}))
 
 
 class DroppingQueueHandler(QueueHandler):
@@ -52,7 +63,7 @@ def log_to_standard_error() -> None:
     """Send the log of the service to standard error."""
     logging.raiseExceptions = False  # a line that cannot be written causes no further lines
     target = logging.StreamHandler()
-    target.setFormatter(logging.Formatter("%(message)s"))
+    target.setFormatter(JsonFormatter())
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(DroppingQueueHandler(target))

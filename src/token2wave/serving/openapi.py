@@ -1,28 +1,29 @@
-"""Describes the service as an OpenAPI 3.1 document and as an HTML page; tests compare it with the service."""
+"""Describes the service as an OpenAPI 3.1 document and as an HTML page, from the types of its bodies."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from html import escape
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from token2wave.reporting.page_assets import page_resource
-from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.requests import (
-    EXPLAIN_OPTIONS,
-    PREDICT_OPTIONS,
-    PROBABILITY,
-    Schema,
-    unsupported_options,
-)
+from token2wave.serving.bodies import Error, Health, Info, ModelList
+from token2wave.serving.request_checks import JSON, NDJSON
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:
-    from token2wave.classifier import Classifier
+    from token2wave.serving.model_store import ServedModel
 
+Schema = dict[str, Any]
+REFERENCE = "#/components/schemas/{name}"
 ERRORS = {
-    400: "The body is not JSON in UTF-8 or repeats a name, or the request is not HTTP or names no Host.",
+    400: "The body is not JSON in UTF-8, or the request is not HTTP or names no Host.",
+    401: "The token of the service is missing.",
+    404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The Content-Type is not JSON.",
@@ -30,18 +31,29 @@ ERRORS = {
     422: "The body is not a valid request, or exceeds a limit.",
     503: "Too much work is waiting. Retry-After says when to try again.",
 }
-JSON = "application/json"
-STRING: Schema = {"type": "string"}
-STRINGS: Schema = {"type": "array", "items": STRING}
-INTEGER: Schema = {"type": "integer"}
-BOOLEAN: Schema = {"type": "boolean"}
-NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+TEXT: Schema = {"type": "string"}
 
 
-def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
-    """Describe the service of a model. Options that the model does not support are left out."""
-    prediction = {"oneOf": [_reference("Prediction"), _reference("Predictions")]}
-    explanation, health = _reference("Explanation"), _reference("Health")
+def openapi_document(models: Iterable[ServedModel], root_path: str = "") -> Schema:
+    """Describe the service of some models, the default first."""
+    models = list(models)
+    paths: Schema = {}
+    for i, model in enumerate(models):
+        for prefix in ("", f"/models/{model.name}") if i == 0 else (f"/models/{model.name}",):
+            paths |= _paths_of_model(model, prefix)
+    get, tag = _operation, "Service"
+    paths |= {
+        "/models": {"get": get("list_models", tag, "List the models.", _reference(ModelList))},
+        "/live": {"get": get("live", tag, "Tell that the process answers.", _reference(Health))},
+        "/ready": {"get": get("ready", tag, "Tell whether requests are taken.", _reference(Health))},
+        "/metrics": {
+            "get": get("metrics", tag, "Metrics in the text format of Prometheus.", TEXT, "text/plain")
+        },
+        "/openapi.json": {"get": get("openapi", tag, "This description.", {"type": "object"})},
+        "/docs": {"get": get("docs", tag, "This description as a page.", TEXT, "text/html")},
+    }
+    ready = paths["/ready"]["get"]["responses"]
+    ready["503"] = {**ready["200"], "description": "The service is shutting down."}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -49,21 +61,14 @@ def openapi_document(limits: ServiceLimits, classifier: Classifier) -> Schema:
             "version": __version__,
             "description": "Classifies texts and explains its predictions.",
         },
-        "paths": {
-            "/predict": {"post": _post("Classify a text or a list of texts.", "PredictRequest", prediction)},
-            "/explain": {
-                "post": _post("Compute the exact effect of each word.", "ExplainRequest", explanation)
-            },
-            "/health": {
-                "get": _get("Whether the service is alive and ready.", health, statuses=("200", "503"))
-            },
-            "/info": {"get": _get("Description of the model.", _reference("Info"))},
-            "/metrics": {"get": _get("Metrics in the text format of Prometheus.", STRING, "text/plain")},
-            "/openapi.json": {"get": _get("This description.", _reference("OpenAPI"))},
-            "/docs": {"get": _get("This description as a page.", STRING, "text/html")},
-            "/": {"get": _get("A page to try the model.", STRING, "text/html")},
+        "servers": [{"url": root_path or "/"}],
+        "tags": [{"name": model.name} for model in models] + [{"name": tag}],
+        "security": [{}, {"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(models),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-        "components": {"schemas": _schemas(limits, classifier)},
     }
 
 
@@ -74,143 +79,101 @@ def docs_page(document: Schema) -> str:
         for method, operation in methods.items():
             lines.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2>")
             lines.append(f"<p>{escape(operation['summary'])}</p>")
-            if body := operation.get("requestBody"):
-                lines.append(f"<h3>Body</h3>{_pre(body['content'][JSON]['schema'])}")
+            for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+                lines.append(f"<h3>Body ({media_type})</h3>{_pre(body['schema'])}{_pre(body['example'])}")
             for status, response in operation["responses"].items():
-                media_types = ", ".join(response["content"])
                 description = escape(response["description"])
-                lines.append(f"<p><strong>{status}</strong> {description} ({media_types})</p>")
+                lines.append(
+                    f"<p><strong>{status}</strong> {description} ({', '.join(response['content'])})</p>"
+                )
     lines.append("<h2>Schemas</h2>")
     for name, schema in document["components"]["schemas"].items():
-        lines.append(f'<h3 id="{name}">{name}</h3>{_pre(schema)}')
+        lines.append(f'<h3 id="{escape(name)}">{escape(name)}</h3>{_pre(schema)}')
     return Template(page_resource("docs.html")).substitute(content="\n".join(lines))
 
 
-def _schemas(limits: ServiceLimits, classifier: Classifier) -> dict[str, Schema]:
-    text: Schema = {"type": "string", "maxLength": limits.text_characters}
-    explained: Schema = {
-        "type": "string",
-        "maxLength": min(limits.explain_characters, limits.text_characters),
-    }
-    if classifier.is_pairs:
-        text, explained = _two(text), _two(explained)
-    texts = {"type": "array", "maxItems": limits.texts, "items": text}
-    unsupported = unsupported_options(classifier)
-    options = {name: option.schema for name, option in PREDICT_OPTIONS.items() if name not in unsupported}
-    explain_options = {name: option.schema for name, option in EXPLAIN_OPTIONS.items()}
-    classes = {
-        "type": "array",
-        "items": _object({"label": STRING, "probability": PROBABILITY}),
-        "description": "The most probable classes, best first.",
-    }
-    novelty = {
-        "type": ["number", "null"],
-        "description": "Fraction of validation texts that are less unusual; null if unknown.",
-    }
-    known = {
-        **BOOLEAN,
-        "description": "False if the model knows nothing of the text: the prediction rests on nothing.",
-    }
-    label = {"type": ["string", "null"], "description": "The most probable class; null if abstaining."}
-    labels: dict[str, Schema]
-    labels = {"labels": classes} if classifier.multi_label else {"label": label, "probability": PROBABILITY}
-    if classifier.scale is not None:
-        bounds = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-        labels |= {
-            "score": {"type": ["number", "null"], "description": "The expected score; null if abstaining."},
-            "interval": {
-                "oneOf": [bounds, {"type": "null"}],
-                "description": "Bounds of the true score of four in five such texts.",
-            },
-        }
-    info: dict[str, Schema] = {
-        **{name: {"type": "object"} for name in ("features", "network", "training")},
-        "version": {**STRING, "description": "Version of token2wave that serves."},
-        "labels": STRINGS,
-        "parameters": INTEGER,
-        "computes_with": {"enum": ["native core", "numpy", "torch"]},
-    }
-    effect: dict[str, Schema] = {
-        "text": STRING,
-        "start": {**INTEGER, "description": "Where it begins, in code points."},
-        "end": INTEGER,
-        "energy": {"type": ["number", "null"]},
-        "effects": {**NUMBERS, "description": "Its effect on the probability of each class."},
-        "logit_effects": NUMBERS,
-        "known": BOOLEAN,
-        **(
-            {"shared": {**BOOLEAN, "description": "Whether both texts have it."}}
-            if classifier.is_pairs
-            else {}
-        ),
-    }
-    error: dict[str, Schema] = {
-        "status": INTEGER,
-        "problem": {**STRING, "description": "What was expected and what was found."},
-        "location": {"type": ["string", "null"]},
-        "hint": {"type": ["string", "null"], "description": "What to change."},
-    }
+def _paths_of_model(model: ServedModel, prefix: str) -> Schema:
+    """Routes of a model; an operation's id has the model's name where the route has."""
+    bodies, of_model = model.bodies, f"_{model.name}" if prefix else ""
+    is_pairs = model.classifier.is_pairs
+    text: Any = ["A first text.", "A second text."] if is_pairs else "A text to classify."
+
+    def post(name: str, summary: str, body: Any, answer: Any, example: Schema) -> Schema:
+        operation = _operation(f"{name}{of_model}", model.name, summary, _reference(answer))
+        errors = {str(status): _response(reason, _reference(Error)) for status, reason in ERRORS.items()}
+        operation["responses"] |= errors
+        content = {JSON: {"schema": _reference(body), "example": example}}
+        return {**operation, "requestBody": {"required": True, "content": content}}
+
+    summary = "Classify a text or a list of texts."
+    predict = post("predict", summary, bodies.requests, bodies.answers, {"text": text, "top_k": 2})
+    summary = "Classify a text a line (NDJSON). Lines are answered while others are sent."
+    lines = post("predict_lines", summary, bodies.line, bodies.prediction, {"text": text})
+    lines["requestBody"]["content"] = {NDJSON: _lines(bodies.line, example=f"{json.dumps({'text': text})}\n")}
+    lines["responses"]["200"]["content"] = {NDJSON: _lines(bodies.prediction, Error)}
+    options = _schema_of(bodies.options)["properties"]
+    lines["parameters"] = [
+        {"name": name, "in": "query", "schema": schema} for name, schema in options.items()
+    ]
+    summary = "Compute the exact effect of each word."
+    explain = post("explain", summary, bodies.explain, bodies.explanation, {"text": text})
+    info = _operation(f"info{of_model}", model.name, "Describe the model.", _reference(Info))
+    page = _operation(f"page{of_model}", model.name, "A page to try the model.", TEXT, "text/html")
     return {
-        "PredictRequest": {"oneOf": [_object({"text": text}, options), _object({"texts": texts}, options)]},
-        "ExplainRequest": _object({"text": explained}, explain_options),
-        "Prediction": _object({**labels, "novelty": novelty, "known": known, "top": classes}),
-        "Predictions": _object({"predictions": {"type": "array", "items": _reference("Prediction")}}),
-        "Explanation": _object(
-            {
-                **dict.fromkeys(("text", "unit", "label"), STRING),
-                "label_names": STRINGS,
-                "probabilities": NUMBERS,
-                "logits": NUMBERS,
-                "parts": {"type": "array", "items": _object(effect)},
-                "complete": {**BOOLEAN, "description": "False if time ran out before the end of the text."},
-                "known": known,
-            }
-        ),
-        "Health": _object({"live": BOOLEAN, "ready": BOOLEAN}),
-        "Info": {**_object(info), "additionalProperties": True},
-        "OpenAPI": {"type": "object", "required": ["openapi", "info", "paths"]},
-        "Error": _object({"error": _object(error)}),
+        f"{prefix}/predict": {"post": predict},
+        f"{prefix}/predict/lines": {"post": lines},
+        f"{prefix}/explain": {"post": explain},
+        f"{prefix}/info": {"get": info},
+        f"{prefix}/": {"get": page},
     }
 
 
-def _two(text: Schema) -> Schema:
-    """Schema of a pair of texts."""
-    return {"type": "array", "items": text, "minItems": 2, "maxItems": 2}
+def _lines(*body_types: Any, **more: Any) -> Schema:
+    """A stream of lines; OpenAPI 3.1 has no schema for its items."""
+    names = " or ".join(body_type.__name__ for body_type in body_types)
+    return {"schema": {"type": "string", "description": f"A line each: {names}."}, **more}
 
 
-def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
-    """Schema of an object that has no other fields."""
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": {**required, **(optional or {})},
-        "additionalProperties": False,
-    }
+def _schemas(models: list[ServedModel]) -> Schema:
+    types: list[Any] = [Error, Health, Info, ModelList]
+    for model in models:
+        bodies = model.bodies
+        types += [
+            *bodies.requests,
+            bodies.line,
+            bodies.explain,
+            bodies.prediction,
+            *bodies.answers,
+            bodies.explanation,
+        ]
+    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    for model in models:
+        for body_type in model.bodies.requests:
+            schemas[body_type.__name__]["properties"]["top_k"]["type"] = "integer"
+    return schemas
 
 
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _schema_of(body_type: type[msgspec.Struct]) -> Schema:
+    _, schemas = msgspec.json.schema_components([body_type])
+    schema: Schema = schemas[body_type.__name__]
+    schema["properties"]["top_k"]["type"] = "integer"
+    return schema
+
+
+def _reference(body_type: Any) -> Schema:
+    if isinstance(body_type, tuple):
+        return {"oneOf": [_reference(each) for each in body_type]}
+    (schema,), _ = msgspec.json.schema_components([body_type], ref_template=REFERENCE)
+    return schema
+
+
+def _operation(name: str, tag: str, summary: str, schema: Schema, media_type: str = JSON) -> Schema:
+    response = _response("The answer.", schema, media_type)
+    return {"operationId": name, "tags": [tag], "summary": summary, "responses": {"200": response}}
 
 
 def _response(description: str, schema: Schema, media_type: str = JSON) -> Schema:
     return {"description": description, "content": {media_type: {"schema": schema}}}
-
-
-def _post(summary: str, request: str, schema: Schema) -> Schema:
-    content = {JSON: {"schema": _reference(request)}}
-    errors = {str(status): _response(reason, _reference("Error")) for status, reason in ERRORS.items()}
-    return {
-        "summary": summary,
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": _response("The answer.", schema), **errors},
-    }
-
-
-def _get(
-    summary: str, schema: Schema, media_type: str = JSON, statuses: tuple[str, ...] = ("200",)
-) -> Schema:
-    response = _response("The answer.", schema, media_type)
-    return {"summary": summary, "responses": dict.fromkeys(statuses, response)}
 
 
 def _pre(schema: Schema) -> str:

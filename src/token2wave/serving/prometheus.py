@@ -68,7 +68,6 @@ class ServiceMetrics:
             name: histogram(f"token2wave_{name}", description, model, buckets=BOUNDS[name])
             for name, description in HISTOGRAMS.items()
         }
-        self._model: ModelMetrics | None = None
         self.batch_texts = histogram("token2wave_batch_texts", "Texts in a batch.", buckets=TEXTS_BUCKETS)
         self.queued = gauge(
             "token2wave_queued_characters", "Work that waits or is computed, in characters to predict."
@@ -80,21 +79,11 @@ class ServiceMetrics:
         if FOLDER_VARIABLE in os.environ:
             _allocate_files(Path(os.environ[FOLDER_VARIABLE]))
 
-    def count_predictions(
-        self,
-        classifier: Classifier,
-        name: str,
-        texts: Sequence[str],
-        probabilities: Sequence[Sequence[float]],
-        known: Sequence[bool],
-    ) -> None:
-        """Count the predictions of texts, from which drift is measured (``docs/drift.md``)."""
-        if self._model is None or self._model.classifier is not classifier:
-            if FOLDER_VARIABLE not in os.environ:  # several processes keep their counters
-                for family in (self._labels, self._unknown_texts, self._features, *self._histograms.values()):
-                    family.clear()
-            self._model = ModelMetrics(self, classifier, name)
-        self._model.count(texts, probabilities, known)
+    def forget(self, model: str) -> None:
+        """Remove the counters of an earlier model of that name; several processes keep them."""
+        if FOLDER_VARIABLE not in os.environ:
+            for family in (self._labels, self._unknown_texts, self._features, *self._histograms.values()):
+                family.remove_by_labels({"model": model})
 
     def text(self) -> bytes:
         """All metrics, summed over all processes of the service."""
@@ -117,6 +106,7 @@ class ModelMetrics:
     def __init__(self, metrics: ServiceMetrics, classifier: Classifier, name: str) -> None:
         self.classifier = classifier
         values = printable(name), f"{classifier.fingerprint:08x}"
+        metrics.forget(values[0])
         names = [printable(label) for label in classifier.label_names]
         if len(names) > MAX_LABELS:
             names = [*names[: MAX_LABELS - 1], *[OTHER] * (len(names) - MAX_LABELS + 1)]

@@ -9,24 +9,29 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from token2wave.classifier import load
 from token2wave.errors import ConfigError, MissingExtraError
-from token2wave.serving.app import Service, log
+from token2wave.serving.app import create_app
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.logs import log_to_standard_error
+from token2wave.serving.model_store import find_model_files
+from token2wave.serving.request_checks import read_token
 
 try:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from token2wave.serving.connections import GuardedHttpProtocol
+    from token2wave.serving.connections import GuardedConnection
     from token2wave.serving.prometheus import BYTES_PER_PROCESS, FOLDER_VARIABLE
 except ModuleNotFoundError as error:
     if error.name not in ("uvicorn", "httptools"):
@@ -34,9 +39,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(error.name, "serve", purpose="token2wave serve") from error
 
 BACKLOG = 1024  # connections that wait in the kernel until they are accepted
-KERNEL_BYTES = (
-    1 << 17
-)  # buffer of a connection in the kernel, in each direction; the default can be megabytes
+KERNEL_BYTES = 1 << 17  # of a connection in the kernel, in each direction; the default can be megabytes
 EXTRA_FILES = 64  # file descriptors that are not connections
 SWITCH_SECONDS = 0.0001  # a computing thread lets requests be read after this time; the default is 0.005
 
@@ -46,27 +49,36 @@ class ServerOptions:
     """What to serve, and where.
 
     Attributes:
-        model: path of the model file.
+        models: paths of model files, and of folders of them; the first model is the default.
         host: address to listen at.
         port: port to listen at; 0 takes a free one.
-        workers: number of processes, each with the model in its memory.
+        uds: path of a unix socket to listen at instead.
+        workers: number of processes, each with the models in its memory.
         limits: limits of the service.
-        allow_origins: origins whose web pages may read the responses.
+        cors_origins: origins whose web pages may read the answers.
         allow_hosts: hosts that requests may name, beside loopback, ``host`` and the address of arrival.
+        root_path: path below which a proxy publishes the service.
+        forwarded_allow_ips: addresses of proxies whose ``X-Forwarded-For`` and ``-Proto`` are believed, with
+            commas between them; ``*`` for all.
+        token_file: file with the token that requests must send.
         log_access: log each request to standard error, as a line of JSON.
     """
 
-    model: Path
+    models: tuple[Path, ...]
     host: str = "127.0.0.1"
     port: int = 8000
+    uds: Path | None = None
     workers: int = 1
     limits: ServiceLimits = field(default_factory=ServiceLimits)
-    allow_origins: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
+    root_path: str = ""
+    forwarded_allow_ips: str = ""
+    token_file: Path | None = None
     log_access: bool = False
 
-    def application(self) -> Service:
-        """Load the model and make its service; each process calls it."""
+    def application(self) -> Any:
+        """Load the models and make the service; each process calls it."""
         sys.setswitchinterval(SWITCH_SECONDS)
         log_to_standard_error()
         # At the end of shutdown, requests are cancelled; uvicorn would log each with a traceback.
@@ -74,42 +86,71 @@ class ServerOptions:
             lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
         )
         _end_with_parent()
-        return Service(
-            load(self.model),
+        app = create_app(
+            self.models,
             self.limits,
-            allow_origins=self.allow_origins,
+            cors_origins=self.cors_origins,
             allow_hosts=(self.host, *self.allow_hosts),
-            model_name=self.model.stem,
+            token=None if self.token_file is None else read_token(self.token_file),
             log_access=self.log_access,
         )
+        app.router.lifespan_context = _reloading(app.router.lifespan_context)
+        return app
+
+
+def _reloading(lifespan: Any) -> Any:
+    """Let SIGHUP load the models again, while the service runs."""
+
+    @asynccontextmanager
+    async def with_signal(app: Any) -> AsyncIterator[Any]:
+        loop, models = asyncio.get_running_loop(), app.state.service.models
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, models.reload))
+        async with lifespan(app) as state:
+            yield state
+
+    return with_signal
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's processes. They load models themselves: one that cannot be loaded ends none of them."""
+
+    def handle_hup(self) -> None:
+        """Pass SIGHUP on."""
+        for process in self.processes:
+            if process.pid is not None:  # else it has not started
+                os.kill(process.pid, signal.SIGHUP)
 
 
 def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
-    """Serve a model until SIGTERM or SIGINT.
+    """Serve models until SIGTERM or SIGINT.
 
     At shutdown, new connections are refused, and running requests may take ``shutdown_seconds``. SIGHUP
-    reloads the model file between two batches; if the file is damaged, the old model stays.
+    loads the models again; if a file is damaged, its old model stays.
 
     Args:
         options: what to serve, and where.
         on_start: called with the address once the socket listens; from then on, requests wait to be answered.
 
     Raises:
-        ConfigError: the address is not available, or the system allows too few open files.
+        ConfigError: the address is not available, the system allows too few open files, two models have the
+            same name, or the token cannot be read.
         ModelFileError: see :func:`token2wave.load`.
     """
     _raise_file_limit(options.limits.connections)
     config = uvicorn.Config(
         options.application,
         factory=True,
-        http=GuardedHttpProtocol,
+        http=GuardedConnection,  # type: ignore[arg-type]  # uvicorn calls no method of Protocol
         ws="none",
         interface="asgi3",
         lifespan="on",
         log_config=None,
         log_level=logging.ERROR,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=bool(options.forwarded_allow_ips),
+        forwarded_allow_ips=options.forwarded_allow_ips or None,
+        root_path=options.root_path,
         server_header=False,
         workers=options.workers,
         timeout_keep_alive=options.limits.idle_seconds,
@@ -117,9 +158,10 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
     )
     if options.workers == 1:
         config.load()
-    else:
-        load(options.model)  # to report a damaged file here; each process loads it again
-    listening = _listen(options.host, options.port)
+    else:  # to report a damaged file here; each process loads it again
+        for path in find_model_files(options.models):
+            load(path)
+    listening = _listen_unix(options.uds) if options.uds else _listen(options.host, options.port)
     server = uvicorn.Server(config)
 
     def end(*_: object) -> None:
@@ -127,38 +169,28 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    host, port = listening.getsockname()[:2]
-    on_start(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    on_start(_address(listening))
     if options.workers == 1:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve_one_process(options.model, server, listening))
+        server.run(sockets=[listening])
     else:
         with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
             _require_space(folder, options.workers)
             os.environ[FOLDER_VARIABLE] = folder
-            supervisor = Multiprocess(config, sockets=[listening])
+            supervisor = Supervisor(config, sockets=[listening])
             if not server.should_exit:
                 supervisor.run()
             listening.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the interpreter would restore the default, which kills
+    if options.uds:
+        options.uds.unlink(missing_ok=True)
 
 
-async def _serve_one_process(model: Path, server: uvicorn.Server, listening: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-
-    async def reload() -> None:
-        try:
-            await asyncio.to_thread(lambda: server.config.loaded_app.replace(load(model)))
-        except Exception as error:
-            log.error("the old model stays: %s", error)
-        else:
-            log.info("reloaded the model")
-
-    async with asyncio.TaskGroup() as tasks:
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
-        await server.serve(sockets=[listening])
+def _address(listening: socket.socket) -> str:
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -177,6 +209,35 @@ def _listen(host: str, port: int) -> socket.socket:
             location="--host, --port",
             hint="choose another port, or end the program that listens there",
         ) from error
+    return _with_buffers(listening)
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """Listen at a unix socket, which users of this machine may reach as the folder's permissions allow.
+
+    Raises:
+        ConfigError: it is not available, or something else than a socket is there.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists():  # a socket is left behind by a service that was killed
+            if not stat.S_ISSOCK(path.stat().st_mode):
+                raise OSError(None, "something else than a socket is there")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    raise OSError(None, "another program listens there")
+            path.unlink()
+        listening.bind(str(path))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        problem = f"expected a path for a unix socket, found {path}: {error.strerror or error}"
+        raise ConfigError(problem, location="--uds", hint="choose another path") from error
+    path.chmod(0o666)
+    return _with_buffers(listening)
+
+
+def _with_buffers(listening: socket.socket) -> socket.socket:
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # connections inherit them
         listening.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
     return listening
