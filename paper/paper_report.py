@@ -285,6 +285,7 @@ def _render_page(document: Document, sections: list[Section], figures: dict[str,
     template = resources.files("token2wave.reporting").joinpath("report.html").read_text("utf-8")
     return Template(template).substitute(
         title=html.escaped(TITLE),
+        description=html.escaped(summarise_claims(document)),
         subtitle=html.prose(f"{ABOUT} {summarise_claims(document)}"),
         headline=html.definitions(headline(document)),
         caveats=note if items else "",

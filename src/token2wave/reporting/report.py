@@ -109,7 +109,7 @@ def _page(summary: Summary) -> str:
     return template.substitute(
         title=html.escaped(f"Training report: {summary.data}"),
         subtitle=html.escaped(subtitle),
-        verdict=html.escaped(verdict(summary)),
+        description=html.escaped(verdict(summary)),
         headline=_headline(summary),
         caveats=_caveats(summary.caveats),
         figures=html.definitions(entries, "figures"),
