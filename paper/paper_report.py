@@ -29,6 +29,7 @@ from paper.result_store import file_name, has_one_clean_commit
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
 from paper.study_figures import render_figure
+from paper.verdicts import OPEN
 from token2wave.formatting import NOTHING, count, duration
 from token2wave.reporting import html_report as html
 
@@ -195,9 +196,11 @@ def summarise_accuracy(document: Document) -> str:
 
 
 def verdicts_table(document: Document) -> str:
-    """Every claim and its verdict in Markdown, without evidence and rule."""
-    rows = [[claim.claim, claim.verdict] for claim in judge_claims(document)]
-    return markdown_table(Table(summarise_claims(document), ["claim", "verdict"], rows, n_names=2))
+    """Every claim that is decided and its verdict in Markdown, without evidence and rule."""
+    claims = [claim for claim in judge_claims(document) if claim.verdict != OPEN]
+    caption = f"{summarise_claims(document)} Those that are decided, without those that cannot be told:"
+    rows = [[claim.claim, claim.verdict] for claim in claims]
+    return markdown_table(Table(caption, ["claim", "verdict"], rows, n_names=2))
 
 
 def evidence_table(document: Document, part: str) -> str:
