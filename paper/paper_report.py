@@ -84,7 +84,8 @@ def write_study(study: Study, document: Document, folder: Path) -> list[Path]:
 
 
 def _to_json(document: Document) -> bytes:
-    return _encode(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    # without spaces and line breaks, which would be a quarter of a report
+    return _encode(json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _encode(text: str, errors: str = "backslashreplace") -> bytes:
