@@ -35,7 +35,10 @@ SCRIPT = f"""
 import {{ readFileSync }} from "node:fs";
 import {{ expandLetterTable, WordFeatures }} from {json.dumps(str(PAGE / "words.js"))};
 const {{ table, texts, settings }} = JSON.parse(readFileSync(0, "utf8"));
-const features = new WordFeatures(settings, new Uint32Array(0), expandLetterTable(table));
+const steps = expandLetterTable(table);
+let step;
+do step = steps.next(); while (!step.done);
+const features = new WordFeatures(settings, new Uint32Array(0), step.value);
 const answers = texts.map((text) => {{
   const tokens = features.tokenize(text);
   return {{ ...tokens, nUnknown: features.lookUp(tokens).nUnknown }};
