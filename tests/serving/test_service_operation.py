@@ -23,6 +23,7 @@ from service_helpers import (
 )
 from starlette.testclient import TestClient
 
+from tests.inference.small_models import one_huge_row
 from token2wave.errors import ConfigError
 from token2wave.serving.app import JsonResponse, create_app
 from token2wave.serving.limits import ServiceLimits
@@ -366,16 +367,39 @@ def test_lines_are_answered_while_others_are_sent_and_without_a_limit_of_the_bod
         assert server.metric("token2wave_held_bytes") == 0
 
 
-def test_a_line_that_is_too_long_is_an_error_of_its_own():
+@pytest.mark.parametrize("size", [7, 900, 100_000])
+def test_a_line_that_is_too_long_has_one_answer(size):
+    """However it is cut into pieces, the lines after it keep their places."""
     app = create_app(make_classifier(novelty=False), ServiceLimits(body_bytes=2_000, text_characters=100))
-    long = json.dumps({"text": "a" * 5_000}).encode()
-    status, body, _ = ask_in_process(
-        app, long + b'\n{"text": "game"}\n', path="/predict/lines", content_type=b"application/x-ndjson"
+    long, game = json.dumps({"text": "a" * 5_000}).encode(), b'{"text": "game"}'
+    for lines in ([game, long, game], [long, long, game], [long], [game, long]):
+        body, sent = b"\n".join(lines), []
+        pieces = [body[i : i + size] for i in range(0, len(body), size)]
+
+        async def receive(pieces=pieces):
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict/lines", "query_string": b""}
+        scope |= {
+            "http_version": "1.1",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/x-ndjson")],
+        }
+        asyncio.run(app(scope, receive, send))
+        answers = [json.loads(line) for message in sent[1:] for line in message["body"].splitlines()]
+        assert ["error" in answer for answer in answers] == [line is long for line in lines]
+
+
+def test_a_model_that_fails_on_a_line_ends_the_answer_with_its_error():
+    app = create_app(one_huge_row(make_classifier(novelty=False), "screen"))
+    body = b'{"text": "screen"}\n'
+    status, content, _ = ask_in_process(
+        app, body, path="/predict/lines", content_type=b"application/x-ndjson"
     )
-    answers = [json.loads(line) for line in body.splitlines()]
-    assert status == 200
-    assert answers[0]["error"]["status"] == 422
-    assert answers[-1]["label"] in LABELS
+    assert status in (200, 422)
+    assert b"error" in (content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 # Other applications around it

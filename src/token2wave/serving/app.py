@@ -37,8 +37,8 @@ try:
     )
     from token2wave.serving.bodies import RequestError, decode, decode_query, texts_of
     from token2wave.serving.connections import TrackRequests
-    from token2wave.serving.context import COMMON_HEADERS, ClientDisconnected, RequestContext
-    from token2wave.serving.json_answers import answer_error, json_response, shutdown_error
+    from token2wave.serving.context import ClientDisconnected, RequestContext
+    from token2wave.serving.json_answers import answer_error, error_response, json_response, shutdown_error
     from token2wave.serving.model_store import ModelStore, ServedModel
     from token2wave.serving.openapi import docs_page, openapi_document
     from token2wave.serving.prometheus import ServiceMetrics
@@ -76,8 +76,6 @@ class Service:
         models: see :class:`token2wave.serving.model_store.ModelStore`.
         limits: limits of requests; those of connections hold under ``token2wave serve`` only.
     """
-
-    common_headers = COMMON_HEADERS
 
     def __init__(self, models: Sequence[Path] | Mapping[str, Classifier], limits: ServiceLimits) -> None:
         self.limits, self.metrics = limits, ServiceMetrics()
@@ -176,13 +174,18 @@ class Service:
     async def _lines(self, request: Request) -> AsyncIterator[list[bytes]]:
         """Lines of a body, as many together as are computed together; empty ones are left out."""
         rest, max_bytes = b"", self.limits.body_bytes
+        is_refused = False  # the line that goes on has its answer: it is too long
         async for chunk in self._chunks(request):
             *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > max_bytes:
-                lines, rest = [*lines, rest], b""  # its error is its answer
+            if is_refused and lines:
+                lines, is_refused = lines[1:], False
+            if is_refused:
+                rest = b""
+            elif len(rest) > max_bytes:
+                lines, rest, is_refused = [*lines, rest], b"", True
             if lines := [line for line in lines if line.strip()]:
                 yield lines
-        if rest.strip():
+        if rest.strip() and not is_refused:
             yield [rest]
 
     async def explain(self, request: Request) -> Response:
@@ -245,7 +248,7 @@ class Service:
     async def page(self, request: Request) -> Response:
         """The page on which people try a model; a model of pairs has none."""
         model = self._model(request)
-        return await self.docs(request) if model.classifier.is_pairs else HTMLResponse(model.page)
+        return await self.docs(request) if model.page is None else HTMLResponse(model.page)
 
     def _model(self, request: Request) -> ServedModel:
         """The model of a request's path, or the default."""
@@ -352,8 +355,8 @@ class LinesResponse(Response):
         try:
             async for lines in self.lines:
                 await send({"type": "http.response.body", "body": lines, "more_body": True})
-        except RequestError as error:  # too late for a status
-            last = msgspec.json.encode(error.to_dict()) + b"\n"
+        except Token2WaveError as error:  # too late for a status
+            last = bytes(error_response(error).body) + b"\n"
         await send({"type": "http.response.body", "body": last})
 
 

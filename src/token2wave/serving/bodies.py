@@ -184,24 +184,14 @@ def _bodies(
         ("top_k", Annotated[float, top_k], 1),
         ("novelty", Annotated[bool, Meta(description="Also measure how unusual each text is.")], False),
     ]
-    for name, description, default in (
-        ("threshold", "Assign each label with this probability or more; replaces the model's own.", None),
-        (
-            "abstain_below",
-            "Give no label if its probability is lower, or, above 0, if nothing is known.",
-            0.0,
-        ),
-        ("abstain_above_novelty", "Give no label if the novelty is higher, or nothing is known.", None),
+    for name, description in (
+        ("threshold", "Assign each label with this probability or more; replaces the model's own."),
+        ("abstain_below", "Give no label if its probability is lower, or, above 0, if nothing is known."),
+        ("abstain_above_novelty", "Give no label if the novelty is higher, or nothing is known."),
     ):
         if name in supported:
             bounds = Annotated[float, Meta(ge=0, le=1, description=description)]
-            options.append(
-                (
-                    name,
-                    bounds if default is not None else bounds | UnsetType,
-                    UNSET if default is None else default,
-                )
-            )
+            options.append((name, bounds | UnsetType, UNSET))
     texts = Annotated[list[one_text], Meta(max_length=limits.texts)]  # type: ignore[valid-type]
     either = [("text", one_text | UnsetType, UNSET), ("texts", texts | UnsetType, UNSET)]
     probability = Annotated[float, Meta(ge=0, le=1)]

@@ -20,14 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from token2wave.serving.bodies import RequestError
-from token2wave.serving.request_checks import head_error
+from token2wave.serving.context import COMMON_HEADERS
+from token2wave.serving.request_checks import HEADER_BYTES, head_error
 
 CONNECTION = "token2wave.connection"  # of the guard in a request's state
 CHECK_SECONDS = 0.5  # between two checks of a connection
 TCP_INFO, CLOSED, CLOSE_WAIT = 11, 7, 8  # of Linux; the client has closed the connection, or its side
 HEAD_PIECE, BODY_PIECE = 1 << 11, 1 << 17  # bytes read at once; of pipelined requests, HEAD_PIECE at most
 PARSED_SECONDS = 0.05  # to receive what the server has
-LINE_BYTES = 128  # memory of a header beside its own bytes
 MAX_REFUSALS, LATE_SECONDS = 20, 0.5  # of all clients in a second; further ones are answered late
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20  # for clients that go on sending; a reset loses the answer
 
@@ -149,7 +149,7 @@ class GuardedConnection(asyncio.BufferedProtocol):
         finally:
             self.is_feeding = False
         if self.has_body or self.body_left is None:
-            self.unparsed += nbytes + LINE_BYTES * data.count(b"\n")
+            self.unparsed += nbytes + HEADER_BYTES * data.count(b"\n")
             if self.unparsed > self.limits.head_bytes:
                 self.stop("head")
                 self.loop.call_soon(self._check_head)  # after the application was called, or got the data
@@ -274,7 +274,7 @@ class GuardedConnection(asyncio.BufferedProtocol):
         body = msgspec.json.encode(self.refusal.to_dict())
         lines = [f"HTTP/1.1 {self.refusal.status} {HTTPStatus(self.refusal.status).phrase}"]
         lines += ["content-type: application/json", f"content-length: {len(body)}", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in self.service.common_headers]
+        lines += [f"{name}: {value}" for name, value in COMMON_HEADERS]
         self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         self.linger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +41,13 @@ class ServedModel:
         self.checksum = f"{classifier.fingerprint:08x}"
         self.tag = {"model": name, "checksum": self.checksum}
         self.bodies: Bodies = bodies_of(classifier, limits)
-        self.counters = ModelMetrics(metrics, classifier, name)
         nothing = [classifier.empty_text]
         classifier.probabilities(nothing)  # the first call is slow, as is the next one, which metrics need
         DriftSums.of_texts(classifier, nothing)
-
-    @cached_property
-    def page(self) -> str:
-        """The page on which people try the model."""
-        return page_html(self.classifier, printable(self.name))
+        # The page on which people try the model; a model of pairs has none.
+        self.page = None if classifier.is_pairs else page_html(classifier, printable(name))
+        # Last, when nothing can fail any more: the counters of the model before end here.
+        self.counters = ModelMetrics(metrics, classifier, name)
 
 
 class ModelStore:
