@@ -13,9 +13,9 @@ from unittest import mock
 from fuzzing.checks import MAX_MESSAGE, check, classifier
 from token2wave.serving import app as application
 from token2wave.serving.app import create_app
-from token2wave.serving.connections import BODY_PIECE, HEAD_PIECE, LINE_BYTES, GuardedConnection
+from token2wave.serving.connections import BODY_PIECE, HEAD_PIECE, GuardedConnection
 from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.request_checks import JSON, NDJSON
+from token2wave.serving.request_checks import HEADER_BYTES, JSON, NDJSON
 
 SERVICE_LIMITS = ServiceLimits(
     body_bytes=2_000,
@@ -216,7 +216,7 @@ def connection(data: bytes) -> None:
             before = protocol.unparsed
             protocol.buffer_updated(len(piece))
             at += len(piece)
-            bound = max(before, SERVICE_LIMITS.head_bytes) + len(piece) * (1 + LINE_BYTES)
+            bound = max(before, SERVICE_LIMITS.head_bytes) + len(piece) * (1 + HEADER_BYTES)
             check(protocol.unparsed <= bound, f"{protocol.unparsed} bytes of headers and trailers")
             check(before <= SERVICE_LIMITS.head_bytes or protocol.is_closing, "reads on beyond the limit")
             waiting = protocol.server.pipeline
