@@ -4,10 +4,11 @@
 
 The model is trained once, in ``build/serving``. Then ``token2wave serve`` and the load generator, ``wrk``
 (a package of Debian and others), share as many processors as ``--threads`` says. ``wrk`` posts the test
-texts in turn, one in a request, over 64 connections that stay open; each run begins after one to warm up. In
-the second part the same load stands beside ``serving_hostile.py``, whose clients are malformed, oversized and
-slow, on the same processors; a third client compares answers with those of the classifier meanwhile. The
-result is ``results/benchmarks/serving.json``.
+texts in turn, one in a request, over 64 connections that stay open; each run begins after one to warm up.
+The first runs send as fast as answers come; the next send ``--rate`` requests a second, as clients that do
+not wait for each other would. In the last part the fast load stands beside ``serving_hostile.py``, whose
+clients are malformed, oversized and slow, on the same processors; a third client compares answers with those
+of the classifier meanwhile. The result is ``results/benchmarks/serving.json``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from token2wave.storage.atomic import make_folder
 
 SCHEMA = 1
 SERVER_PACKAGES = ("uvicorn", "httptools", "uvloop", "prometheus_client")
+MEASURED = ("rate", "p50", "p99", "cpu_per_request")
 SCRIPT = Path(__file__).with_name("serving.lua")
 HOSTILE = Path(__file__).with_name("serving_hostile.py")
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": command_line(__file__, arguments),
         "settings": {
             key: getattr(options, key)
-            for key in ("data", "preset", "connections", "seconds", "runs", "threads", "workers")
+            for key in ("data", "preset", "connections", "seconds", "rate", "runs", "threads", "workers")
         },
         "generator": {
             "version": _wrk_version(),
@@ -76,17 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _server(model, options.workers) as (port, pid):
         initial = _memory(pid)
         _load(options, options.connections, port, bodies, options.seconds / 2)
-        runs = [_measured(options, port, pid, bodies) for _ in range(options.runs)]
-        document["alone"] = {
-            "runs": runs,
-            **{key: spread([run[key] for run in runs]) for key in ("rate", "p50", "p99", "cpu_per_request")},
-            "memory_before": initial,
-            "memory_after": _memory(pid),
-        }
+        for name, rate in (("alone", None), ("at_rate", options.rate)):
+            runs = [_measured(options, port, pid, bodies, rate) for _ in range(options.runs)]
+            document[name] = {
+                "runs": runs,
+                **{key: spread([run[key] for run in runs]) for key in MEASURED},
+                "memory_before": initial,
+                "memory_after": _memory(pid),
+            }
     with _server(model, options.workers) as (port, pid):
         document["attacked"] = _attacked(options, port, pid, bodies, model)
     write_document(options.results / "serving.json", document)
-    print(json.dumps({name: document[name] for name in ("alone", "attacked")}, indent=1))
+    print(json.dumps({name: document[name] for name in ("alone", "at_rate", "attacked")}, indent=1))
     return 0
 
 
@@ -94,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, preset="small", runs=3, threads=2, build=ROOT / "build" / "serving")
     parser.add_argument("--data", default="ag_news")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=10, help="of a run")
+    parser.add_argument("--seconds", type=float, default=30, help="of a run")
+    parser.add_argument("--rate", type=int, default=3000, help="requests a second, of the runs at a rate")
     parser.add_argument("--attack-seconds", type=float, default=40)
     parser.add_argument("--workers", type=int, default=1, help="processes of the service")
     return parser
@@ -148,9 +152,18 @@ def _wrk(options: argparse.Namespace, connections: int, port: int, bodies: Path)
     return [*head, "-s", str(script), address, "--", str(file)]
 
 
-def _load(options: argparse.Namespace, connections: int, port: int, bodies: Path, seconds: float) -> Record:
+def _load(
+    options: argparse.Namespace,
+    connections: int,
+    port: int,
+    bodies: Path,
+    seconds: float,
+    rate: int | None = None,
+) -> Record:
     """Let the generator run; rate, waiting times in seconds, and errors by kind."""
     command = _wrk(options, connections, port, bodies)
+    if rate is not None:
+        command.append(str(rate))
     command[3] = f"-d{max(round(seconds), 1)}s"
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     counts = json.loads(done.stdout.strip().splitlines()[-1])
@@ -162,10 +175,10 @@ def _load(options: argparse.Namespace, connections: int, port: int, bodies: Path
     }
 
 
-def _measured(options: argparse.Namespace, port: int, pid: int, bodies: Path) -> Record:
+def _measured(options: argparse.Namespace, port: int, pid: int, bodies: Path, rate: int | None) -> Record:
     """A run, and the processor time of the service for each request."""
     start = _cpu_seconds(pid)
-    run = _load(options, options.connections, port, bodies, options.seconds)
+    run = _load(options, options.connections, port, bodies, options.seconds, rate)
     return {**run, "cpu_per_request": (_cpu_seconds(pid) - start) / run["requests"]}
 
 

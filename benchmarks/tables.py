@@ -1381,16 +1381,17 @@ def _cells_behind(cells: Iterable[Document], figures: Iterable[str]) -> str:
 
 
 def serving_table(document: Document) -> str:
-    """Rates, latencies, processor time and memory, alone and under attack."""
-    settings, data, alone, attacked = (document[key] for key in ("settings", "data", "alone", "attacked"))
-    middle = {key: alone[key]["median"] for key in ("rate", "p50", "p99", "cpu_per_request")}
-    n_errors = sum(sum(run["errors"].values()) for run in alone["runs"])
-    rows = [
-        ["good ones", *_speed(middle), f"{1e6 * middle['cpu_per_request']:.0f} µs", count(n_errors)],
-        ["good ones beside hostile ones", *_speed(attacked), "", count(sum(attacked["errors"].values()))],
-    ]
-    rows[0] += [size(alone["memory_before"]), "", size(alone["memory_after"])]
-    rows[1] += [size(attacked[f"memory_{when}"]) for when in ("before", "most", "after")]
+    """Rates, latencies, processor time and memory: as fast as answers come, at a rate, and under attack."""
+    settings, data, attacked = (document[key] for key in ("settings", "data", "attacked"))
+    asked = f"good ones that send {count(settings['rate'])} requests/s"
+    rows = []
+    for name, runs in (("good ones", document["alone"]), (asked, document["at_rate"])):
+        middle = {key: runs[key]["median"] for key in ("rate", "p50", "p99", "cpu_per_request")}
+        n_errors = sum(sum(run["errors"].values()) for run in runs["runs"])
+        row = [name, *_speed(middle), f"{1e6 * middle['cpu_per_request']:.0f} µs", count(n_errors)]
+        rows.append([*row, size(runs["memory_before"]), "", size(runs["memory_after"])])
+    row = ["good ones beside hostile ones", *_speed(attacked), "", count(sum(attacked["errors"].values()))]
+    rows.append(row + [size(attacked[f"memory_{when}"]) for when in ("before", "most", "after")])
     hostile = ", ".join(f"{name} {count(n)}" for name, n in sorted(attacked["hostile"].items()))
     n_right, n_wrong = attacked["compared"]["right"], attacked["compared"]["wrong"]
     note = (

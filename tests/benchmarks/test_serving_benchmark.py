@@ -23,19 +23,21 @@ RUN = {
 
 def test_the_table():
     attacked = {**RUN, "errors": {"statuses": 3}, "rate": 900.0, "p99": 0.1}
+    runs = {
+        "runs": [RUN, RUN],
+        **{key: {"median": RUN[key]} for key in serving.MEASURED},
+        "memory_before": 10**8,
+        "memory_after": 2 * 10**8,
+    }
     document = {
         "command": "python benchmarks/serving.py",
         "settings": dict.fromkeys(("connections", "seconds", "runs", "threads", "workers"), 2)
-        | {"data": "ag_news", "preset": "small"},
+        | {"data": "ag_news", "preset": "small", "rate": 1234},
         "generator": {"version": "wrk 4", "command": "wrk -c2"},
         "machine": {"processor": "a processor"},
         "data": {"test_rows": 10, "characters_per_text": 236.4, "caveats": ["It is a subset."]},
-        "alone": {
-            "runs": [RUN, RUN],
-            **{key: {"median": RUN[key]} for key in ("rate", "p50", "p99", "cpu_per_request")},
-            "memory_before": 10**8,
-            "memory_after": 2 * 10**8,
-        },
+        "alone": runs,
+        "at_rate": {**runs, "rate": {"median": 1233.6}},
         "attacked": {
             **attacked,
             "compared": {"right": 40, "wrong": 1},
@@ -46,8 +48,9 @@ def test_the_table():
         },
     }
     text = tables.serving_table(document)
-    good, beside = [line for line in text.splitlines() if line.startswith("| good")]
+    good, at_rate, beside = [line for line in text.splitlines() if line.startswith("| good")]
     assert good == "| good ones | 4,000 | 5 ms | 12 ms | 80 µs | 0 | 100 MB |  | 200 MB |"
+    assert at_rate.startswith("| good ones that send 1,234 requests/s | 1,234 | 5 ms | 12 ms | 80 µs | 0 |")
     assert (
         beside == "| good ones beside hostile ones | 900 | 5 ms | 100 ms |  | 3 | 100 MB | 300 MB | 200 MB |"
     )

@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import gc
 import json
 import signal
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 from fastapi import FastAPI
@@ -29,6 +31,7 @@ from token2wave.serving.app import JsonResponse, create_app
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.model_store import find_model_files
 from token2wave.serving.request_checks import read_token
+from token2wave.serving.server import freeze_memory
 
 TOKEN = "correct-horse-battery"
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -175,6 +178,26 @@ def test_models_of_one_name_are_refused(tmp_path):
         find_model_files([tmp_path])
     with pytest.raises(ConfigError, match="at least one model"):
         create_app({})
+
+
+def test_the_collector_leaves_loaded_models_alone_and_finds_replaced_ones():
+    class Model:
+        pass
+
+    try:
+        model = Model()
+        model.itself, earlier = model, weakref.ref(model)
+        freeze_memory()
+        n_frozen = gc.get_freeze_count()
+        assert n_frozen > 10_000
+        del model
+        gc.collect()
+        assert earlier() is not None  # nobody looked
+        freeze_memory()
+        assert earlier() is None
+        assert gc.get_freeze_count() > n_frozen / 2
+    finally:
+        gc.unfreeze()
 
 
 # Request ids and logs

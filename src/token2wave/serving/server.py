@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -104,12 +105,25 @@ def _reloading(lifespan: Any) -> Any:
     @asynccontextmanager
     async def with_signal(app: Any) -> AsyncIterator[Any]:
         loop, models = asyncio.get_running_loop(), app.state.service.models
+
+        def reload() -> None:
+            models.reload()
+            freeze_memory()
+
         if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, models.reload))
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
+        freeze_memory()
         async with lifespan(app) as state:
             yield state
 
     return with_signal
+
+
+def freeze_memory() -> None:
+    """Spare the garbage collector what stays in memory: to look at it would stop the service for 25 ms."""
+    gc.unfreeze()  # of an earlier model
+    gc.collect()
+    gc.freeze()
 
 
 class Supervisor(Multiprocess):
