@@ -9,6 +9,7 @@ RIVALS := .venv/rivals-installed
 AUDITED := .venv/audit-installed
 RELEASER := .venv/release-installed
 THREADS ?= 2
+JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: setup demo reproduce reproduce-quick test test-base test-transformers lint lint-c wheels release-check check licences audit sbom prior docs fuzz fuzz-quick bench bench-quick clean
@@ -48,7 +49,7 @@ test: setup
 
 # Both papers: all systems and studies, into build/reproduction. Needs TOKEN2WAVE_DATA and hours; resumes.
 reproduce: setup
-	$(BIN)/python -m paper reproduce --out build/reproduction
+	$(BIN)/python -m paper reproduce --jobs $(JOBS) --out build/reproduction
 
 # The same in miniature on built-in texts, within ten minutes.
 reproduce-quick: setup

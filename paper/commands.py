@@ -59,6 +59,7 @@ def reproduce(
     update: Annotated[
         Path | None, typer.Option(help="An earlier report.json, whose other parts the report takes over.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many parts run at a time, in processes.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
@@ -70,7 +71,7 @@ def reproduce(
     _check_device(device)
     options: Any = {"out": out, "quick": quick, "seeds": range(seeds), "device": device}
     options |= {"parts": only or PARTS, "encoder_epochs": encoder_epochs, "finished_only": finished_only}
-    options |= {"same_commit": same_commit, "update": update}
+    options |= {"same_commit": same_commit, "update": update, "jobs": jobs}
     with terminal.explain_interruption(out), terminal.progress() as callback:
         document = run(dataset or DATASETS, callbacks=[callback, LoggingCallback()], **options)
     for caveat in caveats(document):

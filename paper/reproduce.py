@@ -21,13 +21,16 @@ from token2wave.data import TextDataset
 from token2wave.errors import ConfigError, DataError, MissingExtraError
 from token2wave.formatting import duration
 from token2wave.reporting.figures import require_matplotlib
+from token2wave.reporting.terminal import set_verbosity
 from token2wave.storage.atomic import make_folder
-from token2wave.training.callbacks import Callback
+from token2wave.training.callbacks import Callback, LoggingCallback
+from token2wave.training.processes import call_in_processes
 
 Source = str | os.PathLike[str] | TextDataset
 DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 STUDIES_OF_EVERY_DATASET = ("resources",)  # the others take the first data set
+RUN_ALONE = ("complexity", "resources")  # parts that measure time and memory
 FORMAT = 2
 MEASURED = Path(__file__).parent / "results" / "report.json"
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
@@ -50,6 +53,7 @@ def reproduce(
     finished_only: bool = False,
     same_commit: bool = False,
     update: Path | None = None,
+    jobs: int = 1,
     callbacks: Sequence[Callback] = (),
 ) -> Document:
     """Train the papers' systems, run the studies, and write the report.
@@ -67,7 +71,9 @@ def reproduce(
         finished_only: start nothing; report the finished results of earlier runs and name what is missing.
         same_commit: do again what another commit of the code has finished.
         update: an earlier ``report.json``, whose other parts the new report takes over.
-        callbacks: called during training.
+        jobs: how many parts run at a time, in processes of their own that share the threads of this one.
+            Parts that measure time or memory run alone, after the others.
+        callbacks: called during training, in this process.
 
     Returns:
         The content of ``report.json``.
@@ -83,10 +89,59 @@ def reproduce(
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device, finished_only, same_commit)
     announce = _Announcements([] if quick or finished_only else parts)
-    studies = [load_study(name) for name in STUDIES if name in parts]  # import the code of this commit now
-    document: Document = {"format": FORMAT, "quick": quick, "seeds": list(seeds)}
-    document |= {"datasets": {}, "studies": {}, "unfinished": []}
     loaded = _load(store, [Options(source, quick, tuple(seeds)) for source in datasets])
+    if jobs > 1 and not finished_only:
+        settings = (out, parts, encoder_epochs, device, same_commit)
+        unread = [Options(options.data, quick, tuple(seeds)) for options, _ in loaded]
+        _measure_in_processes(unread, *settings, jobs)
+    document = _measure(store, loaded, parts, encoder_epochs, announce)
+    if earlier is not None:
+        document = take_over(document, earlier, parts)
+    write_report(document, out)
+    return document
+
+
+def _measure_in_processes(
+    datasets: Sequence[Options],
+    out: Path,
+    parts: Sequence[str],
+    encoder_epochs: int,
+    device: str,
+    same_commit: bool,
+    jobs: int,
+) -> None:
+    """Measure what need not run alone, a part of a data set in each call; the store keeps the results."""
+    calls = [
+        (options, out, part, encoder_epochs, device, same_commit)
+        for part in PARTS
+        if part in parts and part not in RUN_ALONE
+        for options in (datasets if part not in STUDIES else datasets[:1])
+    ]
+    LOG.info("%d parts of data sets in %d processes", len(calls), jobs)
+    call_in_processes(_measure_part, calls, jobs, lambda i: LOG.info("%s: measured", calls[i][2]))
+
+
+def _measure_part(
+    options: Options, out: Path, part: str, encoder_epochs: int, device: str, same_commit: bool
+) -> None:
+    """Measure a part in a process of its own."""
+    set_verbosity(False, False)
+    store = ResultStore(out / "runs", [LoggingCallback()], device, same_commit=same_commit)
+    _measure(store, _load(store, [options]), [part], encoder_epochs, _Announcements([]))
+
+
+def _measure(
+    store: ResultStore,
+    loaded: Sequence[tuple[Options, StudyData]],
+    parts: Sequence[str],
+    encoder_epochs: int,
+    announce: _Announcements,
+) -> Document:
+    """Measure parts, or read them from the store."""
+    studies = [load_study(name) for name in STUDIES if name in parts]  # import the code of this commit now
+    options = loaded[0][0]
+    document: Document = {"format": FORMAT, "quick": options.quick, "seeds": list(options.seeds)}
+    document |= {"datasets": {}, "studies": {}, "unfinished": []}
     for options, data in loaded:
         announce("accuracy", "everyday")
         document["datasets"][data.name] = _measure_dataset(store, options, data, parts, encoder_epochs)
@@ -101,9 +156,6 @@ def reproduce(
         if measured:
             document["studies"][study.name] = measured
     document["made"] = store.origins()
-    if earlier is not None:
-        document = take_over(document, earlier, parts)
-    write_report(document, out)
     return document
 
 

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import small_studies
 from paper.accuracy import accuracy_systems
 from paper.published import ROWS
 from paper.reproduce import MEASURED, PARTS, _Announcements, reproduce
+from paper.result_store import ResultStore
 from paper.studies import load_study
 from token2wave.errors import ConfigError, DataError, OutputError
 from token2wave.formatting import duration
@@ -109,6 +112,42 @@ def test_the_report_has_everything(whole):
     page = (out / "report.html").read_text()
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert page.count("<img ") == len(list(out.glob("figures/*.svg")))
+
+
+def test_parts_in_several_processes_give_the_same_report(tmp_path, splits, caplog, monkeypatch):
+    monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    datasets = [splits, replace(splits, name="again")]
+    options = {"quick": True, "seeds": (0,), "parts": ["everyday"]}
+    reproduce(datasets, out=alone, **options)
+    measured = []
+    monkeypatch.setattr(ResultStore, "compute", partialmethod(_noted, ResultStore.compute, measured))
+    with caplog.at_level("INFO"):
+        reproduce(datasets, out=together, jobs=2, **options)
+    assert measured == []  # in this process
+    assert [text for text in caplog.messages if "measured" in text] == ["everyday: measured"] * 2
+    assert contents(together) == contents(alone)
+    shutil.rmtree(together / "runs/everyday/again")
+    reproduce(datasets, out=together, jobs=2, finished_only=True, **options)  # starts nothing
+    assert not (together / "runs/everyday/again").exists()
+
+
+def _noted(store, compute, measured, name, settings, function, *stage):
+    return compute(store, name, settings, lambda: measured.append(name) or function(), *stage)
+
+
+def test_what_measures_time_runs_alone(tmp_path, splits, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "paper.reproduce.call_in_processes", lambda function, arguments, *_: calls.extend(arguments)
+    )
+    monkeypatch.setattr("paper.reproduce._measure", lambda *_: {})
+    monkeypatch.setattr("paper.reproduce.write_report", lambda *_: None)
+    reproduce([splits, replace(splits, name="again")], out=tmp_path, quick=True, jobs=3)
+    named = [(part, options.data.name) for options, _, part, *_ in calls]
+    in_pool = [part for part in PARTS if part not in ("complexity", "resources")]
+    assert named[:4] == [(part, name) for part in PARTS[:2] for name in ("topics", "again")]
+    assert named[4:] == [(part, "topics") for part in in_pool[2:]]
 
 
 def test_what_is_finished_can_be_reported_meanwhile(small, whole, tmp_path):
