@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -102,9 +103,14 @@ def test_a_closed_standard_error(model, monkeypatch):
 
 def test_no_disk_space_for_the_metrics(tmp_path, monkeypatch):
     monkeypatch.setattr(server.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
-    server._require_space(str(tmp_path), 1)
-    with pytest.raises(ConfigError, match=r"expected 8 MB .* found 5 MB in .*TMPDIR"):
-        server._require_space(str(tmp_path), 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    server._make_folder(1).cleanup()
+    with pytest.raises(ConfigError, match=r"^--workers: expected 8 MB .* found 5 MB in .*TMPDIR"):
+        server._make_folder(2)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ConfigError, match=r"^--workers: expected 4 MB .* found No such file .*TMPDIR"):
+        server._make_folder(1)
 
 
 def test_a_stuck_log_does_not_block():

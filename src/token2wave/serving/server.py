@@ -187,8 +187,7 @@ def serve(options: ServerOptions, on_start: Callable[[str], None]) -> None:
     if options.workers == 1:
         server.run(sockets=[listening])
     else:
-        with tempfile.TemporaryDirectory(prefix="token2wave-metrics-") as folder:
-            _require_space(folder, options.workers)
+        with _make_folder(options.workers) as folder:
             os.environ[FOLDER_VARIABLE] = folder
             supervisor = Supervisor(config, sockets=[listening])
             if not server.should_exit:
@@ -257,20 +256,27 @@ def _with_buffers(listening: socket.socket) -> socket.socket:
     return listening
 
 
-def _require_space(folder: str, workers: int) -> None:
-    """Check that the disk has room for the shared metrics.
+def _make_folder(workers: int) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder on a disk that has room for the shared metrics.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: there is none.
     """
-    n_bytes, free = workers * BYTES_PER_PROCESS, shutil.disk_usage(folder).free
+    n_bytes = workers * BYTES_PER_PROCESS
+    expected = f"expected {n_bytes / 1e6:.0f} MB for the metrics of {workers} processes"
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="token2wave-metrics-")
+    except OSError as error:
+        hint = "set TMPDIR to a folder that you may write to"
+        raise ConfigError(f"{expected}, found {error.strerror}", location="--workers", hint=hint) from error
+    free = shutil.disk_usage(folder.name).free
     if free < n_bytes:
-        raise ConfigError(
-            f"expected {n_bytes / 1e6:.0f} MB for the metrics of {workers} processes, "
-            f"found {free / 1e6:.0f} MB in {Path(folder).parent}",
-            location="--workers",
-            hint="free some space, or set TMPDIR to another folder",
-        )
+        parent = Path(folder.name).parent
+        folder.cleanup()
+        hint = "free some space, or set TMPDIR to another folder"
+        problem = f"{expected}, found {free / 1e6:.0f} MB in {parent}"
+        raise ConfigError(problem, location="--workers", hint=hint)
+    return folder
 
 
 def _end_with_parent() -> None:
