@@ -22,6 +22,21 @@ def unpack_scores(packed: str) -> Numbers:
     return np.asarray(np.frombuffer(base64.b64decode(packed), dtype="<f4"), dtype=np.float64)
 
 
+def pack_ranks(numbers: NDArray[Any]) -> str:
+    """Pack the order of ``N`` numbers, ``(N,)``, into base64 of a uint16 each; equal ones stay equal.
+
+    All that rank correlation asks of them, in half the space. ``N`` is at most 65,536.
+    """
+    _, ranks = np.unique(numbers, return_inverse=True)
+    assert len(ranks) <= 1 << 16
+    return base64.b64encode(ranks.astype("<u2").tobytes()).decode("ascii")
+
+
+def unpack_ranks(packed: str) -> Numbers:
+    """Unpack what :func:`pack_ranks` has packed, ``(N,)``."""
+    return np.asarray(np.frombuffer(base64.b64decode(packed), dtype="<u2"), dtype=np.float64)
+
+
 def spearman_values(truth: NDArray[Any], predicted: NDArray[Any]) -> Numbers:
     """What each text adds to Spearman's rank correlation, ``(N,)``; their mean is the correlation.
 

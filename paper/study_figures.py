@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,4 +107,14 @@ def render_figure(name: str, figure: Figure) -> dict[str, bytes]:
             stream = io.BytesIO()
             figure.savefig(stream, format=ending, dpi=DOTS_PER_INCH, metadata=metadata)
             files[f"{name}.{ending}"] = stream.getvalue()
+    files[f"{name}.svg"] = _shorten(files[f"{name}.svg"])
     return files
+
+
+def _shorten(svg: bytes) -> bytes:
+    """Remove the indentation of an SVG, and digits below a hundredth of a point."""
+    return re.sub(rb"\n +", b"\n", re.sub(rb' (?:d|x|y)="[^"]*"', lambda match: _round(match[0]), svg))
+
+
+def _round(coordinates: bytes) -> bytes:
+    return re.sub(rb"\d+\.\d{3,}", lambda match: b"%.2f" % float(match[0]), coordinates)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.correlation import spearman_values, unpack_scores
+from paper.correlation import spearman_values, unpack_ranks
 from paper.pair_systems import NETWORKS, OPERATIONS, TRANSFORMERS, TWINS
 from paper.statistics import Lead, compare_sets, stack_answers
 from paper.study import Document, Drawing, Table
@@ -31,9 +31,9 @@ def gains(task: Mapping[str, Any], first: str, second: str) -> NDArray[np.float6
     """What each test pair adds to the difference of two networks, ``(S, N)``, in points."""
     both = [task["runs"][key] for key in (first, second)]
     if task["scores"]:
-        truth = unpack_scores(task["truth"])
+        truth = unpack_ranks(task["truth"])
         one, other = (
-            np.stack([spearman_values(truth, unpack_scores(run["scores"])) for run in runs]) for runs in both
+            np.stack([spearman_values(truth, unpack_ranks(run["ranks"])) for run in runs]) for runs in both
         )
         return 100 * (one - other)
     one, other = (stack_answers(runs, task["rows"]["test"]).astype(np.float64) for runs in both)

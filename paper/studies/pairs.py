@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paper.correlation import pack_scores, spearman_values
+from paper.correlation import pack_ranks, pack_scores, spearman_values, unpack_scores
 from paper.pair_data import PairRows, PairTask, load_task, make_tasks
 from paper.pair_network import best_epoch, count_parameters, figure_of, train_pairs
 from paper.pair_systems import DROPOUT, EPOCHS, NETWORKS, START_SCALE, WIDTH, PairSystem, make_systems
@@ -36,7 +36,7 @@ def measure(store: ResultStore, options: Options) -> Document:
 
     Returns:
         Settings; ``tasks``, each with its ``baselines`` and, by network, ``runs`` (one a seed), among them
-        ``right`` or ``scores`` for the test pairs; ``left_out``, sentences; ``unfinished``, what lacks a run.
+        ``right`` or ``ranks`` of the test pairs; ``left_out``, sentences; ``unfinished``, what lacks a run.
     """
     quick = options.quick
     seeds = options.seeds[:2] if quick else options.seeds
@@ -47,9 +47,14 @@ def measure(store: ResultStore, options: Options) -> Document:
         runs: Document = {}
         for system in make_systems(width, epochs):
             try:
-                runs[system.key] = [{"seed": seed, **_train(store, task, system, seed)} for seed in seeds]
+                results = [_train(store, task, system, seed) for seed in seeds]
             except NotFinishedError:
                 unfinished.append(f"{system.key} on {task.key}")
+                continue
+            for result in results:
+                if task.has_scores:
+                    result["ranks"] = pack_ranks(unpack_scores(result.pop("scores")))
+            runs[system.key] = [{"seed": seed, **result} for seed, result in zip(seeds, results, strict=True)]
         if runs:
             baselines = {"constant": _constant(task)}
             try:
@@ -83,10 +88,10 @@ def _load_tasks(options: Options) -> tuple[list[PairTask], list[str]]:
 
 
 def _describe(task: PairTask) -> Document:
-    """What tables need of a task; ``truth`` of the test pairs if they have scores."""
+    """What tables need of a task; ranks of the true scores if there are some."""
     document: Document = {"key": task.key, "data": task.data, "rows": task.settings["rows"]}
     document |= {"scores": task.has_scores, "caveats": list(task.caveats)}
-    return document | ({"truth": pack_scores(task.test.truth)} if task.has_scores else {})
+    return document | ({"truth": pack_ranks(task.test.truth)} if task.has_scores else {})
 
 
 def _train(store: ResultStore, task: PairTask, system: PairSystem, seed: int) -> Result:

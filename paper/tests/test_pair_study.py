@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from small_studies import check_study
 
 from paper import pair_network
-from paper.correlation import pack_scores
+from paper.correlation import pack_ranks
 from paper.pair_data import load_task, make_tasks
 from paper.pair_network import _batches, best_epoch, figure_of, train_pairs
 from paper.pair_systems import NETWORKS, OPERATIONS, TRANSFORMERS, TWINS, make_systems
@@ -241,7 +241,7 @@ def document_of(figures, n_pairs=1_500, n_seeds=5):
         seeds = range(n_seeds)
         size = {"parameters_without_embedding": 9}
         answers = {"test": right.mean(), "macro_f1": 0.5, "right": pack_answers(right), **size}
-        numbers = {"test": rho, "pearson": figure, "scores": pack_scores(predicted), **size}
+        numbers = {"test": rho, "pearson": figure, "ranks": pack_ranks(predicted), **size}
         classes[key] = [{"seed": seed, **answers} for seed in seeds]
         scores[key] = [{"seed": seed, **numbers} for seed in seeds]
     rows = {"train": 10, "validation": 5, "test": n_pairs}
@@ -252,7 +252,7 @@ def document_of(figures, n_pairs=1_500, n_seeds=5):
         {"key": "mrpc", "scores": False, "baselines": of_class, "runs": classes, **common},
         {"key": "stsb", "scores": True, "baselines": of_score, "runs": scores, **common},
     ]
-    tasks[1]["truth"] = pack_scores(truth)
+    tasks[1]["truth"] = pack_ranks(truth)
     settings = {"epochs": 8, "width": 128, "seeds": list(range(n_seeds)), "left_out": [], "unfinished": []}
     return {**settings, "tasks": tasks}
 

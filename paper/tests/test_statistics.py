@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from paper.correlation import pack_scores, spearman_values, unpack_scores
+from paper.correlation import pack_ranks, pack_scores, spearman_values, unpack_ranks, unpack_scores
 from paper.statistics import (
     LEVEL,
     Accuracy,
@@ -163,6 +163,16 @@ def test_what_does_not_vary_has_no_correlation():
 def test_packed_scores_come_back():
     numbers = np.random.default_rng(0).normal(size=7).astype(np.float32)
     assert np.array_equal(unpack_scores(pack_scores(numbers)), numbers)
+
+
+def test_packed_ranks_have_the_same_rank_correlation():
+    random = np.random.default_rng(3)
+    truth, predicted = random.integers(0, 9, 400), random.normal(size=400).round(1)
+    packed = [unpack_ranks(pack_ranks(numbers)) for numbers in (truth, predicted)]
+    assert np.array_equal(spearman_values(*packed), spearman_values(truth, predicted))
+    assert len(pack_ranks(truth)) == 1068
+    with pytest.raises(AssertionError):
+        pack_ranks(np.zeros(65_537))
 
 
 def test_intervals_of_correlations_are_those_of_ranking_anew_in_every_resample():

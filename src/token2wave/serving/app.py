@@ -129,11 +129,7 @@ class Service:
     async def predict(self, request: Request) -> Response:
         """Classify a text or a list of texts."""
         model = self._model(request)
-        check_content(request.headers, JSON, self.limits)
-        with self.hold("requests") as count:
-            body = await self._body(request, count)
-            asked = decode(body, model.bodies.predict, "--text-characters", model.classifier)
-            del body  # the request holds its texts
+        async with self._decoded(request, model, model.bodies.predict, "--text-characters") as asked:
             single, texts = asked.text is not msgspec.UNSET, texts_of(asked, model.classifier.is_pairs)
             request.state.n_texts, size = len(texts), request_size(texts)
             if not needs_novelty(asked) and size <= SMALL_REQUEST:
@@ -191,10 +187,7 @@ class Service:
     async def explain(self, request: Request) -> Response:
         """Compute the effect of each word on the prediction."""
         model = self._model(request)
-        check_content(request.headers, JSON, self.limits)
-        with self.hold("requests") as count:
-            body = await self._body(request, count)
-            asked = decode(body, model.bodies.explain, "--explain-characters", model.classifier)
+        async with self._decoded(request, model, model.bodies.explain, "--explain-characters") as asked:
             text = join_pair(*asked.text) if model.classifier.is_pairs else asked.text
             request.state.n_texts = 1
 
@@ -279,6 +272,15 @@ class Service:
                 return await self.batcher.run(function, cost)
             except RequestError:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def _decoded(
+        self, request: Request, model: ServedModel, body_type: type[msgspec.Struct], option: str
+    ) -> AsyncIterator[Any]:
+        """The decoded body of a request, which counts as held until the end; see :func:`bodies.decode`."""
+        check_content(request.headers, JSON, self.limits)
+        with self.hold("requests") as count:
+            yield decode(await self._body(request, count), body_type, option, model.classifier)
 
     async def _body(self, request: Request, count: Callable[[int], None]) -> bytes:
         """Read the body.
