@@ -23,6 +23,7 @@ MAX_TOP_K = 1_000_000
 MAX_QUOTED = 40  # characters of a value that an error message repeats
 LOCATION = re.compile(r"(.*) - at `(.*)`", re.DOTALL)  # of msgspec's errors
 PLACE = re.compile(r"(.*) \(byte (\d+)\)", re.DOTALL)
+KNOWN = Annotated[bool, Meta(description="False if the model knows nothing of the text.")]
 HINTS = {
     "expected either": 'send {"text": "..."} or {"texts": ["...", "..."]}',
     "unknown field": "leave it out, or correct its name",
@@ -177,7 +178,34 @@ def _bodies(
         return defstruct(prefix + name, fields, kw_only=True, module=__name__, **settings)
 
     one_text = text(limits.text_characters)
+    texts = Annotated[list[one_text], Meta(max_length=limits.texts)]  # type: ignore[valid-type]
     one_explained = text(min(limits.explain_characters, limits.text_characters))
+    options, strict = _options(supported), {"forbid_unknown_fields": True}
+    either = [("text", one_text | UnsetType, UNSET), ("texts", texts | UnsetType, UNSET)]
+    served = [("model", str), ("checksum", str)]
+    answered = _prediction(multi_label, has_scores)
+    prediction = struct("PredictionOfText", answered)
+    explained = _explanation(struct("Effect", _effect(is_pairs)))
+    return Bodies(
+        struct("Request", [*either, *options], namespace={"__post_init__": _require_either}, **strict),
+        (
+            struct("TextRequest", [("text", one_text), *options], **strict),
+            struct("TextsRequest", [("texts", texts), *options], **strict),
+        ),
+        struct("Line", [("text", one_text)], **strict),
+        struct("Options", options, **strict),
+        struct("ExplainRequest", [("text", one_explained), ("unit", Literal[UNITS], UNITS[1])], **strict),
+        prediction,
+        (
+            struct("Prediction", [*answered, *served]),
+            struct("Predictions", [("predictions", list[prediction]), *served]),  # type: ignore[valid-type]
+        ),
+        struct("Explanation", [*explained, *served]),
+    )
+
+
+def _options(supported: frozenset[str]) -> list[Any]:
+    """Fields of the options of a request to predict."""
     # JSON does not tell 1 from 1.0, so both are whole numbers; OpenAPI calls them integers.
     top_k = Meta(ge=1, le=MAX_TOP_K, multiple_of=1, description="Number of classes in 'top'.")
     options: list[Any] = [
@@ -192,55 +220,39 @@ def _bodies(
         if name in supported:
             bounds = Annotated[float, Meta(ge=0, le=1, description=description)]
             options.append((name, bounds | UnsetType, UNSET))
-    texts = Annotated[list[one_text], Meta(max_length=limits.texts)]  # type: ignore[valid-type]
-    either = [("text", one_text | UnsetType, UNSET), ("texts", texts | UnsetType, UNSET)]
-    probability = Annotated[float, Meta(ge=0, le=1)]
+    return options
+
+
+def _prediction(multi_label: bool, has_scores: bool) -> list[Any]:
+    """Fields of the prediction of a text."""
     label = Annotated[str | None, Meta(description="The most probable class; null if abstaining.")]
-    novelty = Meta(description="Fraction of validation texts that are less unusual; null if not measured.")
-    known = Annotated[bool, Meta(description="False if the model knows nothing of the text.")]
-    decision: list[Any] = (
+    probability = Annotated[float, Meta(ge=0, le=1)]
+    fields: list[Any] = (
         [("labels", list[Class])] if multi_label else [("label", label), ("probability", probability)]
     )
     if has_scores:
         interval = Annotated[list[float], Meta(min_length=2, max_length=2)]
-        decision += [("score", float | None), ("interval", interval | None)]
-    answered: list[Any] = [
-        *decision,
-        ("novelty", Annotated[float | None, novelty]),
-        ("known", known),
-        ("top", list[Class]),
-    ]
-    served: list[Any] = [("model", str), ("checksum", str)]
-    prediction = struct("PredictionOfText", answered)
-    single = struct("Prediction", [*answered, *served])
-    several = struct("Predictions", [("predictions", list[prediction]), *served])  # type: ignore[valid-type]
-    numbers = list[float | None]
-    effect: list[Any] = [
-        ("text", str),
-        ("start", Annotated[int, Meta(description="In code points.")]),
-        ("end", int),
-    ]
-    effect += [("energy", float | None), ("effects", numbers), ("logit_effects", numbers), ("known", bool)]
+        fields += [("score", float | None), ("interval", interval | None)]
+    novelty = Meta(description="Fraction of validation texts that are less unusual; null if not measured.")
+    return [*fields, ("novelty", Annotated[float | None, novelty]), ("known", KNOWN), ("top", list[Class])]
+
+
+def _effect(is_pairs: bool) -> list[Any]:
+    """Fields of the effect of a word."""
+    start, numbers = Annotated[int, Meta(description="In code points.")], list[float | None]
+    fields: list[Any] = [("text", str), ("start", start), ("end", int), ("energy", float | None)]
+    fields += [("effects", numbers), ("logit_effects", numbers), ("known", bool)]
     if is_pairs:
-        effect.append(("shared", Annotated[bool, Meta(description="Whether both texts have it.")]))
+        fields.append(("shared", Annotated[bool, Meta(description="Whether both texts have it.")]))
+    return fields
+
+
+def _explanation(effect: type[Struct]) -> list[Any]:
+    """Fields of an explanation."""
     complete = Annotated[bool, Meta(description="False if time ran out before the end of the text.")]
-    explained: list[Any] = [("text", str), ("unit", str), ("label", str), ("label_names", list[str])]
-    explained += [("probabilities", numbers), ("logits", numbers)]
-    explained += [("parts", list[struct("Effect", effect)]), ("complete", complete), ("known", known)]  # type: ignore[misc]
-    strict: dict[str, Any] = {"forbid_unknown_fields": True}
-    return Bodies(
-        struct("Request", [*either, *options], namespace={"__post_init__": _require_either}, **strict),
-        (
-            struct("TextRequest", [("text", one_text), *options], **strict),
-            struct("TextsRequest", [("texts", texts), *options], **strict),
-        ),
-        struct("Line", [("text", one_text)], **strict),
-        struct("Options", options, **strict),
-        struct("ExplainRequest", [("text", one_explained), ("unit", Literal[UNITS], UNITS[1])], **strict),
-        prediction,
-        (single, several),
-        struct("Explanation", [*explained, *served]),
-    )
+    fields: list[Any] = [("text", str), ("unit", str), ("label", str), ("label_names", list[str])]
+    fields += [("probabilities", list[float | None]), ("logits", list[float | None])]
+    return [*fields, ("parts", list[effect]), ("complete", complete), ("known", KNOWN)]  # type: ignore[valid-type]
 
 
 def _require_either(self: Any) -> None:
