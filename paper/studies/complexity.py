@@ -418,7 +418,11 @@ def _draw_panel(
             ax.plot(sweep["sizes"], curves[key], label=f"{title}{power}", **SERIES[number])
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    ax.set_xticks(sweep["sizes"], [f"{size}" for size in sweep["sizes"]], minor=False)
+    labelled = sweep["sizes"][:1]
+    for size in sweep["sizes"]:
+        if size >= labelled[-1] * (4 if len(sweep["sizes"]) > 8 else 2):
+            labelled.append(size)
+    ax.set_xticks(labelled, [f"{size:,}" for size in labelled], minor=False)
     ax.set_xticks([], minor=True)
     plain_log_ticks(ax.yaxis)
     ax.set_xlabel(GROWS[sweep["grows"]])
