@@ -236,8 +236,11 @@ def provenance_table(document: Document) -> Table:
         rows.append([part, seeds, commits, clean, count(origin["results"]), duration(origin["seconds"])])
     caption = (
         "Where the figures come from. Tables of a part with one clean commit compare results of the same "
-        "code; a plus sign marks a commit with changes beside it. Time is the sum over all results."
+        "code; a plus sign marks a commit with changes beside it. Time is the sum over all results, which "
+        "one process would take"
     )
+    seconds = [origin["seconds"] for origin in document["made"].values()]
+    caption += "." if None in seconds else f": {duration(sum(seconds))} for all parts."
     head = ["part", "seeds", "commits", "one clean commit", "results", "time"]
     return Table(caption, head, rows, n_names=4)
 

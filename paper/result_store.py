@@ -8,7 +8,7 @@ import logging
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,7 @@ class ResultStore:
 
     Attributes:
         made: seconds, versions, machine and commit of each result, by name.
+        seeds: of the results that have one.
         same_commit: whether a result of another commit counts as unfinished.
         commit: of the code when the store was made.
     """
@@ -65,6 +66,7 @@ class ResultStore:
     finished_only: bool = False
     same_commit: bool = False
     made: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
     commit: str | None = field(default_factory=lambda: find_commit())
 
     @property
@@ -77,14 +79,17 @@ class ResultStore:
 
         Returns:
             By part: distinct ``commits`` (``unknown`` outside a checkout), ``machines`` and ``versions`` of
-            packages; ``seeds``, as the names of results end; the number of ``results``; and the ``seconds``
+            packages; distinct ``seeds``; the number of ``results``; and the ``seconds``
             that they took together.
         """
         parts: dict[str, dict[str, Result]] = {}
         for name, made in self.made.items():
             parts.setdefault(name.partition("/")[0], {})[name] = made
         return {
-            part: {**_describe(list(results.values())), "seeds": _seeds_of(results)}
+            part: {
+                **_describe(list(results.values())),
+                "seeds": sorted({self.seeds[name] for name in results if name in self.seeds}),
+            }
             for part, results in parts.items()
         }
 
@@ -105,6 +110,8 @@ class ResultStore:
             NotFinishedError: with ``finished_only``, no earlier run finished it.
         """
         settings = json.loads(json.dumps(settings))
+        if "seed" in settings:
+            self.seeds[name] = settings["seed"]
         path = None
         if self.folder is not None:
             path = self.folder / f"{file_name(name)}-{_digest(settings)}.json"
@@ -146,10 +153,6 @@ def _describe(results: Sequence[Result]) -> Result:
             ("unknown" if value is None else value for value in distinct.values()), key=str
         )
     return {**columns, "results": len(results), "seconds": round(sum(made["seconds"] for made in results))}
-
-
-def _seeds_of(names: Iterable[str]) -> list[int]:
-    return sorted({int(match[1]) for name in names if (match := re.search(r"-(\d+)$", name))})
 
 
 def has_one_clean_commit(origin: Mapping[str, Any]) -> bool:

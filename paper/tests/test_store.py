@@ -86,11 +86,12 @@ def test_a_part_is_of_one_clean_commit_or_it_is_not(tmp_path):
 
 
 def test_a_result_without_a_commit_is_not_of_the_commit_of_others(tmp_path):
-    for name, commit in {"depth/x-0": "a", "depth/x-3": None}.items():
-        ResultStore(tmp_path, commit=commit).compute(name, {}, dict)
+    names = {"depth/x-64": ("a", {"seed": 0}), "depth/x-3": (None, {"seed": 3}), "depth/y": ("a", {})}
+    for name, (commit, settings) in names.items():
+        ResultStore(tmp_path, commit=commit).compute(name, settings, dict)
     store = ResultStore(tmp_path)
-    for name in ("depth/x-0", "depth/x-3"):
-        store.compute(name, {}, dict)
+    for name, (_, settings) in names.items():
+        store.compute(name, settings, dict)
     (origin,) = store.origins().values()
     assert origin["commits"] == ["a", "unknown"]
     assert origin["seeds"] == [0, 3]
