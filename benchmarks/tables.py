@@ -1436,6 +1436,27 @@ def html_page_table(document: Document) -> str:
     return join(markdown(("", ""), rows, n_left=2), [note])
 
 
+def page_quality_table(document: Document) -> str:
+    """Scores of Lighthouse and what axe finds, a row a page and screen."""
+    columns = ("page", "screen", "size", "axe finds", "performance", "accessibility", "best practices")
+    rows = [
+        (
+            page,
+            screen,
+            size(document["bytes"][page]),
+            str(len(document["violations"][page])),
+            *map(str, scores),
+        )
+        for page, screens in document["scores"].items()
+        for screen, scores in ((name, each.values()) for name, each in screens.items())
+    ]
+    versions = " and ".join(f"{name} {version}" for name, version in document["versions_of_packages"].items())
+    note = (
+        f"Model of preset `fast` on {document['data']}; {versions}, with {document['throttling']} throttling."
+    )
+    return join(markdown(columns, rows, n_left=2), [note])
+
+
 # ---- scoring ----
 
 BILLION = 10**9

@@ -386,6 +386,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "scoring-cost": lambda: tables.scoring_cost_table(benchmark("scoring")),
     "scoring-efficiency": lambda: tables.scoring_efficiency_table(benchmark("scoring")),
     "html-page": lambda: tables.html_page_table(benchmark("html_page")),
+    "page-quality": lambda: tables.page_quality_table(benchmark("page_quality")),
     "four-ways": lambda: tables.agreement_table(benchmark("four_ways")).rstrip() + "\n",
     "agreement": lambda: tables.agreement_table(benchmark("agreement")).rstrip() + "\n",
     "reproduction-summary": lambda: summarise_accuracy(paper_document()) + "\n",

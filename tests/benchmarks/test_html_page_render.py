@@ -26,3 +26,25 @@ def test_the_table_has_sizes_times_and_agreement() -> None:
     assert "from the runtime, test texts | 2.0e-07 |" in table
     assert "1,000 test texts of 242 characters on average" in table
     assert table.splitlines()[:2] == ["| | |", "|---|---|"]
+
+
+def test_the_table_of_quality_has_a_row_for_each_page_and_screen() -> None:
+    scores = {"performance": 98, "accessibility": 100, "best-practices": 99}
+    document = {
+        "data": "sections",
+        "throttling": "devtools",
+        "versions_of_packages": {"axe-core": "4.1", "lighthouse": "12.8"},
+        "bytes": {"page": 1_990_000, "audit": 109_000},
+        "violations": {"page": ["a fault", "another"], "audit": []},
+        "scores": {
+            "page": {"phone": scores, "desktop": scores},
+            "audit": {"phone": {**scores, "performance": 97}},
+        },
+    }
+    table = tables.page_quality_table(document)
+    assert [line for line in table.splitlines() if line.startswith(("| page | p", "| audit"))] == [
+        "| page | phone | 1.99 MB | 2 | 98 | 100 | 99 |",
+        "| audit | phone | 109 kB | 0 | 97 | 100 | 99 |",
+    ]
+    assert "| page | desktop |" in table
+    assert "on sections; axe-core 4.1 and lighthouse 12.8, with devtools throttling." in table
