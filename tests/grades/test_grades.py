@@ -186,10 +186,11 @@ def test_a_filter_by_scores_needs_a_model_of_scores(tmp_path) -> None:
 
 def test_the_service_sends_scores(ordinal, scored) -> None:
     pytest.importorskip("prometheus_client")
-    from token2wave.serving.app import create_app, encode_predictions
+    from token2wave.serving.app import create_app
     from token2wave.serving.batching import BatchResult
     from token2wave.serving.bodies import unsupported_options
     from token2wave.serving.openapi import openapi_document
+    from token2wave.serving.prediction_bodies import encode_predictions
 
     classifier = ordinal.classifier
     models = create_app(classifier).state.service.models

@@ -27,10 +27,11 @@ from starlette.testclient import TestClient
 
 from tests.inference.small_models import one_huge_row
 from token2wave.errors import ConfigError
-from token2wave.serving.app import JsonResponse, create_app
+from token2wave.serving.app import create_app
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.model_store import find_model_files
 from token2wave.serving.request_checks import read_token
+from token2wave.serving.responses import JsonResponse
 from token2wave.serving.server import freeze_memory
 
 TOKEN = "correct-horse-battery"

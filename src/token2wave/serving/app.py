@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from token2wave.errors import MissingExtraError, Token2WaveError
 from token2wave.features.pairs import join_pair
-from token2wave.inference.prediction import prediction_to_dict, should_abstain
 from token2wave.serving.limits import ServiceLimits
 from token2wave.versions import __version__
 
@@ -24,33 +23,46 @@ try:
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import HTMLResponse, Response
     from starlette.routing import Route
-    from starlette.types import Receive, Scope, Send
 
     from token2wave.serving.batching import (
         EXPLAIN_COST,
         NOVELTY_COST,
         SMALL_REQUEST,
         Batcher,
-        BatchResult,
         IsStopped,
         request_size,
     )
     from token2wave.serving.bodies import RequestError, decode, decode_query, texts_of
     from token2wave.serving.connections import TrackRequests
     from token2wave.serving.context import ClientDisconnected, RequestContext
-    from token2wave.serving.json_answers import answer_error, error_response, json_response, shutdown_error
     from token2wave.serving.model_store import ModelStore, ServedModel
     from token2wave.serving.openapi import docs_page, openapi_document
+    from token2wave.serving.prediction_bodies import (
+        decode_line,
+        encode_predictions,
+        needs_novelty,
+        novelty_of,
+        predictions_of,
+    )
     from token2wave.serving.prometheus import ServiceMetrics
     from token2wave.serving.request_checks import (
-        JSON,
-        NDJSON,
         Check,
         check_body_size,
         check_content,
         head_check,
         host_check,
         token_check,
+    )
+    from token2wave.serving.responses import (
+        CHUNK_BYTES,
+        JSON,
+        NDJSON,
+        HeldResponse,
+        JsonResponse,
+        LinesResponse,
+        answer_error,
+        json_response,
+        shutdown_error,
     )
 except ModuleNotFoundError as error:
     package = str(error.name).partition(".")[0]
@@ -62,7 +74,6 @@ if TYPE_CHECKING:
     from token2wave.classifier import Classifier
 
 T = TypeVar("T")
-CHUNK_BYTES = 1 << 16  # of an answer; the client must read a chunk before the next is sent
 FREE_BYTES = 1 << 16  # of a body, which may always be held, so that small requests need no room
 CLOSE_SECONDS = 0.2  # for answers to be sent at the end
 RETRY_SECONDS = 0.05  # for lines that find the queue full
@@ -329,111 +340,7 @@ class Service:
         return RequestError(408, problem, location="body", hint=hint, headers=headers)
 
     def _answer(self, body: bytes) -> Response:
-        return HeldResponse(self, body) if len(body) > CHUNK_BYTES else JsonResponse(body)
-
-
-class JsonResponse(Response):
-    """Encoded JSON."""
-
-    media_type = JSON
-
-
-class LinesResponse(Response):
-    """Lines of NDJSON that are made while the request is read; Starlette's own would read from it."""
-
-    media_type = NDJSON
-
-    def __init__(self, lines: AsyncIterator[bytes]) -> None:
-        super().__init__()
-        self.lines = lines
-        del self.headers["content-length"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the lines. An error before the first has its own answer; a later one is the last line."""
-        first = await anext(self.lines, b"")
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        last = b""
-        try:
-            async for lines in self.lines:
-                await send({"type": "http.response.body", "body": lines, "more_body": True})
-        except Token2WaveError as error:  # too late for a status
-            last = bytes(error_response(error).body) + b"\n"
-        await send({"type": "http.response.body", "body": last})
-
-
-class HeldResponse(JsonResponse):
-    """A large answer: sent in chunks, and counted as held until it is sent."""
-
-    def __init__(self, service: Service, body: bytes) -> None:
-        super().__init__(body)
-        self.service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; raises `RequestError` 503 before anything is sent if memory is full."""
-        with self.service.hold("answers") as count:
-            count(len(self.body))
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            for start in range(0, len(self.body), CHUNK_BYTES):
-                chunk, end = bytes(self.body[start : start + CHUNK_BYTES]), start + CHUNK_BYTES
-                await send({"type": "http.response.body", "body": chunk, "more_body": end < len(self.body)})
-
-
-def needs_novelty(asked: Any) -> bool:
-    """Whether a request needs the novelty of its texts."""
-    return bool(asked.novelty) or option(asked, "abstain_above_novelty") is not None
-
-
-def option(asked: Any, name: str) -> Any:
-    """An option of a request; None if it is not set, or the model does not have it."""
-    value = getattr(asked, name, msgspec.UNSET)
-    return None if value is msgspec.UNSET else value
-
-
-def novelty_of(model: ServedModel, asked: Any, texts: list[str]) -> list[float] | None:
-    """Novelty of texts, if a request needs it and the model can measure it."""
-    novelty = model.classifier.novelty(texts) if needs_novelty(asked) else None
-    return None if novelty is None else novelty.tolist()
-
-
-def predictions_of(
-    model: ServedModel, asked: Any, result: BatchResult, novelty: list[float] | None = None
-) -> list[dict[str, Any]]:
-    """Predictions as plain data, one a text.
-
-    Args:
-        model: has computed the result.
-        asked: options of the request.
-        result: for each text, the probability of each class.
-        novelty: of each text, if it was computed.
-    """
-    classifier, threshold = model.classifier, option(asked, "threshold")
-    documents = []
-    for i, prediction in enumerate(classifier.predictions(*result, int(asked.top_k), threshold)):
-        if novelty is not None:
-            prediction = prediction._replace(novelty=novelty[i])
-        below, above = option(asked, "abstain_below") or 0.0, option(asked, "abstain_above_novelty")
-        has_no_label = should_abstain(prediction, below, above)
-        documents.append(prediction_to_dict(prediction, classifier.multi_label, has_no_label))
-    return documents
-
-
-def encode_predictions(
-    model: ServedModel, asked: Any, single: bool, result: BatchResult, novelty: list[float] | None = None
-) -> bytes:
-    """Encode the answer to a request to predict; see :func:`predictions_of`."""
-    documents = predictions_of(model, asked, result, novelty)
-    document = documents[0] if single else {"predictions": documents}
-    return msgspec.json.encode({**document, **model.tag})
-
-
-def decode_line(line: bytes, model: ServedModel) -> str | RequestError:
-    """The text of a line of NDJSON, or why there is none."""
-    try:
-        text = decode(line, model.bodies.line, "--text-characters", model.classifier).text
-    except RequestError as error:
-        return error
-    return join_pair(*text) if model.classifier.is_pairs else text
+        return HeldResponse(self.hold, body) if len(body) > CHUNK_BYTES else JsonResponse(body)
 
 
 def create_app(

@@ -13,8 +13,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from token2wave.serving.json_answers import error_response
 from token2wave.serving.prometheus import ServiceMetrics
+from token2wave.serving.responses import error_response
 
 REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 TRACE = re.compile(

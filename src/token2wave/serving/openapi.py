@@ -12,7 +12,7 @@ import msgspec
 
 from token2wave.reporting.page_assets import page_resource
 from token2wave.serving.bodies import Error, Health, Info, ModelList
-from token2wave.serving.request_checks import JSON, NDJSON
+from token2wave.serving.responses import JSON, NDJSON
 from token2wave.versions import __version__
 
 if TYPE_CHECKING:

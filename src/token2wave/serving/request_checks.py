@@ -16,13 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from token2wave.errors import ConfigError
 from token2wave.serving.bodies import RequestError, quote
-from token2wave.serving.json_answers import error_response
 from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.prometheus import ServiceMetrics
+from token2wave.serving.responses import JSON, error_response
 
 HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.~-]+)(:\d{0,5})?", re.ASCII)
 TOKEN = re.compile(r"[\x21-\x7e]{16,1000}")
-JSON, NDJSON = "application/json", "application/x-ndjson"
 HEADER_BYTES = 128  # memory of a header beside its own bytes
 OPEN_PATHS = ("/live", "/ready")  # for probes, which have no token
 
