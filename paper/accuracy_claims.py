@@ -181,12 +181,13 @@ def _judge_parameters(document: Document) -> Iterator[Claim]:
     for dataset in document["datasets"].values():
         for run in list(dataset["systems"].get("wave-modulation", {}).get("runs", {}).values())[:1]:
             total, rest = run["parameters"], run["parameters_without_embedding"]
-            yield Claim(
-                "The Wave network has 2.4 million parameters besides its embedding",
-                verdict_of(round(rest / 1e6, 1) == 2.4),
-                f"{rest:,} without the embedding, {total:,} with it",
-                "the count without the embedding table rounds to 2.4 million",
-            )
+            for which, number in (("with its embedding", total), ("besides its embedding", rest)):
+                yield Claim(
+                    f"The Wave network has 2.4 million parameters {which}",
+                    verdict_of(round(number / 1e6, 1) == 2.4),
+                    f"{number:,}",
+                    "the count rounds to 2.4 million. The papers do not say whether theirs has the embedding",
+                )
             return
 
 
@@ -199,10 +200,10 @@ def _judge_savings(document: Document) -> Iterator[Claim]:
         savings = [100 * (1 - wave / bert) for wave in waves]
         claimed = CLAIMED_SAVINGS[name]
         yield Claim(
-            f"Wave saves {claimed} % of BERT base's {name} (abstract)",
+            f"The saving of {claimed} % of BERT base's {name} (abstract) follows from Table 2",
             verdict_of(min(abs(value - claimed) for value in savings) < 0.05),
             f"the paper's own Table 2 gives {min(savings):.2f} to {max(savings):.2f} % on AG News",
-            "follows from the papers' own table to a tenth of a point",
+            "the saving of an operation in the papers' own table rounds to it within 0.05 points",
         )
 
 

@@ -26,7 +26,7 @@ def judge_part(document: Document, part: str) -> list[Claim]:
 def claims_table(document: Document) -> Table:
     """Every claim with verdict, evidence and rule."""
     rows = [list(claim) for claim in judge_claims(document)]
-    caption = "Claims of the papers, and questions that they leave open."
+    caption = "Claims of the papers, questions that they leave open, and our own."
     return Table(caption, ["claim", "verdict", "evidence", "rule of the verdict"], rows, n_names=4)
 
 

@@ -65,8 +65,8 @@ def accuracy_table(document: Document) -> Table:
                 rows.append([name, EVERYDAY[key], "1", accuracy, *[NOTHING] * 4])
     return Table(
         "Accuracy in per cent, mean ± standard deviation over seeds; the difference is in points. Training "
-        "accuracy is that of the tested weights, without dropout. All systems train on the same "
-        "rows; preset fast chooses its validation rows among them.",
+        "accuracy is that of the tested weights, without dropout. Systems train on the same rows unless "
+        "their name says otherwise; preset fast chooses its validation rows among them.",
         ["data", "system", "seeds", "test %", "validation %", "training %", "published %", "difference"],
         rows,
         n_names=2,

@@ -99,13 +99,15 @@ def _about_batches(measured: Mapping[str, Any]) -> list[Question]:
     }
     questions.append(
         _fewer(
-            f"A batch of {large:,} takes fewer steps than one of {small} to {reach}",
+            f"A batch of {large:,} saves more than a fifth of the steps of one of {small} to {reach}, "
+            "constant rate",
             pairs["constant"],
             "steps",
         )
     )
     for rule in RULES:
-        text = f"A batch of {large:,} takes no more tokens than one of {small} to {reach}, {rule} rate"
+        text = f"A batch of {large:,} takes at most a quarter more tokens than one of {small} to {reach}, "
+        text += f"{rule} rate"
         questions.append(_no_more(text, pairs[rule], "tokens"))
     for rule in RULES:
         text = f"A batch of {large:,} loses no accuracy to one of {small} after as many texts, {rule} rate"
@@ -121,9 +123,9 @@ def _about_batches(measured: Mapping[str, Any]) -> list[Question]:
             )
         )
     for batch, rule in ((small, "constant"), (large, "constant"), (large, "square root")):
-        text = f"Wave takes fewer tokens than a Transformer from the same start to {reach}, batch {batch:,}"
-        text += f", {rule} rate"
-        questions.append(_fewer(text, _rivals(measured, batch=batch, rule=rule), "tokens"))
+        text = f"Wave saves more than a fifth of the tokens of a Transformer from the same start to {reach}, "
+        text += f"batch {batch:,}, {rule} rate"
+        questions.append(_fewer_than_rival(text, _rivals(measured, batch=batch, rule=rule), "tokens"))
     return questions
 
 
@@ -132,7 +134,8 @@ def _about_lengths(measured: Mapping[str, Any]) -> list[Question]:
     reach = f"{100 * measured['accuracies'][0]:g} %"
     pairs = _pairs(measured, {"length": long}, {"length": short})
     text = (
-        f"Texts of up to {long} tokens take fewer steps of {REFERENCE_BATCH} than of up to {short} to {reach}"
+        f"Texts of up to {long} tokens save more than a fifth of the steps of {REFERENCE_BATCH} of up to "
+        f"{short} to {reach}"
     )
     return [
         Question(
@@ -145,19 +148,23 @@ def _about_lengths(measured: Mapping[str, Any]) -> list[Question]:
             f"{MARGIN} on both sides",
         ),
         _fewer(text, pairs, "steps"),
-        _fewer(
-            f"Wave takes fewer steps than a Transformer from the same start to {reach}, up to {long} tokens",
+        _fewer_than_rival(
+            f"Wave saves more than a fifth of the steps of a Transformer from the same start to {reach}, "
+            f"up to {long} tokens",
             _rivals(measured, length=long),
             "steps",
         ),
     ]
 
 
-_fewer = partial(
-    Question,
-    judge=judge_lead,
-    differences={},
-    rule=f"less than 1 / {RATIO:g} of the cost; no difference if within {RATIO:g} times on both sides",
+SAVING_RULE = (
+    f"less than 1 / {RATIO:g} of the cost; no difference if within {RATIO:g} times on both sides; does not "
+    f"hold if more than 1 / {RATIO:g} in one of the systems"
+)
+_fewer = partial(Question, judge=judge_lead, differences={}, rule=SAVING_RULE)
+_fewer_than_rival = partial(
+    _fewer,
+    rule=f"{SAVING_RULE}. The Transformer's batches hold texts of similar length, those of Wave any",
 )
 _no_more = partial(
     Question,

@@ -63,24 +63,25 @@ def judge(document: Document) -> Iterator[Claim]:
         exponents = {key: exponent_above(sweep, key, crossing) for key in NETWORKS}
         told = ", ".join(f"{key} {each}" for key, each in exponents.items() if each is not None)
         yield Claim(
-            f"With the length of the text, Wave costs n and the Transformer n² ({regime} networks)",
+            f"With the length n of the text, the time of Wave grows more slowly than n^{MOST_OF_LINEAR} and "
+            f"that of the Transformer faster than n^{LEAST_OF_SQUARE} ({regime} networks)",
             judge_growth(*exponents.values()),
             f"width {width}, from {crossing:,} tokens, where n² d overtakes the rest of the Transformer's "
             f"operations, to {longest:,}: "
             + (f"exponents of the time of a step {told}" if told else "too few sizes"),
             f"with the states of all tokens computed, intervals of 95 % below {MOST_OF_LINEAR} and above "
-            f"{LEAST_OF_SQUARE}; cannot be told from fewer than three lengths",
+            f"{LEAST_OF_SQUARE}, of each fit by itself; cannot be told from fewer than three lengths",
         )
     counts = next(row for row in document["flops"] if (row["length"], row["width"]) == (45, 768))
     networks = counts["networks"]
     claimed = counts["papers_transformer"] / counts["papers_wave"]
     ratio = networks["transformer-all"] / networks["wave-all"]
     yield Claim(
-        "On texts as long as those of AG News, n² d is the larger part of a Transformer layer's operations",
+        "On texts of 45 tokens, n² d is the larger part of a Transformer layer's operations (a calculation)",
         verdict_of(counts["length"] > counts["overtaking"]),
         f"45 tokens of width 768: n² d over n d² is {claimed:.2f}, the operations of one layer are "
         f"{ratio:.2f} to one; n² d overtakes only at {counts['overtaking']:,.0f} tokens. With only [CLS] "
         f"read out, Wave needs {networks['wave-cls'] / 1e6:,.1f} and the Transformer "
         f"{networks['transformer-cls'] / 1e6:,.1f} million operations a text",
-        "45 tokens, the mean of AG News, lie above the length at which n² d overtakes the rest, by counting",
+        "45 tokens lie above the length at which n² d overtakes the rest, by counting",
     )

@@ -17,7 +17,7 @@ def judge(document: Document) -> Iterator[Claim]:
     compared = differences(document)
     rivals = {
         "real numbers with as many parameters": TWINS,
-        "a one-layer Transformer from the same start": TRANSFORMERS,
+        "a one-layer Transformer from the same start, with the recipe of Wave": TRANSFORMERS,
     }
     for (rival, keys), operation in itertools.product(rivals.items(), OPERATIONS):
         leads = {key: lead for key in keys if (lead := compared.get((f"wave-{operation}", key)))}

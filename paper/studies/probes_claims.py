@@ -10,7 +10,6 @@ from paper.claim import Claim, describe_values
 from paper.statistics import Accuracy
 from paper.studies.probe_tables import SOLVES, accuracies, growing_tasks, judge_waves, plain_tasks
 from paper.study import Document
-from paper.verdicts import HOLDS
 
 
 def judge(document: Document) -> Iterator[Claim]:
@@ -29,7 +28,10 @@ def judge(document: Document) -> Iterator[Claim]:
         }
         evidence = f"the best of them {best}; all networks: {describe_values(others, '.1f', ' %')}"
         return Claim(
-            f"With positions, {question}, on generated texts (open question)", verdict, evidence, rule
+            f"With positions, {question}, on generated texts and the study's budget (open question)",
+            verdict,
+            evidence,
+            rule,
         )
 
     plain = judge_waves(document, plain_tasks(document))
@@ -45,12 +47,9 @@ def judge(document: Document) -> Iterator[Claim]:
     ):
         tasks = growing_tasks(document, family)
         judged = judge_waves(document, tasks)
-        tasks = [task for task in tasks if task["key"] in judged]
-        first = next((i for i, task in enumerate(tasks) if judged[task["key"]][0] != HOLDS), len(tasks))
-        for shown in tasks[max(0, first - 1) : first + 1]:  # the longest that holds, and the next
-            (verdict, best), limit = (
-                judged[shown["key"]],
-                "; from ever longer texts, on a fixed budget; weights set by hand do it at every length",
-            )
-            made = claim(question.format(shown["length"]), shown["key"], verdict, best)
-            yield made._replace(rule=made.rule + limit)
+        longest = max((task["length"] for task in tasks), default=0)
+        for task in tasks:
+            if task["key"] in judged and task["length"] in (longest // 4, longest // 2, longest):
+                made = claim(question.format(task["length"]), task["key"], *judged[task["key"]])
+                limit = "; from ever longer texts; weights set by hand do it at every length"
+                yield made._replace(rule=made.rule + limit)

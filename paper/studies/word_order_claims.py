@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from paper.claim import OPERATIONS, Claim
+from paper.claim import OPERATIONS, RULE_OF_ALL, Claim, describe_leads, verdict_of_leads
 from paper.studies.word_order_networks import MULTIPLIED, SCALES
-from paper.studies.word_order_tables import best_scales, find_texts, gains_by_order
+from paper.studies.word_order_tables import best_placed, find_texts, gains_by_order
 from paper.study import Document
 from paper.verdicts import HOLDS, MARGIN, OPEN, judge_lead, judge_no_loss
 
@@ -16,31 +16,27 @@ def judge(document: Document) -> Iterator[Claim]:
     paired = "paired over seeds and test texts; the interval counts all networks of the table"
     negated = find_texts(document, "sst2", "negated")
     for operation in OPERATIONS:
-        best = best_scales(negated.corpus, operation) if negated is not None else None
+        best = best_placed(negated.corpus, operation) if negated is not None else None
         if negated is None or best is None:
             continue
-        gain = best.gain(negated)
-        chosen = (
-            f"initial embeddings of {best.scales[0]:g} with positions and of {best.scales[1]:g} without, "
-            "each the best by validation rows"
-        )
+        gains = best.gains(negated)
+        chosen = f"{best.placed['title']}, the best embeddings with positions by validation rows"
         yield Claim(
             f"Positions help where word order matters: negated sentences of sst2, {operation} "
             "(open question)",
-            judge_lead(gain),
-            f"{gain}, {gain.n_texts} texts; {chosen}",
-            f"a gain of more than {MARGIN} points, {paired}",
+            verdict_of_leads(gains.values()),
+            f"lead over {describe_leads(gains)}; {int(negated.mask.sum()):,} texts; {chosen}",
+            f"a gain of more than {MARGIN} points in every comparison, {paired} and these; {RULE_OF_ALL}",
         )
         if negated.mask.all():
             continue
         excess = best.excess(negated)
         yield Claim(
-            f"Positions are worth more on negated sentences of sst2 than on the others, {operation} "
-            "(our question)",
+            f"Positions help negated sentences of sst2 more than the others, {operation} (our question)",
             judge_lead(excess),
-            f"gain on negated sentences {gain.mean:+.2f} points, on the others "
-            f"{best.gain(negated.others).mean:+.2f}, difference {excess}; {chosen}",
-            f"a difference of more than {MARGIN} points, {paired}",
+            f"lead over the same embeddings without positions on negated sentences minus that on the others "
+            f"{excess}; {chosen}",
+            f"a difference of more than {MARGIN} points, {paired} and these",
         )
     topics = find_texts(document, "ag_news")
     gains = gains_by_order(topics) if topics else {}
@@ -50,17 +46,20 @@ def judge(document: Document) -> Iterator[Claim]:
             continue
         cost = small.reversed
         verdict = judge_lead(cost)
+        budget = f"after {document['epochs']} epochs of {topics.corpus['rows']['train']:,} texts"
         yield Claim(
-            f"Positions cost accuracy on ag_news, {operation} (our question)",
+            f"Positions cost accuracy on ag_news {budget}, embeddings of {SCALES[0]:g}, {operation} "
+            "(our question)",
             verdict,
-            f"lead of the network without positions {cost}",
-            f"more than {MARGIN} points with the papers' embeddings, {paired}",
+            f"lead of the network without positions {cost}; width {document['width']}",
+            f"more than {MARGIN} points, {paired}; longer training may cost less",
         )
         for key, words in ((f"{SCALES[-1]:g}", "start"), (MULTIPLIED, "are multiplied to be")):
             large = gains.get(f"{operation}-{key}-sinusoidal")
             if large is not None:
                 yield Claim(
-                    f"The cost vanishes when embeddings {words} as large as the positions, {operation}",
+                    f"The cost vanishes {budget} when embeddings {words} as large as the positions, "
+                    f"{operation}",
                     judge_no_loss(large) if verdict == HOLDS else OPEN,
                     f"lead of the network with positions {large}",
                     f"no loss of more than {MARGIN} points to the same embeddings without positions; cannot "

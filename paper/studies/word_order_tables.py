@@ -18,7 +18,7 @@ from paper.statistics import (
     stack_answers,
     unpack_answers,
 )
-from paper.studies.word_order_networks import OPERATIONS, SCALES
+from paper.studies.word_order_networks import MULTIPLIED, OPERATIONS, SCALES
 from paper.study import Document, Drawing, Table, describe_training
 from paper.study_figures import MUTED, SERIES, new_figure, styled
 from paper.verdicts import MARGIN, judge_lead
@@ -116,48 +116,56 @@ def losses_by_shuffling(texts: Texts) -> Leads:
     }
 
 
-class BestScales(NamedTuple):
-    """An operation's networks with and without positions, each with the embeddings that suit it best.
+class BestPlaced(NamedTuple):
+    """An operation's network with sinusoidal positions, and those without that it is compared with.
 
     Attributes:
-        placed: the network with sinusoidal positions, of the best validation accuracy.
-        plain: likewise without positions.
-        scales: initial sizes of their embeddings.
-        n_comparisons: pairs of networks in the table.
+        placed: with the embeddings of the best validation accuracy.
+        same: without positions, with the same embeddings.
+        plain: without positions, with the embeddings of the best validation accuracy.
+        n_comparisons: pairs of networks in the table, and what this adds for both operations.
     """
 
     placed: dict[str, Any]
+    same: dict[str, Any]
     plain: dict[str, Any]
-    scales: tuple[float, float]
     n_comparisons: int
 
-    def gain(self, texts: Texts) -> Lead:
-        """Lead of the network with positions on some texts."""
-        return texts.compare(self.placed, self.plain, "right", self.n_comparisons)
+    def gains(self, texts: Texts) -> Leads:
+        """Lead of the network with positions on some texts, over each of the others."""
+        rivals = {"the same embeddings": self.same, "the best embeddings": self.plain}
+        if self.plain is self.same:
+            rivals = {"the same embeddings, which are the best": self.same}
+        return {
+            f"{title} without positions": texts.compare(self.placed, rival, "right", self.n_comparisons)
+            for title, rival in rivals.items()
+        }
 
     def excess(self, texts: Texts) -> Lead:
-        """That lead on some texts minus the lead on the other texts of the corpus."""
+        """The lead over the same embeddings on some texts, minus that on the other texts of the corpus."""
         gains = [
-            gains_of(each.answers(self.placed), each.answers(self.plain)) for each in (texts, texts.others)
+            gains_of(each.answers(self.placed), each.answers(self.same)) for each in (texts, texts.others)
         ]
         # the mean of twice the first set and minus twice the second is their difference
         return compare_sets([2 * gains[0], -2 * gains[1]], n_comparisons=self.n_comparisons)
 
 
-def best_scales(corpus: Mapping[str, Any], operation: str) -> BestScales | None:
-    """Choose the size of embeddings for each by validation texts; None if one did not run."""
+def best_placed(corpus: Mapping[str, Any], operation: str) -> BestPlaced | None:
+    """Choose the embeddings of each network by validation texts; None if one did not run."""
     networks = {network["key"]: network for network in corpus["networks"]}
-
-    def best(order: str) -> tuple[dict[str, Any], float] | None:
-        found = [(networks.get(f"{operation}-{scale:g}-{order}"), scale) for scale in SCALES]
-        ran = [(network, scale) for network, scale in found if network is not None]
-        return max(ran, key=lambda each: _validation_accuracy(each[0]), default=None)
-
-    placed, plain = best("sinusoidal"), best("none")
-    if placed is None or plain is None:
+    keys = [f"{operation}-{size}" for size in (*(f"{scale:g}" for scale in SCALES), MULTIPLIED)]
+    pairs = [
+        (networks[f"{key}-sinusoidal"], networks[f"{key}-none"])
+        for key in keys
+        if f"{key}-sinusoidal" in networks and f"{key}-none" in networks
+    ]
+    if not pairs:
         return None
-    n_comparisons = sum(network["reference"] in networks for network in networks.values())
-    return BestScales(placed[0], plain[0], (placed[1], plain[1]), n_comparisons)
+    placed, same = max(pairs, key=lambda pair: _validation_accuracy(pair[0]))
+    plain = max((plain for _, plain in pairs), key=_validation_accuracy)
+    n_pairs = sum(network["reference"] in networks for network in networks.values())
+    n_further = 2 * len(OPERATIONS)  # the lead over the best network without, and the excess
+    return BestPlaced(placed, same, plain, n_pairs + n_further)
 
 
 def _validation_accuracy(network: Mapping[str, Any]) -> float:

@@ -17,7 +17,7 @@ from paper.studies.word_order import (
     shuffle_words,
 )
 from paper.studies.word_order_networks import OPERATIONS, SCALES, make_networks
-from paper.studies.word_order_tables import best_scales, find_texts, gains_by_order, losses_by_shuffling
+from paper.studies.word_order_tables import best_placed, find_texts, gains_by_order, losses_by_shuffling
 from paper.study import Options, load_study_data
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 from token2wave.models import WaveNetwork, make_batch
@@ -236,17 +236,32 @@ def test_only_texts_of_the_subset_count():
 
 def test_validation_chooses_the_size_of_embeddings_with_and_without_positions():
     figures = {"modulation-0.1": (0.8, 0.9), "modulation-0.3": (0.8, 0.8), "modulation-1": (0.7, 0.1)}
+    figures["modulation-multiplied"] = (0.6, 0.85)
     document = document_of("sst2", figures, subsets={"negated": NEGATED})
     corpus = document["corpora"][0]
     for network in corpus["networks"]:
         for run in network["runs"]:
-            best = network["key"] in ("modulation-0.3-sinusoidal", "modulation-1-none")
+            best = network["key"] in ("modulation-multiplied-sinusoidal", "modulation-1-none")
             run["validation_accuracy"] = 0.9 if best else 0.5
-    best = best_scales(corpus, "modulation")
-    assert best.scales == (0.3, 1)
-    assert best.n_comparisons == 3
-    assert best.gain(find_texts(document, "sst2")).mean == pytest.approx(10)  # 0.8 over 0.7
-    assert best_scales(corpus, "interference") is None
+    best = best_placed(corpus, "modulation")
+    assert best.n_comparisons == 4 + 4
+    gains = best.gains(find_texts(document, "sst2"))
+    assert {title: round(lead.mean) for title, lead in gains.items()} == {
+        "the same embeddings without positions": 25,  # 0.85 over 0.6
+        "the best embeddings without positions": 15,  # over 0.7
+    }
+    corpus["networks"][4]["runs"][0]["validation_accuracy"] = 0  # of modulation-1-none, another is better
+    best = best_placed(corpus, "modulation")
+    assert best.placed["key"] == "modulation-multiplied-sinusoidal"
+    assert best_placed(corpus, "interference") is None
+
+
+def test_one_comparison_where_the_same_embeddings_are_the_best():
+    document = document_of("sst2", {"modulation-1": (0.7, 0.9)}, subsets={"negated": NEGATED})
+    best = best_placed(document["corpora"][0], "modulation")
+    assert list(best.gains(find_texts(document, "sst2"))) == [
+        "the same embeddings, which are the best without positions"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -261,21 +276,21 @@ def test_every_verdict_about_negated_sentences_beside_others(inside, outside, n_
     for run in document["corpora"][0]["networks"][1]["runs"]:
         right = np.where(negated, np.arange(2_000) % 100 < inside, np.arange(2_000) % 100 < outside)
         run["right"] = pack_answers(right)
-    claims = [c for c in STUDY.claims(document) if "worth more on negated" in c.claim]
+    claims = [c for c in STUDY.claims(document) if "more than the others" in c.claim]
     assert [claim.verdict for claim in claims] == [expected]
 
 
 def test_the_excess_is_the_difference_of_both_gains():
     document = document_of("sst2", {"modulation-0.3": (0.25, 0.5)})
     document["corpora"][0]["subsets"]["negated"] = pack_answers(np.arange(2_000) < 600)
-    best = best_scales(document["corpora"][0], "modulation")
+    best = best_placed(document["corpora"][0], "modulation")
     texts = find_texts(document, "sst2", "negated")
     excess = best.excess(texts)
-    others = best.gain(texts.others)
-    assert excess.mean == pytest.approx(best.gain(texts).mean - others.mean)
+    (own,), (others,) = (best.gains(each).values() for each in (texts, texts.others))
+    assert excess.mean == pytest.approx(own.mean - others.mean)
     assert others.n_texts == 1_400
     # one network: only texts vary, and both groups are independent
-    half = [lead.high - lead.mean for lead in (best.gain(texts), others)]
+    half = [lead.high - lead.mean for lead in (own, others)]
     assert excess.high - excess.mean == pytest.approx(np.hypot(*half), rel=0.02)
 
 
