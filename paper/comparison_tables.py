@@ -137,7 +137,10 @@ def published_cost_table(document: Document) -> Table:
 
 def counterparts_table(document: Document) -> Table:
     """Each result of the papers and the part of the report that repeats it."""
-    measured = {*document["studies"], "claims", *(["accuracy"] if any(_systems(document)) else [])}
+    measured = {*document["studies"], "claims"}
+    for _, key, system in _systems(document):
+        if system.get("runs"):
+            measured |= {"accuracy", *(["literal"] if key.endswith("-literal") else [])}
     rows = []
     for result, counterpart, remark in COUNTERPARTS:
         names = counterpart.split(", ")

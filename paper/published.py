@@ -57,8 +57,8 @@ COUNTERPARTS = (
     ),
     (
         "Embeddings drawn by torch.nn.Embedding, and nothing that is not stated",
-        "accuracy",
-        "the rows named literal",
+        "literal",
+        "the rows of the accuracy table that are named so",
     ),
     (
         "Table 1: a Transformer of one layer with BERT's embeddings",

@@ -332,6 +332,10 @@ def test_every_result_of_the_papers_has_a_place():
     report = document(wave_modulation=system("Wave", run(0.9)))
     rows = counterparts_table(report).rows
     assert any("not run: convergence" in row[1] for row in rows)
+    assert any(row[1] == "accuracy" for row in rows)
+    assert any("not run: literal" in row[1] for row in rows)
+    literal = document(wave_modulation_literal=system("Wave", run(0.9)))
+    assert not any("not run: literal" in row[1] for row in counterparts_table(literal).rows)
     assert len(rows) >= 12
     assert {row.dataset for row in ROWS} == {"ag_news", "dbpedia14", "imdb"}
 
