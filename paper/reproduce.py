@@ -88,7 +88,8 @@ def reproduce(
     require_matplotlib()  # before hours of work
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device, finished_only, same_commit)
-    announce = _Announcements([] if quick or finished_only else parts)
+    own = parts if jobs == 1 else [part for part in parts if part in RUN_ALONE]
+    announce = _Announcements([] if quick or finished_only else own)
     loaded = _load(store, [Options(source, quick, tuple(seeds)) for source in datasets])
     if jobs > 1 and not finished_only:
         settings = (out, parts, encoder_epochs, device, same_commit)

@@ -48,8 +48,8 @@ def judge(document: Document) -> Iterator[Claim]:
         tasks = growing_tasks(document, family)
         judged = judge_waves(document, tasks)
         longest = max((task["length"] for task in tasks), default=0)
-        for task in tasks:
-            if task["key"] in judged and task["length"] in (longest // 4, longest // 2, longest):
-                made = claim(question.format(task["length"]), task["key"], *judged[task["key"]])
+        for grown in tasks:
+            if grown["key"] in judged and grown["length"] in (longest // 4, longest // 2, longest):
+                made = claim(question.format(grown["length"]), grown["key"], *judged[grown["key"]])
                 limit = "; from ever longer texts; weights set by hand do it at every length"
                 yield made._replace(rule=made.rule + limit)

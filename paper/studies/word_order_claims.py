@@ -42,7 +42,7 @@ def judge(document: Document) -> Iterator[Claim]:
     gains = gains_by_order(topics) if topics else {}
     for operation in OPERATIONS:
         small = gains.get(f"{operation}-{SCALES[0]:g}-sinusoidal")
-        if small is None:
+        if topics is None or small is None:
             continue
         cost = small.reversed
         verdict = judge_lead(cost)
