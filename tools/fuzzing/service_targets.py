@@ -15,7 +15,8 @@ from token2wave.serving import app as application
 from token2wave.serving.app import create_app
 from token2wave.serving.connections import BODY_PIECE, HEAD_PIECE, GuardedConnection
 from token2wave.serving.limits import ServiceLimits
-from token2wave.serving.request_checks import HEADER_BYTES, JSON, NDJSON
+from token2wave.serving.request_checks import HEADER_BYTES
+from token2wave.serving.responses import JSON, NDJSON
 
 SERVICE_LIMITS = ServiceLimits(
     body_bytes=2_000,
