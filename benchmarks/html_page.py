@@ -73,7 +73,7 @@ def measure(classifier: Classifier, test_texts: list[str], folder: Path) -> dict
     from page_texts import as_in_javascript, random_texts
 
     page = folder / "model.html"
-    n_bytes = export_html(classifier, page)
+    n_bytes = export_html(classifier, page).n_bytes
     test_texts = [as_in_javascript(text) for text in test_texts]
     odd = random_texts(len(test_texts), seed=0)
     browser = Chromium(folder)

@@ -1,5 +1,8 @@
 """Verdicts from made-up figures, each on both sides of its rule; and the tables that hold them."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from scipy.stats import linregress
@@ -17,6 +20,7 @@ from paper.studies import STUDIES, load_study
 from paper.studies.ablation_variants import make_variants
 from paper.studies.complexity_claims import exponent_above
 from paper.study import Table
+from paper.study_figures import new_figure, render_figure, styled
 from paper.verdicts import FAILS, HOLDS, OPEN, SAME
 
 N_TEXTS = 2_000
@@ -483,3 +487,17 @@ def test_every_choice_that_the_papers_leave_open_has_an_effect_or_a_place():
     assert effects["the mean of all states"].startswith("-5.00 points (")
     assert effects["the real part"] == "-"
     assert effects["before it, or none"] == "see depth"
+
+
+def test_a_figure_is_the_same_without_needless_digits():
+    """Coordinates to a hundredth of a point, scales as they are."""
+    with styled():
+        figure, (axes,) = new_figure()
+        axes.plot([1.23456, 2.34567], [3.45678, 4.56789])
+    svg = render_figure("figure", figure)["figure.svg"].decode()
+    ElementTree.fromstring(svg)
+    assert "scale(0.015625)" in svg
+    assert "\n " not in svg
+    coordinates = " ".join(re.findall(r' (?:d|x|y)="([^"]*)"', svg))
+    assert re.search(r"\d\.\d\d\b", coordinates)
+    assert not re.search(r"\.\d{3}", coordinates)

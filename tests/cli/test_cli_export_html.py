@@ -46,7 +46,7 @@ def test_the_output_says_what_became_of_the_model(
 
     Path("examples.txt").write_text("a great film\n", encoding="utf-8")
     exported = page.ExportedPage(1_990_000, 1_390_000, 29_900_000, 1)
-    monkeypatch.setattr(page, "export_page", lambda *_, **__: exported)
+    monkeypatch.setattr(page, "export_html", lambda *_, **__: exported)
     command = ("export", model, "--to", "html", "--out", "a.html", "--examples", "examples.txt")
     printed = run_cli(*command).out
     assert "The model was compressed from 29.9 MB to 1.39 MB" in printed
@@ -69,11 +69,11 @@ def test_the_size_that_is_asked_for(
 
     sizes = []
 
-    def export_page(*_: Any, max_size: str | None, **__: Any) -> Any:
+    def export_html(*_: Any, max_size: str | None, **__: Any) -> Any:
         sizes.append(max_size)
         return page.ExportedPage(1, 1, 1, 0)
 
-    monkeypatch.setattr(page, "export_page", export_page)
+    monkeypatch.setattr(page, "export_html", export_html)
     assert run_cli("export", model, "--to", "html", "--out", "a.html", *options).status == 0
     assert sizes == [expected]
 

@@ -24,7 +24,7 @@ from token2wave.features import WordConfig, WordFeatures, fit_features
 from token2wave.inference.compiled import compile_network
 from token2wave.models import WaveConfig
 from token2wave.serving import page as page_module
-from token2wave.serving.page import describe_model, export_html, export_page, page_html
+from token2wave.serving.page import describe_model, export_html, page_html
 
 EVALUATION = {
     "evaluated_on": "test",
@@ -38,7 +38,8 @@ USUAL_TEXTS = ["a good film", "bad films!", "don't", "zebra"]
 
 def test_the_page_contains_the_model_file(tmp_path: Path) -> None:
     classifier = classifier_of("linear_svm", "lzma")
-    n_bytes = export_html(classifier, tmp_path / "a.html", title="T", examples=["a </script> b", *HOSTILE])
+    examples = ["a </script> b", *HOSTILE]
+    n_bytes = export_html(classifier, tmp_path / "a.html", title="T", examples=examples).n_bytes
     page = (tmp_path / "a.html").read_text("utf-8")
     assert n_bytes == (tmp_path / "a.html").stat().st_size
     classifier.save(tmp_path / "same")
@@ -64,7 +65,7 @@ def test_size_of_a_page_with_a_model_of_one_megabyte(tmp_path: Path) -> None:
     small = in_storage(whole, "int8")
     n_model = small.save(tmp_path / "model.safetensors")
     assert 900_000 < n_model <= 1_000_000
-    n_page = export_html(small, tmp_path / "model.html")
+    n_page = export_html(small, tmp_path / "model.html").n_bytes
     assert n_page - n_model * 4 / 3 < 150_000
     assert n_page <= 1_600_000
 
@@ -97,12 +98,12 @@ def test_a_large_model_is_compressed_until_the_page_fits(tmp_path: Path) -> None
     whole.training["evaluation"] = EVALUATION
     n_model = whole.save(tmp_path / "whole")
     for max_size, least, limit in (("2MB", 1_800_000, 2_000_000), (700_000, 600_000, 700_000)):
-        exported = export_page(whole, tmp_path / "a.html", max_size=max_size, examples=USUAL_TEXTS)
+        exported = export_html(whole, tmp_path / "a.html", max_size=max_size, examples=USUAL_TEXTS)
         assert least < exported.n_bytes == (tmp_path / "a.html").stat().st_size <= limit
         assert exported.is_compressed
         assert exported.model_bytes_before == n_model > 10_000_000
         assert exported.problem is None
-    assert export_html(whole, tmp_path / "b.html") <= 2_000_000
+    assert export_html(whole, tmp_path / "b.html").n_bytes <= 2_000_000
     small = model_in(tmp_path / "b.html", tmp_path)
     np.testing.assert_allclose(small.probabilities(USUAL_TEXTS), whole.probabilities(USUAL_TEXTS), atol=0.1)
     assert [each.known for each in small.predict_batch(USUAL_TEXTS)] == [True, True, True, False]
@@ -118,20 +119,20 @@ def test_a_large_model_is_compressed_until_the_page_fits(tmp_path: Path) -> None
 def test_the_model_stays_as_it_is_where_that_is_asked_for_or_fits(tmp_path: Path) -> None:
     whole = large_model()
     whole.save(tmp_path / "whole")
-    exported = export_page(whole, tmp_path / "a.html", max_size=None)
+    exported = export_html(whole, tmp_path / "a.html", max_size=None)
     assert not exported.is_compressed
     assert exported.n_bytes > 10_000_000
     model_in(tmp_path / "a.html", tmp_path)
     assert (tmp_path / "inside").read_bytes() == (tmp_path / "whole").read_bytes()
-    assert not export_page(classifier_of("fast"), tmp_path / "b.html").is_compressed
+    assert not export_html(classifier_of("fast"), tmp_path / "b.html").is_compressed
 
 
 def test_an_export_never_fails_because_of_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exported = export_page(classifier_of("fast"), tmp_path / "a.html", max_size=1_000)
+    exported = export_html(classifier_of("fast"), tmp_path / "a.html", max_size=1_000)
     assert not exported.is_compressed
     assert exported.n_bytes > 1_000
     monkeypatch.setattr(by_weight, "compress_by_weights", lambda *_: None)
-    exported = export_page(large_model(), tmp_path / "b.html")
+    exported = export_html(large_model(), tmp_path / "b.html")
     assert exported.n_bytes > 10_000_000
     assert exported.problem == "the model cannot be made small enough without its training texts"
 
@@ -182,7 +183,7 @@ def test_export_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_size_of_a_wordpiece_page(tmp_path: Path) -> None:
-    n_page = export_html(classifier_of("paper"), tmp_path / "paper.html")
+    n_page = export_html(classifier_of("paper"), tmp_path / "paper.html").n_bytes
     n_model = classifier_of("paper").save(tmp_path / "model.safetensors")
     assert n_page - n_model * 4 / 3 < 150_000
 

@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 import weakref
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -32,7 +34,7 @@ from token2wave.serving.limits import ServiceLimits
 from token2wave.serving.model_store import find_model_files
 from token2wave.serving.request_checks import read_token
 from token2wave.serving.responses import JsonResponse
-from token2wave.serving.server import freeze_memory
+from token2wave.serving.server import _reloading, freeze_memory
 
 TOKEN = "correct-horse-battery"
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -185,20 +187,27 @@ def test_the_collector_leaves_loaded_models_alone_and_finds_replaced_ones():
     class Model:
         pass
 
-    try:
-        model = Model()
-        model.itself, earlier = model, weakref.ref(model)
-        freeze_memory()
-        n_frozen = gc.get_freeze_count()
-        assert n_frozen > 10_000
-        del model
-        gc.collect()
-        assert earlier() is not None  # nobody looked
-        freeze_memory()
-        assert earlier() is None
-        assert gc.get_freeze_count() > n_frozen / 2
-    finally:
-        gc.unfreeze()
+    model = Model()
+    model.itself, earlier = model, weakref.ref(model)
+
+    @asynccontextmanager
+    async def lifespan(_):
+        assert gc.get_freeze_count() > 10_000  # before the first request
+        yield {}
+
+    async def start():
+        service = SimpleNamespace(models=None)
+        async with _reloading(lifespan)(SimpleNamespace(state=SimpleNamespace(service=service))):
+            pass
+
+    gc.unfreeze()
+    asyncio.run(start())
+    del model
+    gc.collect()
+    assert earlier() is not None  # nobody looked
+    freeze_memory()  # as after a reload
+    assert earlier() is None
+    assert gc.get_freeze_count() > 10_000
 
 
 # Request ids and logs

@@ -80,9 +80,9 @@ def export(
 
             n_bytes = export_onnx(classifier, out, overwrite=overwrite)
         elif to == "html":
-            from token2wave.serving.page import export_page
+            from token2wave.serving.page import export_html
 
-            exported = export_page(
+            exported = export_html(
                 classifier,
                 out,
                 title=model.stem,

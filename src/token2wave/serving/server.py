@@ -120,7 +120,7 @@ def _reloading(lifespan: Any) -> Any:
 
 
 def freeze_memory() -> None:
-    """Spare the garbage collector what stays in memory: to look at it would stop the service for 25 ms."""
+    """Spare the garbage collector what stays in memory: to look at it stops the service for milliseconds."""
     gc.unfreeze()  # of an earlier model
     gc.collect()
     gc.freeze()

@@ -54,7 +54,7 @@ SERVICE_NOTE = "Your text goes only to the service that sent this page."
 
 @dataclass(frozen=True)
 class ExportedPage:
-    """What :func:`export_page` wrote.
+    """What :func:`export_html` wrote.
 
     Attributes:
         n_bytes: size of the page.
@@ -84,7 +84,7 @@ def export_html(
     examples: Sequence[str] = (),
     max_size: int | str | None = MAX_SIZE,
     overwrite: bool = False,
-) -> int:
+) -> ExportedPage:
     """Write a page that classifies. It contains the program and the model file, in base64.
 
     Probabilities, labels, novelty and explanations are those of :class:`token2wave.Classifier` with the model
@@ -101,29 +101,13 @@ def export_html(
         overwrite: whether a file that is no such page may be replaced.
 
     Returns:
-        Size of the file in bytes.
+        Sizes of the page and its model, and what became of the model.
 
     Raises:
         ConfigError: the network does not compile, the model is too large or one of scores, there are too
             many examples, or ``max_size`` is no size.
         OutputError: the file cannot be written, or is of another kind; an existing file stays as it is.
     """
-    exported = export_page(
-        classifier, path, title=title, examples=examples, max_size=max_size, overwrite=overwrite
-    )
-    return exported.n_bytes
-
-
-def export_page(
-    classifier: Classifier,
-    path: str | os.PathLike[str],
-    *,
-    title: str | None = None,
-    examples: Sequence[str] = (),
-    max_size: int | str | None = MAX_SIZE,
-    overwrite: bool = False,
-) -> ExportedPage:
-    """Do as :func:`export_html`, and say what became of the model."""
     path = Path(path)
     Outputs(overwrite=overwrite).check_file(path, "page with a model")
     if len(examples) > MAX_EXAMPLES:
