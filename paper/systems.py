@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -27,7 +27,9 @@ from token2wave.training.validation import validate
 if TYPE_CHECKING:
     from token2wave.models import Batch
 
-PAPER = preset_named("paper")
+_PRESET = preset_named("paper")
+PAPER = replace(_PRESET, recipe=_PRESET.recipe.replace(precision="float32"))
+"""In float32 everywhere: what a processor multiplies fast must not decide a result."""
 TRANSFORMER = {"width": 768, "heads": 12, "feed_forward": 3072}
 """One layer of BERT base; pretrained token embeddings bring a width of their own."""
 UNREGULARISED = {"epochs": 4, "warmup": 0.0, "decay": "constant", "weight_decay": 0.0, "token_dropout": 0.0}

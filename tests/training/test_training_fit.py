@@ -381,7 +381,13 @@ def test_automatic_precision_asks_the_processor(monkeypatch, known):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [({}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": False}, False)]
+    ("capabilities", "expected"),
+    [
+        ({}, False),
+        ({"amx_bf16": True, "avx512_bf16": True}, True),
+        ({"bf16": True}, True),
+        ({"amx_bf16": False, "avx512_bf16": True}, False),  # vectors alone are slower than float32
+    ],
 )
 def test_bfloat16_on_processors(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)

@@ -56,7 +56,7 @@ class Recipe(Configuration):
             such texts out.
         patience: epochs without a better one before training stops; 0 never stops early.
         similar_lengths: put texts of similar length into a batch, for networks that pad; waves do not.
-        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 if the hardware has it, else float32.
+        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 if the hardware multiplies matrices of it.
     """
 
     epochs: int = 4

@@ -218,16 +218,20 @@ class TorchTrainer:
 
 
 def precision_on(device: torch.device, precision: str) -> str:
-    """Resolve ``auto``: ``bfloat16`` where the device has it in hardware, else ``float32``."""
+    """Resolve ``auto``: ``bfloat16`` where the device has matrix instructions for it, else ``float32``."""
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware."""
+    """Whether the device has instructions that multiply bfloat16 matrices: a GPU, AMX, or Arm's.
+
+    The vector instructions ``avx512_bf16`` alone do not count: there float32 is faster, see
+    ``benchmarks/precision.py``.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older releases of torch do not say; float32 is always correct.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "bf16"))
