@@ -81,7 +81,12 @@ def measure_accuracy(store: ResultStore, data: StudyData, system: System, key: s
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
     stage = f"{system.title}, {data.name}, seed {seed}"
-    return store.compute(f"accuracy/{data.name}/{key}-{seed}", settings, compute, stage)
+    return store.compute(accuracy_name(data, key, seed), settings, compute, stage)
+
+
+def accuracy_name(data: StudyData, key: str, seed: int) -> str:
+    """Name of a result of :func:`measure_accuracy` in the store."""
+    return f"accuracy/{data.name}/{key}-{seed}"
 
 
 def measure_everyday(store: ResultStore, data: StudyData, key: str) -> Result:

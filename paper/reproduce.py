@@ -10,7 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paper.accuracy import EVERYDAY, accuracy_systems, measure_accuracy, measure_everyday
+from paper.accuracy import (
+    EVERYDAY,
+    accuracy_name,
+    accuracy_systems,
+    measure_accuracy,
+    measure_everyday,
+)
 from paper.paper_report import write_report, write_study
 from paper.published import ROWS
 from paper.result_store import LOG, NotFinishedError, ResultStore, join_origins
@@ -157,31 +163,51 @@ def _measure(
         if measured:
             document["studies"][study.name] = measured
     document["made"] = store.origins()
+    if "accuracy" in document["made"]:
+        document["made"]["accuracy"] = _origin_of_systems(document["datasets"])
     return document
 
 
 def take_over(document: Document, earlier: Document, parts: Sequence[str]) -> Document:
-    """Join a report of some parts with the other parts of an earlier report."""
+    """Join a report of some parts with the other parts of an earlier report.
+
+    Of the accuracy comparison, a system that is not complete here is taken over, too.
+    """
     joined = {**earlier, **document}
     joined["datasets"] = {**earlier["datasets"]}
     for name, new in document["datasets"].items():
-        dataset = {**earlier["datasets"].get(name, {}), **new}
-        for part, key in (("accuracy", "systems"), ("everyday", "everyday")):
-            if part not in parts:
-                dataset[key] = earlier["datasets"].get(name, {}).get(key, {})
+        older = earlier["datasets"].get(name, {"systems": {}, "everyday": {}})
+        dataset = {**older, **new}
+        if "everyday" not in parts:
+            dataset["everyday"] = older["everyday"]
+        dataset["systems"] = older["systems"] | {
+            key: system
+            for key, system in new["systems"].items()
+            if "skipped" not in system or key not in older["systems"]
+        }
         joined["datasets"][name] = dataset
     studies = {name: study for name, study in earlier["studies"].items() if name not in parts}
     studies |= document["studies"]
     joined["studies"] = {name: studies[name] for name in STUDIES if name in studies}
-    others = [entry for entry in earlier["unfinished"] if entry.partition(",")[0] not in parts]
-    joined["unfinished"] = others + document["unfinished"]
+    unfinished = [entry for entry in earlier["unfinished"] if entry.partition(",")[0] not in parts]
+    joined["unfinished"] = unfinished + document["unfinished"]
     made = {part: origin for part, origin in earlier["made"].items() if part not in parts} | document["made"]
-    for part in ("accuracy", "everyday"):  # of each data set by itself
-        older = earlier["datasets"].keys() - document["datasets"].keys()
-        if part in parts and part in earlier["made"] and part in document["made"] and older:
-            made[part] = join_origins(earlier["made"][part], document["made"][part])
+    others = earlier["datasets"].keys() - document["datasets"].keys()
+    if others and "everyday" in earlier["made"] and "everyday" in document["made"]:
+        made["everyday"] = join_origins(earlier["made"]["everyday"], document["made"]["everyday"])
+    if "accuracy" in document["made"]:
+        made["accuracy"] = _origin_of_systems(joined["datasets"], earlier["made"].get("accuracy"))
     joined["made"] = {part: made[part] for part in PARTS if part in made}
     return joined
+
+
+def _origin_of_systems(datasets: Document, earlier: Document | None = None) -> Document:
+    """Origin of the accuracy comparison; ``earlier`` is that of systems which have none of their own."""
+    systems = [system for dataset in datasets.values() for system in dataset["systems"].values()]
+    first, *others = [system.get("made", earlier) for system in systems if "runs" in system]
+    for origin in others:
+        first = join_origins(first, origin)
+    return dict(first)
 
 
 def run_study(
@@ -309,14 +335,17 @@ def _measure_system(
     store: ResultStore, data: StudyData, system: System, key: str, seeds: Sequence[int]
 ) -> Document:
     document = {"title": system.title, "epochs": system.recipe.epochs, "rows": data.settings["rows"]}
-    runs: Document = {}
+    runs: dict[int, Document] = {}
     for seed in seeds:
         result = _result_or_reason(partial(measure_accuracy, store, data, system, key, seed))
         if "skipped" in result:
             document["skipped"] = result["skipped"]
         else:
-            runs[str(seed)] = result
-    return document | ({"runs": runs} if runs else {})
+            runs[seed] = result
+    if runs:
+        document["runs"] = {str(seed): run for seed, run in runs.items()}
+        document |= {"made": store.origin([accuracy_name(data, key, seed) for seed in runs])}
+    return document
 
 
 def _result_or_reason(compute: Callable[[], Any]) -> dict[str, Any]:

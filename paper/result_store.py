@@ -82,16 +82,15 @@ class ResultStore:
             packages; distinct ``seeds``; the number of ``results``; and the ``seconds``
             that they took together.
         """
-        parts: dict[str, dict[str, Result]] = {}
-        for name, made in self.made.items():
-            parts.setdefault(name.partition("/")[0], {})[name] = made
-        return {
-            part: {
-                **_describe(list(results.values())),
-                "seeds": sorted({self.seeds[name] for name in results if name in self.seeds}),
-            }
-            for part, results in parts.items()
-        }
+        parts: dict[str, list[str]] = {}
+        for name in self.made:
+            parts.setdefault(name.partition("/")[0], []).append(name)
+        return {part: self.origin(names) for part, names in parts.items()}
+
+    def origin(self, names: Sequence[str]) -> Result:
+        """Where some results come from, as :meth:`origins` says it of a part."""
+        seeds = sorted({self.seeds[name] for name in names if name in self.seeds})
+        return {**_describe([self.made[name] for name in names]), "seeds": seeds}
 
     def compute(
         self, name: str, settings: Mapping[str, Any], function: Callable[[], Result], stage: str = ""

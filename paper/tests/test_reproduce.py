@@ -39,7 +39,8 @@ def contents(out):
     """All of a report but the time that its parts took."""
     files = {path.name: path.read_bytes() for path in [*map(out.joinpath, FILES), *out.glob("figures/*")]}
     report = json.loads(files["report.json"])
-    for origin in report["made"].values():
+    systems = [each for data in report["datasets"].values() for each in data["systems"].values()]
+    for origin in [*report["made"].values(), *(system["made"] for system in systems if "made" in system)]:
         assert origin.pop("seconds") >= 0
     files["report.json"] = report
     for name, start in (("report.md", b"## Provenance"), ("report.html", b">Provenance<")):
@@ -209,11 +210,31 @@ def test_a_report_takes_over_the_other_parts_of_an_earlier_one(small, whole, tmp
     assert joined["made"]["accuracy"] == whole[1]["made"]["accuracy"]
     report["datasets"]["other"] = {**report["datasets"]["topics"], "name": "other"}
     report["made"]["accuracy"]["commits"] = ["of another commit"]
+    del report["datasets"]["other"]["systems"]["wave-modulation"]["made"]  # as in older reports
     earlier.write_text(json.dumps(report))
     joined = small_studies.reproduce_small(tmp_path, parts=["accuracy"], update=earlier)
-    assert joined["made"]["accuracy"]["commits"][0] == "of another commit"
+    assert sorted(joined["made"]["accuracy"]["commits"])[1] == "of another commit"
     assert len(joined["made"]["accuracy"]["commits"]) == 2
     assert joined["studies"]["convergence"][0]["caveats"] == ["of the earlier report"]
+
+
+def test_a_system_that_is_not_complete_is_that_of_the_earlier_report(small, whole, tmp_path):
+    shutil.copytree(whole[0] / "runs", tmp_path / "runs")
+    report = json.loads((whole[0] / "report.json").read_text())
+    systems = report["datasets"]["topics"]["systems"]
+    for key in ("wave-modulation", "wave-interference"):
+        systems[key] |= {"title": "of the earlier report", "made": {**systems[key]["made"], "commits": ["x"]}}
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(json.dumps(report))
+    (lost,) = tmp_path.glob("runs/accuracy/topics/wave-modulation-1-*.json")
+    lost.unlink()
+    options = {"parts": ["accuracy"], "update": earlier, "finished_only": True}
+    joined = small_studies.reproduce_small(tmp_path, **options)
+    new = joined["datasets"]["topics"]["systems"]
+    assert new["wave-modulation"] == systems["wave-modulation"]
+    assert new["wave-interference"] == whole[1]["datasets"]["topics"]["systems"]["wave-interference"]
+    assert sorted(joined["made"]["accuracy"]["commits"])[1:] == ["x"]
+    assert joined["made"]["accuracy"]["results"] == whole[1]["made"]["accuracy"]["results"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 1}'])
