@@ -57,7 +57,8 @@ def reproduce(
         bool, typer.Option("--same-commit", help="Do again what another commit of the code has finished.")
     ] = False,
     update: Annotated[
-        Path | None, typer.Option(help="An earlier report.json, whose other parts the report takes over.")
+        Path | None,
+        typer.Option(help="An earlier report.json (or .json.xz), whose other parts are taken over."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many parts run at a time, in processes.")] = 1,
     as_json: Json = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -25,6 +24,7 @@ from paper.comparison_tables import (
     transformer_table,
 )
 from paper.published import published
+from paper.report_file import encode_report
 from paper.result_store import file_name, has_one_clean_commit
 from paper.studies import load_study
 from paper.study import Document, Drawing, Study, Table
@@ -63,7 +63,7 @@ def write_report(document: Document, folder: Path) -> list[Path]:
     return html.write_all(
         folder,
         {
-            "report.json": _to_json(document),
+            "report.json": encode_report(document),
             "report.md": _encode(render_markdown(document, sections)),
             "report.html": _encode(_render_page(document, sections, figures), "xmlcharrefreplace"),
             **{f"figures/{name}": content for name, content in figures.items()},
@@ -79,13 +79,8 @@ def write_study(study: Study, document: Document, folder: Path) -> list[Path]:
     lines += [describe_origin(document["made"]), ""]
     section = Section("", "", [*study.tables(document), provenance_table(document)], drawings)
     lines += _tables_and_figures(section, "")
-    files = {f"{study.name}.json": _to_json(document), f"{study.name}.md": _encode("\n".join(lines))}
+    files = {f"{study.name}.json": encode_report(document), f"{study.name}.md": _encode("\n".join(lines))}
     return html.write_all(folder, files | render_figures([section]))
-
-
-def _to_json(document: Document) -> bytes:
-    # without spaces and line breaks, which would be a quarter of a report
-    return _encode(json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _encode(text: str, errors: str = "backslashreplace") -> bytes:

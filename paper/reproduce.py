@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,12 +18,13 @@ from paper.accuracy import (
 )
 from paper.paper_report import write_report, write_study
 from paper.published import ROWS
+from paper.report_file import FORMAT, MEASURED, read_report
 from paper.result_store import LOG, NotFinishedError, ResultStore, join_origins
 from paper.studies import STUDIES, load_study
 from paper.study import Document, Options, StudyData
 from paper.systems import System
 from token2wave.data import TextDataset
-from token2wave.errors import ConfigError, DataError, MissingExtraError
+from token2wave.errors import ConfigError, MissingExtraError
 from token2wave.formatting import duration
 from token2wave.reporting.figures import require_matplotlib
 from token2wave.reporting.terminal import set_verbosity
@@ -37,8 +37,6 @@ DATASETS = ("ag_news", "dbpedia14", "imdb")
 PARTS = ("accuracy", "everyday", *STUDIES)
 STUDIES_OF_EVERY_DATASET = ("resources",)  # the others take the first data set
 RUN_ALONE = ("complexity", "resources")  # parts that measure time and memory
-FORMAT = 2
-MEASURED = Path(__file__).parent / "results" / "report.json"
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
 QUICK_ENCODER_ROWS = (64, 64)  # training and test rows; an encoder costs thirty times as much
 ENCODER_ROWS = {"imdb": (8_000, 8_000)}
@@ -76,7 +74,7 @@ def reproduce(
         device: ``auto``, ``cpu`` or ``cuda``.
         finished_only: start nothing; report the finished results of earlier runs and name what is missing.
         same_commit: do again what another commit of the code has finished.
-        update: an earlier ``report.json``, whose other parts the new report takes over.
+        update: an earlier ``report.json`` or ``report.json.xz``, whose other parts the new report takes over.
         jobs: how many parts run at a time, in processes of their own that share the threads of this one.
             Parts that measure time or memory run alone, after the others.
         callbacks: called during training, in this process.
@@ -90,7 +88,7 @@ def reproduce(
         OutputError: the folder cannot be written.
     """
     _check(datasets, seeds, parts)
-    earlier = None if update is None else _read_report(update)
+    earlier = None if update is None else read_report(update)
     require_matplotlib()  # before hours of work
     make_folder(out)
     store = ResultStore(out / "runs", callbacks, device, finished_only, same_commit)
@@ -238,23 +236,11 @@ def run_study(
     return document, write_study(study, document, out)
 
 
-def _read_report(path: Path) -> Document:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"expected format {FORMAT}, found {document['format']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"expected the report of an earlier run, but it cannot be read ({error})"
-        hint = "name a report.json, or leave the option out"
-        raise DataError(problem, location=str(path), hint=hint) from error
-    return dict(document)
-
-
 class _Announcements:
     """Logs before each part how long it took when the report beside this module was measured."""
 
     def __init__(self, parts: Sequence[str]) -> None:
-        made = json.loads(MEASURED.read_text(encoding="utf-8"))["made"] if MEASURED.is_file() else {}
+        made = read_report(MEASURED)["made"] if MEASURED.is_file() else {}
         self.seconds = {part: made[part]["seconds"] if part in made else None for part in parts}
 
     def __call__(self, *parts: str) -> None:

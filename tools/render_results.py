@@ -2,6 +2,7 @@
 
     python tools/render_results.py            # writes them in place
     python tools/render_results.py --check    # exit status 1 if a document is out of date
+    python tools/render_results.py --report build/reproduction/report.json    # the new one of the papers
 
 A block between ``<!-- results: NAME -->`` and ``<!-- /results -->`` is replaced by what ``BLOCKS`` or a
 sweep of that name gives.
@@ -41,6 +42,7 @@ from paper.paper_report import (  # noqa: E402
     summarise_accuracy,
     verdicts_table,
 )
+from paper.report_file import MEASURED, keep_report, read_report  # noqa: E402
 from paper.studies import STUDIES  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
@@ -213,7 +215,7 @@ def distributed(part: str) -> str:
 @cache
 def paper_document() -> dict[str, Any]:
     """Read the data of the reproduction."""
-    return dict(read(PAPER / "results" / "report.json"))
+    return read_report(MEASURED)
 
 
 @cache
@@ -455,7 +457,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    parser.add_argument("--report", type=Path, help="the report of the papers from now on")
+    options = parser.parse_args()
+    check = options.check
+    if options.report is not None:
+        keep_report(read_report(options.report))
     if not check:
         draw_figures()
     stale = []

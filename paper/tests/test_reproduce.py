@@ -14,7 +14,8 @@ import small_studies
 
 from paper.accuracy import accuracy_systems
 from paper.published import ROWS
-from paper.reproduce import MEASURED, PARTS, _Announcements, reproduce
+from paper.report_file import FORMAT, MEASURED, keep_report, read_report
+from paper.reproduce import PARTS, _Announcements, reproduce
 from paper.result_store import ResultStore
 from paper.studies import load_study
 from token2wave.errors import ConfigError, DataError, OutputError
@@ -248,7 +249,9 @@ def test_an_earlier_report_that_cannot_be_read_is_refused_at_once(tmp_path, spli
 
 def test_a_full_run_says_how_long_each_part_took_and_what_is_left(tmp_path, monkeypatch, caplog):
     measured = tmp_path / "report.json"
-    measured.write_text(json.dumps({"made": {"depth": {"seconds": 3600}, "probes": {"seconds": 60}}}))
+    measured.write_text(
+        json.dumps({"format": FORMAT, "made": {"depth": {"seconds": 3600}, "probes": {"seconds": 60}}})
+    )
     monkeypatch.setattr("paper.reproduce.MEASURED", measured)
     announce = _Announcements(["depth", "pairs", "probes"])
     with caplog.at_level("INFO"):
@@ -266,3 +269,20 @@ def test_committed_results_are_small():
     files = [path for path in MEASURED.parent.rglob("*") if path.is_file()]
     assert MEASURED in files
     assert sum(path.stat().st_size for path in files) <= 5_000_000
+
+
+def test_a_report_is_the_same_after_it_was_kept(whole, tmp_path):
+    report = read_report(whole[0] / "report.json") | {"quick": False}
+    path = tmp_path / "report.json.xz"
+    keep_report(report, path)
+    assert read_report(path) == report
+    assert path.stat().st_size < (whole[0] / "report.json").stat().st_size / 2
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"report\.json\.xz: expected the report of an earlier run"):
+        read_report(path)
+
+
+def test_a_report_of_a_quick_run_is_not_kept(whole, tmp_path):
+    with pytest.raises(DataError, match="expected the report of a full run, found one of a quick run"):
+        keep_report(whole[1], tmp_path / "report.json.xz")
+    assert not list(tmp_path.iterdir())
