@@ -66,7 +66,8 @@ def reproduce(
     """Reproduce both papers: all tables, figures and studies, beside the published figures."""
     from paper.claims import judge_claims
     from paper.paper_report import caveats
-    from paper.reproduce import DATASETS, PARTS
+    from paper.report_file import PARTS
+    from paper.reproduce import DATASETS
     from paper.reproduce import reproduce as run
 
     _check_device(device)

@@ -18,8 +18,8 @@ from paper.accuracy import (
 )
 from paper.paper_report import write_report, write_study
 from paper.published import ROWS
-from paper.report_file import FORMAT, MEASURED, read_report
-from paper.result_store import LOG, NotFinishedError, ResultStore, join_origins
+from paper.report_file import FORMAT, MEASURED, PARTS, origin_of_systems, read_report, take_over
+from paper.result_store import LOG, NotFinishedError, ResultStore
 from paper.studies import STUDIES, load_study
 from paper.study import Document, Options, StudyData
 from paper.systems import System
@@ -34,7 +34,6 @@ from token2wave.training.processes import call_in_processes
 
 Source = str | os.PathLike[str] | TextDataset
 DATASETS = ("ag_news", "dbpedia14", "imdb")
-PARTS = ("accuracy", "everyday", *STUDIES)
 STUDIES_OF_EVERY_DATASET = ("resources",)  # the others take the first data set
 RUN_ALONE = ("complexity", "resources")  # parts that measure time and memory
 QUICK_ROWS, QUICK_TEST_ROWS, QUICK_EPOCHS = 600, 300, 2
@@ -162,50 +161,8 @@ def _measure(
             document["studies"][study.name] = measured
     document["made"] = store.origins()
     if "accuracy" in document["made"]:
-        document["made"]["accuracy"] = _origin_of_systems(document["datasets"])
+        document["made"]["accuracy"] = origin_of_systems(document["datasets"])
     return document
-
-
-def take_over(document: Document, earlier: Document, parts: Sequence[str]) -> Document:
-    """Join a report of some parts with the other parts of an earlier report.
-
-    Of the accuracy comparison, a system that is not complete here is taken over, too.
-    """
-    joined = {**earlier, **document}
-    joined["datasets"] = {**earlier["datasets"]}
-    for name, new in document["datasets"].items():
-        older = earlier["datasets"].get(name, {"systems": {}, "everyday": {}})
-        dataset = {**older, **new}
-        if "everyday" not in parts:
-            dataset["everyday"] = older["everyday"]
-        dataset["systems"] = older["systems"] | {
-            key: system
-            for key, system in new["systems"].items()
-            if "skipped" not in system or key not in older["systems"]
-        }
-        joined["datasets"][name] = dataset
-    studies = {name: study for name, study in earlier["studies"].items() if name not in parts}
-    studies |= document["studies"]
-    joined["studies"] = {name: studies[name] for name in STUDIES if name in studies}
-    unfinished = [entry for entry in earlier["unfinished"] if entry.partition(",")[0] not in parts]
-    joined["unfinished"] = unfinished + document["unfinished"]
-    made = {part: origin for part, origin in earlier["made"].items() if part not in parts} | document["made"]
-    others = earlier["datasets"].keys() - document["datasets"].keys()
-    if others and "everyday" in earlier["made"] and "everyday" in document["made"]:
-        made["everyday"] = join_origins(earlier["made"]["everyday"], document["made"]["everyday"])
-    if "accuracy" in document["made"]:
-        made["accuracy"] = _origin_of_systems(joined["datasets"], earlier["made"].get("accuracy"))
-    joined["made"] = {part: made[part] for part in PARTS if part in made}
-    return joined
-
-
-def _origin_of_systems(datasets: Document, earlier: Document | None = None) -> Document:
-    """Origin of the accuracy comparison; ``earlier`` is that of systems which have none of their own."""
-    systems = [system for dataset in datasets.values() for system in dataset["systems"].values()]
-    first, *others = [system.get("made", earlier) for system in systems if "runs" in system]
-    for origin in others:
-        first = join_origins(first, origin)
-    return dict(first)
 
 
 def run_study(

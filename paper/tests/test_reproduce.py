@@ -14,8 +14,8 @@ import small_studies
 
 from paper.accuracy import accuracy_systems
 from paper.published import ROWS
-from paper.report_file import FORMAT, MEASURED, keep_report, read_report
-from paper.reproduce import PARTS, _Announcements, reproduce
+from paper.report_file import FORMAT, MEASURED, PARTS, keep_report, read_report
+from paper.reproduce import _Announcements, reproduce
 from paper.result_store import ResultStore
 from paper.studies import load_study
 from token2wave.errors import ConfigError, DataError, OutputError
