@@ -127,6 +127,7 @@ def _judge_transformer_accuracy(document: Document) -> Iterator[Claim]:
         f"of those with other embeddings, lowest test accuracy after any epoch {min(tested):.2f} %; the "
         f"nearest of all accuracies is {nearest:.2f} %, {where}",
         "BERT's embeddings are not to be had",
+        out_of_reach=True,
     )
     measured = document["datasets"]["ag_news"]
     for key, start in STARTS.items():
@@ -151,6 +152,7 @@ def _judge_encoder(document: Document) -> Iterator[Claim]:
                 OPEN,
                 f"MiniLM, a fifth of its size, fine-tuned: {mean:.2f} %",
                 "the weights of BERT base are not available here",
+                out_of_reach=True,
             )
 
 

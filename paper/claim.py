@@ -25,12 +25,16 @@ V = TypeVar("V")
 
 
 class Claim(NamedTuple):
-    """A claim of the papers in short, its verdict, the measured figures, and how the verdict follows."""
+    """A claim of the papers in short, its verdict, the measured figures, and how the verdict follows.
+
+    ``out_of_reach`` is true where it can be told only with something that is not at hand.
+    """
 
     claim: str
     verdict: str
     evidence: str
     rule: str
+    out_of_reach: bool = False
 
 
 def verdict_of(holds: bool) -> str:

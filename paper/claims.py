@@ -25,15 +25,18 @@ def judge_part(document: Document, part: str) -> list[Claim]:
 
 def claims_table(document: Document) -> Table:
     """Every claim with verdict, evidence and rule."""
-    rows = [list(claim) for claim in judge_claims(document)]
+    rows = [list(claim[:4]) for claim in judge_claims(document)]
     caption = "Claims of the papers, questions that they leave open, and our own."
     return Table(caption, ["claim", "verdict", "evidence", "rule of the verdict"], rows, n_names=4)
 
 
 def summarise_claims(document: Document) -> str:
     """How many claims hold, in one sentence."""
-    counts = Counter(claim.verdict for claim in judge_claims(document))
+    claims = judge_claims(document)
+    counts = Counter(claim.verdict for claim in claims)
+    n_out_of_reach = sum(claim.out_of_reach for claim in claims)
     return (
         f"Of {counts.total()} claims and open questions, {counts[HOLDS]} hold, {counts[FAILS]} do not, "
-        f"{counts[SAME]} show no difference, and {counts[OPEN]} cannot be told."
+        f"{counts[SAME]} show no difference, and {counts[OPEN]} cannot be told, {n_out_of_reach} of these "
+        "since BERT's weights or a graphics card are not at hand."
     )

@@ -30,6 +30,7 @@ def judge(document: Document) -> Iterator[Claim]:
         f"{describe_values(gigabytes, '.2f', ' GB')}{'' if is_video else '; resident memory of a processor'}",
         "of these the measured peak is nearest to the published figure; theirs is video memory, so a "
         "processor's cannot tell",
+        out_of_reach=not is_video,
     )
     if bert is not None:
         memory, time = (100 * (1 - wave[key] / bert[key]) for key in ("added", "epoch_seconds"))
@@ -40,4 +41,5 @@ def judge(document: Document) -> Iterator[Claim]:
             f"{memory:.1f} % of the added memory and {time:.1f} % of the time of an epoch, in float32, on "
             f"{'a graphics card' if is_video else 'a processor, whose memory is not theirs'}",
             "at least 75 % and 83 %; theirs is video memory, so a processor's cannot tell",
+            out_of_reach=not is_video,
         )

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from paper.choices import CHOICES, choices_table
 from paper.claim import OPERATIONS
-from paper.claims import claims_table, judge_claims, judge_part
+from paper.claims import claims_table, judge_claims, judge_part, summarise_claims
 from paper.comparison_tables import accuracy_table, counterparts_table, transformer_table
 from paper.correlation import pack_scores
 from paper.paper_report import markdown_table
@@ -450,6 +450,12 @@ def test_memory_and_savings(peak, device, expected):
     saving = verdict(report, "Wave saves three quarters")
     assert saving.verdict == (HOLDS if device == "cuda" else OPEN)
     assert "90.0 % of the added memory and 90.0 %" in saving.evidence
+    of_reach = [claim.out_of_reach for claim in judge_claims(report) if claim.verdict == OPEN]
+    assert of_reach == [True] * (2 if device == "cpu" else 0)
+    beginning, _, end = summarise_claims(report).rpartition(", and ")
+    assert beginning.endswith("0 show no difference")
+    n_open = len(of_reach)
+    assert end.startswith(f"{n_open} cannot be told, {n_open} of these since BERT's weights or a graphics")
     own = document(studies={"resources": [{**study, "data": "my texts", "systems": [wave]}]})
     assert not [claim for claim in judge_claims(own) if "GB" in claim.claim]
 
