@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from paper.result_store import NotFinishedError, Result, ResultStore
+from paper.statistics import pack_answers
 from paper.studies.depth_claims import judge
-from paper.studies.depth_comparisons import COMPARED_DEPTH, DROPOUT, NO_LOSS, NORMED, Shape, differences
+from paper.studies.depth_comparisons import (
+    COMPARED_DEPTH,
+    DROPOUT,
+    NO_LOSS,
+    NORMED,
+    Shape,
+    differences,
+    uses_of_lower_layers,
+)
 from paper.study import Document, Drawing, Options, Study, StudyData, Table, describe_training
 from paper.study_figures import line_with_band, new_figure, styled
 from paper.systems import train_and_answer
 from paper.verdicts import judge_above, judge_lead
 from token2wave.formatting import NOTHING
+from token2wave.models import WaveNetwork
 
 OPERATIONS = ("modulation", "interference")
 DEPTHS, WIDTHS = (1, 2, 4, 8), (128, 64, 256)
@@ -72,13 +82,20 @@ def measure(store: ResultStore, options: Options) -> Document:
 
 
 def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed: int) -> Result:
-    """Train a network, and test the weights of its best epoch by validation."""
+    """Train a network, and test the weights of its best epoch by validation.
+
+    With several layers, ``right_of_last_layer`` says what it answers without those below the last.
+    """
     system = shape.system(epochs)
 
     def compute() -> Result:
-        return train_and_answer(
-            store, lambda: system.build(data, seed, store.device), system.recipe, data, seed
-        )
+        network = cast("WaveNetwork", system.build(data, seed, store.device))
+        result = train_and_answer(store, lambda: network, system.recipe, data, seed)
+        if shape.layers > 1:
+            network.layers = network.layers[-1:]
+            right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
+            result["right_of_last_layer"] = pack_answers(right)
+        return result
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
     stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"
@@ -91,8 +108,8 @@ def accuracies(network: Mapping[str, Any]) -> list[float]:
 
 
 def tables(document: Document) -> list[Table]:
-    """Accuracy and difference to one layer of every network."""
-    compared = differences(document)
+    """Accuracy of every network, its difference to one layer, and what its lower layers bring."""
+    compared, uses = differences(document), uses_of_lower_layers(document)
     rows = []
     for network in sorted(document["networks"], key=_order):
         values = accuracies(network)
@@ -105,7 +122,7 @@ def tables(document: Document) -> list[Table]:
         else:
             cells += [str(difference), f"{difference.mcnemar:.3f}"]
             cells += [judge_lead(difference), judge_above(difference, -NO_LOSS)]
-        rows.append([*names, norm, *cells])
+        rows.append([*names, norm, *cells, str(uses.get(network["key"], NOTHING))])
     head = [
         "width",
         "operation",
@@ -116,10 +133,12 @@ def tables(document: Document) -> list[Table]:
         "lowest seed (%)",
     ]
     head += ["difference to one layer", "McNemar's p", "better than one layer", "no loss of a point"]
+    head += ["lead over its last layer alone"]
     caption = (
         f"{describe_training(document)} Differences are to one layer with the dropout that is better on "
-        "validation rows, paired over seeds and test texts; intervals of 95 % "
-        "for all of the table together; McNemar's p is the median over seeds."
+        "validation rows, paired over seeds and test texts; intervals of 95 % for all of the table together; "
+        "McNemar's p is the median over seeds. The last column compares each network with itself without the "
+        "layers below the last."
     )
     if document["unfinished"]:
         caption += f" Not finished: {', '.join(document['unfinished'])}."

@@ -66,6 +66,17 @@ def differences(document: Document) -> dict[str, Lead]:
     }
 
 
+def uses_of_lower_layers(document: Document) -> dict[str, Lead]:
+    """What the trained networks of several layers lose without all layers but the last, by key."""
+    networks = [network for network in document["networks"] if "right_of_last_layer" in network["runs"][0]]
+    n_texts, uses = document["rows"]["test"], {}
+    for network in networks:
+        alone = [{"right": run["right_of_last_layer"]} for run in network["runs"]]
+        answers = (stack_answers(runs, n_texts) for runs in (network["runs"], alone))
+        uses[network["key"]] = compare(*answers, n_comparisons=len(networks))
+    return uses
+
+
 def _validation(network: Mapping[str, Any]) -> float:
     return float(np.mean([run["validation_accuracy"] for run in network["runs"]]))
 

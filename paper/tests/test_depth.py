@@ -1,5 +1,7 @@
 """The study of depth: its shapes, a miniature, and verdicts from made-up answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_studies import check_study
@@ -38,6 +40,8 @@ def test_the_miniature_is_complete_resumes_and_draws(splits, tmp_path, monkeypat
     assert [network["key"] for network in document["networks"]] == [s.key for s in make_shapes(quick=True)]
     for network in document["networks"]:
         assert [run["seed"] for run in network["runs"]] == [0, 1]
+        several = network["layers"] > 1
+        assert all(("right_of_last_layer" in run) == several for run in network["runs"])
     monkeypatch.setattr(depth, "train_and_answer", lambda *_, **__: pytest.fail("was done before"))
     assert STUDY.measure(ResultStore(tmp_path, device="cpu"), options) == document
     assert check_study(STUDY, document, ["depth"]) == document
@@ -82,7 +86,33 @@ def test_verdicts_follow_from_the_answers(deep, better, no_loss):
     claims = list(STUDY.claims(document))
     assert [claim[1] for claim in claims] == [better, no_loss]
     assert f"{difference.mean:+.2f} points" in claims[0][2]
-    assert STUDY.tables(document)[0].rows[1][-2:] == [better, no_loss]
+    assert STUDY.tables(document)[0].rows[1][-3:] == [better, no_loss, "-"]
+
+
+@pytest.mark.parametrize(("alone", "expected"), [(0.85, HOLDS), (0.9, SAME), (0.95, FAILS), (0.898, OPEN)])
+def test_whether_lower_layers_are_used(alone, expected):
+    document = document_of({("interference", 1): 0.9, ("interference", 4): 0.9})
+    last = document_of({("interference", 4): alone})["networks"][0]
+    for run, of_last in zip(document["networks"][1]["runs"], last["runs"], strict=True):
+        run["right_of_last_layer"] = of_last["right"]
+    claim = list(STUDY.claims(document))[-1]
+    assert (claim.claim[:26], claim.verdict) == ("Networks of four layers us", expected)
+    assert f"width 128 {100 * (0.9 - alone):+.2f} points" in claim.evidence
+    assert STUDY.tables(document)[0].rows[1][-1] in claim.evidence
+
+
+def test_the_last_layer_alone_is_the_trained_network_without_the_others(splits):
+    """Lower layers begin as the identity: at a rate of almost nothing they change nothing."""
+    data = Options(splits, quick=True).load(64, 32)
+    store, shape = ResultStore(device="cpu"), Shape("interference", 2, 8)
+    system = shape.system(1)
+    still = replace(system, recipe=system.recipe.replace(lr=1e-12, embedding_lr=1e-12))
+    trained = replace(system, recipe=system.recipe.replace(epochs=4, lr=0.03, embedding_lr=0.03))
+    for each, same in ((still, True), (trained, False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Shape, "system", lambda *_, each=each: each)
+            run = depth._train(store, data, shape, 1, 0)
+        assert (run["right"] == run["right_of_last_layer"]) == same
 
 
 @pytest.mark.parametrize("validation", [0.80, 0.95])
@@ -100,7 +130,7 @@ def test_without_one_layer_nothing_is_compared():
     document = document_of({("modulation", 4): 0.9})
     assert differences(document) == {}
     assert list(STUDY.claims(document)) == []
-    assert STUDY.tables(document)[0].rows[0][-1] == "-"
+    assert STUDY.tables(document)[0].rows[0][-2] == "-"
 
 
 def test_four_seeds_cannot_tell():
