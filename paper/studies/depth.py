@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paper.result_store import NotFinishedError, Result, ResultStore
 from paper.statistics import pack_answers
@@ -23,6 +24,7 @@ from paper.study import Document, Drawing, Options, Study, StudyData, Table, des
 from paper.study_figures import line_with_band, new_figure, styled
 from paper.systems import train_and_answer
 from paper.verdicts import judge_above, judge_lead
+from token2wave.features import Ragged
 from token2wave.formatting import NOTHING
 from token2wave.models import WaveNetwork
 
@@ -92,14 +94,23 @@ def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed:
         network = cast("WaveNetwork", system.build(data, seed, store.device))
         result = train_and_answer(store, lambda: network, system.recipe, data, seed)
         if shape.layers > 1:
-            network.layers = network.layers[-1:]
-            right = network.logits(data.test.features).argmax(axis=1) == data.test.labels
+            answers = logits_of_last_layer(network, data.test.features).argmax(axis=1)
+            right = answers == data.test.labels
             result["right_of_last_layer"] = pack_answers(right)
         return result
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
     stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"
     return store.compute(f"depth/{data.name}/{shape.key}-{seed}", settings, compute, stage)
+
+
+def logits_of_last_layer(network: WaveNetwork, texts: Ragged) -> NDArray[np.float32]:
+    """Logits ``(N, C)`` of a network without the layers below the last, which tokens pass unchanged."""
+    layers, network.layers = network.layers, network.layers[-1:]
+    try:
+        return network.logits(texts)
+    finally:
+        network.layers = layers
 
 
 def accuracies(network: Mapping[str, Any]) -> list[float]:

@@ -47,6 +47,13 @@ def test_everything_that_decides_a_result_is_in_the_settings():
     assert wave_system("modulation", unregularised=True).recipe.decay == "constant"
 
 
+def test_the_processor_does_not_decide_the_precision_of_waves_and_transformers():
+    for unregularised in (False, True):
+        options = {"unregularised": unregularised}
+        compared = wave_system("interference", **options), transformer_system(None, **options)
+        assert {system.recipe.precision for system in compared} == {"float32"}
+
+
 def test_without_transformers_pre_trained_systems_are_left_out_with_the_cure(splits, monkeypatch):
     monkeypatch.delenv("TOKEN2WAVE_DATA", raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
