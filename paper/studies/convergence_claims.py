@@ -45,7 +45,7 @@ def _judge_first_steps(document: Document) -> Iterator[Claim]:
         if leads:
             yield Claim(
                 f"Wave converges faster than the Transformer with {start} embeddings in the first "
-                f"{document['steps'][-1]} steps",
+                f"{document['steps'][-1]} steps, both at the papers' rate of 1e-3",
                 verdict_of_leads(leads.values()),
                 f"mean test accuracy over these steps: {describe_values(means_of(areas), '.1f', ' %')}; "
                 f"{describe_leads(leads)}",
