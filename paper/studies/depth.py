@@ -100,6 +100,8 @@ def _train(store: ResultStore, data: StudyData, shape: Shape, epochs: int, seed:
         return result
 
     settings = {"system": system.settings(), "data": data.settings, "seed": seed}
+    if shape.layers > 1:
+        settings["last_layer_alone"] = True  # results of older code do not have it
     stage = f"depth: {shape.operation}, {shape.layers} layers of {shape.width}, seed {seed}"
     return store.compute(f"depth/{data.name}/{shape.key}-{seed}", settings, compute, stage)
 

@@ -227,8 +227,8 @@ def precision_on(device: torch.device, precision: str) -> str:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions that multiply bfloat16 matrices: a GPU, AMX, or Arm's.
 
-    The vector instructions ``avx512_bf16`` alone do not count: there float32 is faster, see
-    ``benchmarks/precision.py``.
+    The vector instructions ``avx512_bf16`` alone do not count: with them float32 was faster where it was
+    measured, by ``benchmarks/precision.py``.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
