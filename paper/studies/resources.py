@@ -32,6 +32,7 @@ from token2wave.models import Batch, PretrainedEncoder, TextNetwork, WaveConfig,
 from token2wave.models.encoder_sources import BERT_BASE, MINILM
 from token2wave.training.callbacks import Callback, CallbackList
 from token2wave.training.examples import Examples
+from token2wave.training.presets import preset_named
 from token2wave.training.recipe import Recipe
 from token2wave.training.schedule import n_batches
 from token2wave.training.torch_trainer import TorchTrainer
@@ -88,7 +89,7 @@ def make_entries(batch_size: int = BATCH_SIZES[0]) -> list[Entry]:
     ]
     for wave in waves:
         as_trained = {"key": f"{wave.key}-library", "title": f"{wave.title}, as trained here"}
-        recipe = wave.recipe.replace(batch_size=batch_size)
+        recipe = wave.recipe.replace(batch_size=batch_size, precision=preset_named("paper").recipe.precision)
         entries.append(entry(wave, (20, 5), recipe=recipe, **as_trained))
     return entries
 
